@@ -1,0 +1,3 @@
+// The main program of every test binary.
+#define BOOST_TEST_MODULE blockgrad
+#include <boost/test/unit_test.hpp>
