@@ -1,11 +1,11 @@
 # Helpers of the build. Sources are listed, sorted, one a line; nothing is globbed.
 
 # Adds a folder that has content; a folder without a CMakeLists.txt is not there yet.
-function(bg_folder folder)
+macro(bg_folder folder)
   if(EXISTS "${PROJECT_SOURCE_DIR}/${folder}/CMakeLists.txt")
     add_subdirectory(${folder})
   endif()
-endfunction()
+endmacro()
 
 # What every target of the project is compiled with.
 function(bg_target target)
@@ -71,4 +71,38 @@ function(bg_tests binary)
       set_tests_properties(${binary}/${suite} PROPERTIES TIMEOUT 600)
     endif()
   endforeach()
+endfunction()
+
+# An example, named by its subject; the comment line above its call is what ./run prints for it.
+# It sees include/blockgrad, examples/ and the helper libraries. Files it ships lie in BG_EXAMPLE_DIR.
+# bg_example(ad_spend ad_spend/main.cpp ad_spend/options.cpp LIBRARIES CLI11::CLI11)
+function(bg_example name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBRARIES")
+  add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
+  bg_target(${name})
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/examples")
+  target_compile_definitions(${name} PRIVATE BG_EXAMPLE_DIR="${PROJECT_SOURCE_DIR}/examples/${name}")
+  target_link_libraries(${name} PRIVATE blockgrad::blockgrad ${arg_LIBRARIES})
+endfunction()
+
+# A benchmark: bg_bench(matmul matmul.cpp LIBRARIES Eigen3::Eigen) builds bench/bench_matmul.
+function(bg_bench name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBRARIES")
+  add_executable(bench_${name} ${arg_UNPARSED_ARGUMENTS})
+  bg_target(bench_${name})
+  # The product's own shapes are timed below the public headers, so the root is visible here.
+  target_include_directories(bench_${name} PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/bench")
+  target_compile_definitions(bench_${name} PRIVATE BG_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_link_libraries(bench_${name} PRIVATE blockgrad::blockgrad ${arg_LIBRARIES})
+endfunction()
+
+# A libFuzzer target and a short run of it in ctest: bg_fuzzer(csv fuzz/csv_fuzz.cpp).
+function(bg_fuzzer name)
+  add_executable(fuzz_${name} ${ARGN})
+  bg_target(fuzz_${name})
+  target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  target_include_directories(fuzz_${name} PRIVATE "${PROJECT_SOURCE_DIR}")
+  target_link_libraries(fuzz_${name} PRIVATE blockgrad::blockgrad)
+  add_test(NAME fuzz/${name} COMMAND fuzz_${name} -seed=1 -max_total_time=10 -max_len=4096 -timeout=5)
 endfunction()
