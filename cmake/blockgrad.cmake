@@ -12,7 +12,8 @@ function(bg_target target)
   target_compile_features(${target} PRIVATE cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
   # One result on every machine: a fused multiply-add is written, never left to the compiler.
-  target_compile_options(${target} PRIVATE -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow)
+  target_compile_options(${target} PRIVATE -ffp-contract=off
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
   if(BLOCKGRAD_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
@@ -40,6 +41,10 @@ function(bg_isa_source source march)
   endif()
   set_source_files_properties("${PROJECT_SOURCE_DIR}/${source}" TARGET_DIRECTORY blockgrad PROPERTIES
     COMPILE_OPTIONS "${options}" SKIP_UNITY_BUILD_INCLUSION ON)
+  if(NOT march STREQUAL "portable")
+    get_filename_component(name "${source}" NAME)
+    set_property(GLOBAL APPEND PROPERTY BLOCKGRAD_ISA_SOURCES "${name}")
+  endif()
 endfunction()
 
 # True where the target's processor is x86-64: there the AVX sources are built.
@@ -58,10 +63,8 @@ function(bg_tests binary)
   add_executable(${target} ${arg_UNPARSED_ARGUMENTS} $<TARGET_OBJECTS:test_main>)
   bg_target(${target})
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/tests")
-  target_compile_definitions(${target} PRIVATE
-    BOOST_TEST_DYN_LINK BG_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  target_link_libraries(${target} PRIVATE
-    blockgrad::blockgrad Boost::unit_test_framework ${arg_LIBRARIES})
+  target_compile_definitions(${target} PRIVATE BG_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_link_libraries(${target} PRIVATE blockgrad::blockgrad boost_test ${arg_LIBRARIES})
   foreach(source IN LISTS arg_UNPARSED_ARGUMENTS)
     get_filename_component(stem "${source}" NAME_WE)
     if(stem MATCHES "^(.*)_(test|cases)$")

@@ -1,0 +1,21 @@
+# Checks of the tree itself, not of what it computes.
+add_test(NAME house/layers
+  COMMAND ${CMAKE_COMMAND} -DROOT=${PROJECT_SOURCE_DIR} -P ${PROJECT_SOURCE_DIR}/cmake/check_layers.cmake)
+add_test(NAME house/layers_finds_mistakes
+  COMMAND ${CMAKE_COMMAND} -DWORK=${PROJECT_BINARY_DIR}/check_layers
+    -DCHECK=${PROJECT_SOURCE_DIR}/cmake/check_layers.cmake
+    -P ${CMAKE_CURRENT_SOURCE_DIR}/house/check_layers_test.cmake)
+add_test(NAME house/public_headers_compile_alone
+  COMMAND ${CMAKE_COMMAND} -DROOT=${PROJECT_SOURCE_DIR} -DCXX=${CMAKE_CXX_COMPILER}
+    -P ${CMAKE_CURRENT_SOURCE_DIR}/house/check_headers.cmake)
+
+# A weak symbol compiled for AVX-512 could be the one the linker keeps for every processor.
+get_property(isa_sources GLOBAL PROPERTY BLOCKGRAD_ISA_SOURCES)
+if(isa_sources AND NOT BLOCKGRAD_SANITIZE)
+  list(JOIN isa_sources "|" pattern)
+  add_test(NAME house/isa_units_have_no_weak_symbols
+    COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM}
+      "-DOBJECTS=$<FILTER:$<TARGET_OBJECTS:blockgrad>,INCLUDE,/(${pattern})\\.o$>"
+      -P ${CMAKE_CURRENT_SOURCE_DIR}/house/check_symbols.cmake
+    COMMAND_EXPAND_LISTS)
+endif()
