@@ -1,4 +1,13 @@
 # Checks of the tree itself, not of what it computes.
+bg_tests(house
+  house/version_test.cpp
+)
+target_compile_definitions(test_house PRIVATE BG_CMAKE_VERSION="${PROJECT_VERSION}")
+
+if(CMAKE_CROSSCOMPILING)
+  return()
+endif()
+
 add_test(NAME house/layers
   COMMAND ${CMAKE_COMMAND} -DROOT=${PROJECT_SOURCE_DIR} -P ${PROJECT_SOURCE_DIR}/cmake/check_layers.cmake)
 add_test(NAME house/layers_finds_mistakes
@@ -18,4 +27,12 @@ if(isa_sources AND NOT BLOCKGRAD_SANITIZE)
       "-DOBJECTS=$<FILTER:$<TARGET_OBJECTS:blockgrad>,INCLUDE,/(${pattern})\\.o$>"
       -P ${CMAKE_CURRENT_SOURCE_DIR}/house/check_symbols.cmake
     COMMAND_EXPAND_LISTS)
+endif()
+
+# Only the way that needs no second build of the library; .ci/run checks the others too.
+if(NOT BLOCKGRAD_SANITIZE AND BLOCKGRAD_INSTALL)
+  add_test(NAME consumer/find_package
+    COMMAND ${CMAKE_COMMAND} -DWAY=find_package -DSOURCE=${PROJECT_SOURCE_DIR}
+      -DBUILD=${PROJECT_BINARY_DIR} -DWORK=${PROJECT_BINARY_DIR}/consumer -DCXX=${CMAKE_CXX_COMPILER}
+      -DSHARED=${BUILD_SHARED_LIBS} -P ${CMAKE_CURRENT_SOURCE_DIR}/consumer/check.cmake)
 endif()
