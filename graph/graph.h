@@ -1,0 +1,85 @@
+#pragma once
+// Graph: what compile works on. Nodes are numbered in an order in which inputs precede users, so passes are
+// loops over vectors and equal programs give equal graphs in every process. A value.
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blockgrad/graph/op.h"
+#include "blockgrad/graph/updates.h"
+
+namespace blockgrad {
+
+/// One result of a node; node -1: none.
+struct Value {
+  std::int32_t node = -1;
+  std::int32_t result = 0;
+  bool operator==(const Value&) const = default;
+  explicit operator bool() const { return node >= 0; }
+};
+
+struct GraphNode {
+  Op op;
+  std::vector<Value> inputs;
+  std::vector<TensorType> types;
+  Origin origin;
+};
+
+struct GraphUpdate {
+  Value leaf, value, guard;
+};
+
+struct Graph {
+  std::vector<GraphNode> nodes;
+  std::vector<Value> outputs;
+  std::vector<GraphUpdate> updates;
+
+  const GraphNode& node(Value v) const { return nodes[static_cast<std::size_t>(v.node)]; }
+  const TensorType& type(Value v) const { return node(v).types[static_cast<std::size_t>(v.result)]; }
+  /// "matmul fc1 (train.cpp:41)".
+  std::string describe(std::int32_t node) const;
+};
+
+/// The graph of these outputs and updates. A composite op is replaced by its `expand` unless `keeps` it.
+Graph build_graph(std::span<const Expr> outputs, const Updates& updates, const std::function<bool(const Op&)>& keeps);
+
+/// Checks that types equal what the ops infer, inputs precede users, and updates write storage.
+/// Throws InternalError naming `after`, the pass that came before.
+void verify(const Graph& graph, std::string_view after);
+
+/// How often each value is read: by nodes, outputs, updates and guards; indexed [node][result].
+std::vector<std::vector<std::int32_t>> use_counts(const Graph& graph);
+
+/// A graph made node by node from another one. Values of the old graph are translated by `renamed`.
+class Rewrite {
+ public:
+  explicit Rewrite(const Graph& old);
+
+  /// Adds a node and returns its number; `inputs` are values of the new graph.
+  std::int32_t add(GraphNode node);
+  /// The old node as it is, with translated inputs.
+  void keep(std::int32_t old_node);
+  void rename(Value old_value, Value new_value);
+  Value renamed(Value old_value) const;
+  const Graph& result() const { return result_; }
+
+  /// The new graph with outputs and updates translated, without nodes that nothing reads.
+  Graph finish();
+
+ private:
+  const Graph& old_;
+  Graph result_;
+  std::vector<std::vector<Value>> names_;
+};
+
+/// The same graph without nodes that nothing reads.
+Graph without_dead_nodes(const Graph& graph);
+
+/// One line per node.
+std::string to_text(const Graph& graph);
+/// Graphviz: one box per node with op, shape and line; leaves coloured by kind.
+std::string to_dot(const Graph& graph);
+
+}  // namespace blockgrad

@@ -1,0 +1,257 @@
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+
+#include "blockgrad/graph/map.h"
+#include "blockgrad/graph/view.h"
+#include "graph/passes/passes.h"
+
+namespace blockgrad {
+
+namespace {
+
+constexpr int most_open = 64;     // clusters that may still grow, one bit each
+constexpr int most_streams = 12;  // values that a fused sweep reads from or writes to memory
+
+using Mask = std::uint64_t;
+
+// Which clusters a Map may join without making the clusters wait for each other in a circle. For every node the
+// mask of open clusters among its ancestors is kept, and for every open cluster the mask of those it waits for.
+// When all bits are in use, all clusters are closed and counting starts again; a node of an earlier epoch
+// cannot wait for a cluster of a later one, so its mask counts as empty.
+class Clusters {
+ public:
+  explicit Clusters(std::size_t nodes) : cluster_(nodes, -1), ancestors_(nodes, 0), epoch_(nodes, -1) {}
+
+  std::int32_t cluster_of(std::int32_t node) const { return cluster_[static_cast<std::size_t>(node)]; }
+  const std::vector<std::vector<std::int32_t>>& members() const { return members_; }
+  bool is_open(std::int32_t cluster) const { return cluster >= first_open_; }
+
+  /// All open clusters that a node with these inputs waits for, not counting `own`.
+  Mask waits_for(std::span<const Value> inputs, std::int32_t own) const {
+    Mask mask = 0;
+    for (const Value v : inputs) {
+      const auto n = static_cast<std::size_t>(v.node);
+      const std::int32_t c = cluster_[n];
+      if (c >= 0 && c == own) continue;
+      if (epoch_[n] == current_epoch_) mask |= ancestors_[n];
+      if (c >= 0 && is_open(c)) mask |= bit(c);
+    }
+    Mask closed = mask;
+    for (Mask rest = mask; rest != 0; rest &= rest - 1) closed |= waiting_[static_cast<std::size_t>(__builtin_ctzll(rest))];
+    return closed;
+  }
+
+  bool may_join(std::span<const Value> inputs, std::int32_t cluster) const {
+    return is_open(cluster) && !(waits_for(inputs, cluster) & bit(cluster));
+  }
+
+  void add_plain(std::int32_t node, std::span<const Value> inputs) { remember(node, waits_for(inputs, -1)); }
+
+  void join(std::int32_t node, std::span<const Value> inputs, std::int32_t cluster) {
+    const Mask news = waits_for(inputs, cluster);
+    waiting_[slot(cluster)] |= news;
+    for (Mask& waiting : waiting_) {
+      if (waiting & bit(cluster)) waiting |= news;
+    }
+    enter(node, cluster);
+  }
+
+  void open(std::int32_t node, std::span<const Value> inputs) {
+    if (static_cast<std::int32_t>(members_.size()) - first_open_ == most_open) {
+      first_open_ = static_cast<std::int32_t>(members_.size());
+      waiting_.fill(0);
+      ++current_epoch_;
+    }
+    const auto cluster = static_cast<std::int32_t>(members_.size());
+    members_.emplace_back();
+    waiting_[slot(cluster)] = waits_for(inputs, -1);
+    enter(node, cluster);
+  }
+
+ private:
+  std::size_t slot(std::int32_t cluster) const { return static_cast<std::size_t>(cluster - first_open_); }
+  Mask bit(std::int32_t cluster) const { return Mask{1} << slot(cluster); }
+
+  void remember(std::int32_t node, Mask mask) {
+    ancestors_[static_cast<std::size_t>(node)] = mask;
+    epoch_[static_cast<std::size_t>(node)] = current_epoch_;
+  }
+
+  void enter(std::int32_t node, std::int32_t cluster) {
+    cluster_[static_cast<std::size_t>(node)] = cluster;
+    members_[static_cast<std::size_t>(cluster)].push_back(node);
+    remember(node, waiting_[slot(cluster)]);
+  }
+
+  std::vector<std::int32_t> cluster_;
+  std::vector<Mask> ancestors_;
+  std::vector<std::int32_t> epoch_;
+  std::vector<std::vector<std::int32_t>> members_;
+  std::array<Mask, most_open> waiting_{};
+  std::int32_t first_open_ = 0;
+  std::int32_t current_epoch_ = 0;
+};
+
+class Fusion {
+ public:
+  explicit Fusion(const Graph& graph) : graph_(graph), clusters_(graph.nodes.size()), readers_(use_counts(graph)) {}
+
+  Graph run() {
+    for (std::int32_t i = 0; i < size(); ++i) {
+      const GraphNode& node = at(i);
+      if (!node.op.as<Map>()) clusters_.add_plain(i, node.inputs);
+      else if (const std::int32_t cluster = best_cluster(i); cluster >= 0) clusters_.join(i, node.inputs, cluster);
+      else clusters_.open(i, node.inputs);
+      for (const Value v : node.inputs) last_reader_[key(v)] = i;
+    }
+    return rebuilt();
+  }
+
+ private:
+  std::int32_t size() const { return static_cast<std::int32_t>(graph_.nodes.size()); }
+  const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
+  static std::int64_t key(Value v) { return std::int64_t{v.node} << 8 | v.result; }
+  const Shape& shape(std::int32_t i) const { return at(i).types[0].shape; }
+
+  // Clusters this Map reads from come first, then those that read the same values.
+  std::int32_t best_cluster(std::int32_t i) {
+    for (const Value v : at(i).inputs) {
+      if (fits(i, clusters_.cluster_of(v.node))) return clusters_.cluster_of(v.node);
+    }
+    for (const Value v : at(i).inputs) {
+      if (graph_.type(v).shape.size() <= 1) continue;
+      const auto reader = last_reader_.find(key(v));
+      if (reader == last_reader_.end()) continue;
+      const std::int32_t cluster = clusters_.cluster_of(reader->second);
+      if (fits(i, cluster)) return cluster;
+    }
+    return -1;
+  }
+
+  bool fits(std::int32_t i, std::int32_t cluster) {
+    if (cluster < 0 || !clusters_.is_open(cluster)) return false;
+    const std::vector<std::int32_t>& members = clusters_.members()[static_cast<std::size_t>(cluster)];
+    if (members.size() >= 64 || !(shape(members[0]) == shape(i))) return false;
+    std::size_t instructions = at(i).op.as<Map>()->fn.code().size();
+    std::vector<Value> reads;
+    const auto count_reads = [&](std::int32_t n) {
+      for (const Value v : at(n).inputs) {
+        if (clusters_.cluster_of(v.node) != cluster && std::find(reads.begin(), reads.end(), v) == reads.end()) reads.push_back(v);
+      }
+    };
+    for (const std::int32_t m : members) {
+      instructions += at(m).op.as<Map>()->fn.code().size();
+      count_reads(m);
+    }
+    count_reads(i);
+    std::size_t writes = at(i).types.size();
+    for (const std::int32_t m : members) writes += results_read_outside(m, cluster, i);
+    return instructions <= ScalarFn::max_size && reads.size() + writes <= most_streams &&
+           clusters_.may_join(at(i).inputs, cluster);
+  }
+
+  // How many results of a member leave the cluster if `joining` joins it.
+  std::size_t results_read_outside(std::int32_t member, std::int32_t cluster, std::int32_t joining) const {
+    std::size_t leaving = 0;
+    for (std::size_t r = 0; r < at(member).types.size(); ++r) {
+      const Value v{member, static_cast<std::int32_t>(r)};
+      std::int32_t inside = 0;
+      for (const std::int32_t m : clusters_.members()[static_cast<std::size_t>(cluster)]) inside += reads(m, v);
+      inside += reads(joining, v);
+      if (inside < readers_[static_cast<std::size_t>(member)][r]) ++leaving;
+    }
+    return leaving;
+  }
+
+  std::int32_t reads(std::int32_t node, Value v) const {
+    return static_cast<std::int32_t>(std::count(at(node).inputs.begin(), at(node).inputs.end(), v));
+  }
+
+  // Emits clusters and other nodes in the order their inputs become ready, walking with an explicit stack.
+  Graph rebuilt() {
+    Rewrite rewrite(graph_);
+    std::vector<char> done(graph_.nodes.size(), 0);
+    std::vector<std::int32_t> stack;
+    for (std::int32_t root = 0; root < size(); ++root) {
+      stack.push_back(root);
+      while (!stack.empty()) {
+        const std::int32_t i = stack.back();
+        if (done[static_cast<std::size_t>(i)]) {
+          stack.pop_back();
+          continue;
+        }
+        const std::int32_t cluster = clusters_.cluster_of(i);
+        const std::span<const std::int32_t> members =
+            cluster < 0 ? std::span(&i, 1) : std::span(clusters_.members()[static_cast<std::size_t>(cluster)]);
+        const std::size_t before = stack.size();
+        for (const std::int32_t m : members) {
+          for (const Value v : at(m).inputs) {
+            const bool own = cluster >= 0 && clusters_.cluster_of(v.node) == cluster;
+            if (!own && !done[static_cast<std::size_t>(v.node)]) stack.push_back(v.node);
+          }
+        }
+        if (stack.size() != before) continue;
+        if (members.size() == 1) rewrite.keep(i);
+        else emit(rewrite, cluster, members);
+        for (const std::int32_t m : members) done[static_cast<std::size_t>(m)] = 1;
+      }
+    }
+    return rewrite.finish();
+  }
+
+  void emit(Rewrite& rewrite, std::int32_t cluster, std::span<const std::int32_t> members) const {
+    std::vector<Value> inputs;  // of the new graph
+    std::vector<DType> dtypes;
+    for (const std::int32_t m : members) {
+      for (const Value v : at(m).inputs) {
+        if (clusters_.cluster_of(v.node) == cluster) continue;
+        const Value in = rewrite.renamed(v);
+        if (std::find(inputs.begin(), inputs.end(), in) != inputs.end()) continue;
+        inputs.push_back(in);
+        dtypes.push_back(graph_.type(v).dtype);
+      }
+    }
+    ScalarRecorder recorder(dtypes);
+    std::unordered_map<std::int64_t, Scalar> values;
+    std::vector<Value> leaving;
+    std::vector<Scalar> results;
+    for (const std::int32_t m : members) {
+      std::vector<Scalar> args;
+      for (const Value v : at(m).inputs) {
+        if (clusters_.cluster_of(v.node) == cluster) {
+          args.push_back(values.at(key(v)));
+        } else {
+          const auto where = std::find(inputs.begin(), inputs.end(), rewrite.renamed(v));
+          args.push_back(recorder.input(static_cast<int>(where - inputs.begin())));
+        }
+      }
+      const std::vector<Scalar> made = recorder.inlined(at(m).op.as<Map>()->fn, args);
+      for (std::size_t r = 0; r < made.size(); ++r) {
+        const Value v{m, static_cast<std::int32_t>(r)};
+        values.emplace(key(v), made[r]);
+        std::int32_t inside = 0;
+        for (const std::int32_t other : members) inside += reads(other, v);
+        if (inside == readers_[static_cast<std::size_t>(m)][r]) continue;
+        leaving.push_back(v);
+        results.push_back(made[r]);
+      }
+    }
+    const ScalarFn fn = recorder.finish(results);
+    std::vector<TensorType> types;
+    for (std::size_t r = 0; r < results.size(); ++r) types.push_back({fn.result_dtype(static_cast<int>(r)), shape(members[0])});
+    const std::int32_t made = rewrite.add({Map{fn, "fused map"}, inputs, types, at(members.back()).origin});
+    for (std::size_t r = 0; r < leaving.size(); ++r) rewrite.rename(leaving[r], {made, static_cast<std::int32_t>(r)});
+  }
+
+  const Graph& graph_;
+  Clusters clusters_;
+  std::vector<std::vector<std::int32_t>> readers_;
+  std::unordered_map<std::int64_t, std::int32_t> last_reader_;
+};
+
+}  // namespace
+
+Graph fuse_maps(const Graph& graph) { return Fusion(graph).run(); }
+
+}  // namespace blockgrad

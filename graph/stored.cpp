@@ -1,0 +1,45 @@
+#include "blockgrad/graph/stored.h"
+
+#include <cstring>
+
+namespace blockgrad {
+
+Stored::Stored(const Tensor& initial, std::string name)
+    : name_(std::move(name)), type_(initial.type()), data_(allocate_bytes(bytes_of(type_))) {
+  std::memcpy(data_.get(), initial.bytes(), static_cast<std::size_t>(bytes_of(type_)));
+}
+
+Tensor Stored::value() const {
+  auto copy = allocate_bytes(bytes_of(type_));
+  require(lock_shared(), "'", name_, "' is being updated by a running program; read it after the run");
+  std::memcpy(copy.get(), data_.get(), static_cast<std::size_t>(bytes_of(type_)));
+  unlock_shared();
+  return adopt(type_, std::move(copy));
+}
+
+void Stored::set_value(const Tensor& value) {
+  require(value.type() == type_, "'", name_, "' holds ", to_string(type_), ", got ", to_string(value.type()));
+  require(lock_exclusive(), "'", name_, "' is in use by a running program; write it between runs");
+  std::memcpy(data_.get(), value.bytes(), static_cast<std::size_t>(bytes_of(type_)));
+  bump_version();
+  unlock_exclusive();
+}
+
+bool Stored::lock_shared() const {
+  std::int32_t users = users_.load(std::memory_order_relaxed);
+  while (users >= 0) {
+    if (users_.compare_exchange_weak(users, users + 1, std::memory_order_acquire)) return true;
+  }
+  return false;
+}
+
+void Stored::unlock_shared() const { users_.fetch_sub(1, std::memory_order_release); }
+
+bool Stored::lock_exclusive() const {
+  std::int32_t idle = 0;
+  return users_.compare_exchange_strong(idle, -1, std::memory_order_acquire);
+}
+
+void Stored::unlock_exclusive() const { users_.store(0, std::memory_order_release); }
+
+}  // namespace blockgrad

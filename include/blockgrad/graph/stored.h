@@ -1,0 +1,44 @@
+#pragma once
+// Stored: the storage behind a parameter or state. Every Program made from the leaf reads and updates the same
+// value. Programs that only read it may run together; one that updates it needs it alone, which is checked.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "blockgrad/graph/tensor.h"
+
+namespace blockgrad {
+
+class Stored {
+ public:
+  Stored(const Tensor& initial, std::string name);
+
+  const std::string& name() const { return name_; }
+  const TensorType& type() const { return type_; }
+  /// Counts writes by host and programs; another form of the value (packed, on a device) knows by it that it is old.
+  std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
+
+  /// A copy of the value. Throws Error while a program updates it.
+  Tensor value() const;
+  /// Throws Error if the type differs or a program is using it.
+  void set_value(const Tensor& value);
+
+  /// For programs: the bytes, and the right to use them. `lock` answers false if somebody else holds them.
+  std::byte* bytes() const { return data_.get(); }
+  bool lock_shared() const;
+  void unlock_shared() const;
+  bool lock_exclusive() const;
+  void unlock_exclusive() const;
+  void bump_version() { version_.fetch_add(1, std::memory_order_acq_rel); }
+
+ private:
+  std::string name_;
+  TensorType type_;
+  std::shared_ptr<std::byte> data_;
+  std::atomic<std::uint64_t> version_{1};
+  mutable std::atomic<std::int32_t> users_{0};  // readers, or -1: one writer
+};
+
+}  // namespace blockgrad
