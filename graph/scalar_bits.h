@@ -1,7 +1,8 @@
 #pragma once
-// The primitives under the elementwise functions. This text and that of scalar_math.h is compiled as host code
-// for every instruction set and as CUDA device code, so it uses no header of the standard library; all functions
-// have internal linkage, so that no unit lends its code to another one. NaN payloads are not part of the contract.
+// The primitives under the elementwise functions. This text and that of scalar_math.h is compiled
+// as host code for every instruction set and as CUDA device code, so it uses no header of the
+// standard library; all functions have internal linkage, so that no unit lends its code to another
+// one. NaN payloads are not part of the contract.
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define BG_SCALAR __device__ __forceinline__
@@ -44,7 +45,9 @@ BG_SCALAR float floor(float x) { return __builtin_floorf(x); }
 BG_SCALAR double floor(double x) { return __builtin_floor(x); }
 BG_SCALAR float ceil(float x) { return __builtin_ceilf(x); }
 BG_SCALAR double ceil(double x) { return __builtin_ceil(x); }
-BG_SCALAR float round(float x) { return __builtin_rintf(x); }  // half to even, as the rounding mode is
+BG_SCALAR float round(float x) {
+  return __builtin_rintf(x);
+}  // half to even, as the rounding mode is
 BG_SCALAR double round(double x) { return __builtin_rint(x); }
 BG_SCALAR u64 multiply_high(u64 a, u64 b) {
   __extension__ using u128 = unsigned __int128;
@@ -52,8 +55,8 @@ BG_SCALAR u64 multiply_high(u64 a, u64 b) {
 }
 #endif
 
-/// What differs between the floating formats: layout, and the number whose sum with a small x has the integer
-/// nearest to x (half to even) in its low bits, 1.5 * 2^(digits - 1).
+/// What differs between the floating formats: layout, and the number whose sum with a small x has
+/// the integer nearest to x (half to even) in its low bits, 1.5 * 2^(digits - 1).
 template <class T>
 struct Format;
 template <>
@@ -68,7 +71,8 @@ struct Format<double> {
   using Bits = u64;
   static constexpr int digits = 53, bias = 1023;
   static constexpr double rounder = 0x1.8p52, least_normal = 0x1p-1022;
-  static constexpr Bits sign = 0x8000000000000000u, infinity = 0x7ff0000000000000u, nan = 0x7ff8000000000000u;
+  static constexpr Bits sign = 0x8000000000000000u, infinity = 0x7ff0000000000000u,
+                        nan = 0x7ff8000000000000u;
 };
 
 template <class T>

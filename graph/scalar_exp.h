@@ -1,7 +1,8 @@
 #pragma once
-// exp, log and what is made of them, without branches and tables. Polynomials are minimax fits for the stated
-// range (Remez exchange in 40 digits, coefficients rounded in order and the rest refitted). Largest errors seen
-// are in the comments; tests/graph/scalar_math_test.cpp measures them.
+// exp, log and what is made of them, without branches and tables. Polynomials are minimax fits for
+// the stated range (Remez exchange in 40 digits, coefficients rounded in order and the rest
+// refitted). Largest errors seen are in the comments; tests/graph/scalar_math_test.cpp measures
+// them.
 
 #include "graph/scalar_bits.h"
 
@@ -18,17 +19,18 @@ BG_SCALAR ExpParts<float> exp_parts(float x) {
   const float shifted = fma(x, 0x1.715476p+0f, Format<float>::rounder);  // 1 / ln 2
   const float n = shifted - Format<float>::rounder;
   const float r = fma(n, 0x1.05c610p-29f, fma(n, -0x1.62e430p-1f, x));  // ln 2 in two parts
-  const float q = polynomial(r, 0.5f, 0x1.555464p-3f, 0x1.5552fap-5f, 0x1.12593cp-7f, 0x1.6ff338p-10f);
+  const float q =
+      polynomial(r, 0.5f, 0x1.555464p-3f, 0x1.5552fap-5f, 0x1.12593cp-7f, 0x1.6ff338p-10f);
   return {bits(shifted), fma(r * r, q, r)};
 }
 BG_SCALAR ExpParts<double> exp_parts(double x) {
   const double shifted = fma(x, 0x1.71547652b82fep+0, Format<double>::rounder);
   const double n = shifted - Format<double>::rounder;
   const double r = fma(n, -0x1.abc9e3b39803fp-56, fma(n, -0x1.62e42fefa39efp-1, x));
-  const double q = polynomial(r, 0.5, 0x1.555555555555dp-3, 0x1.555555555556bp-5, 0x1.111111110e58ep-7,
-                              0x1.6c16c16c0b64ap-10, 0x1.a01a01b5c3625p-13, 0x1.a01a01dec6eb6p-16,
-                              0x1.71ddeb4c24bcdp-19, 0x1.27e467dc28b76p-22, 0x1.af73102ecd970p-26,
-                              0x1.2018b16ab550ap-29);
+  const double q = polynomial(r, 0.5, 0x1.555555555555dp-3, 0x1.555555555556bp-5,
+                              0x1.111111110e58ep-7, 0x1.6c16c16c0b64ap-10, 0x1.a01a01b5c3625p-13,
+                              0x1.a01a01dec6eb6p-16, 0x1.71ddeb4c24bcdp-19, 0x1.27e467dc28b76p-22,
+                              0x1.af73102ecd970p-26, 0x1.2018b16ab550ap-29);
   return {bits(shifted), fma(r * r, q, r)};
 }
 
@@ -77,7 +79,7 @@ BG_SCALAR LogParts<T> log_parts(T x) {
   using Bits = typename Format<T>::Bits;
   constexpr int fraction = Format<T>::digits - 1;
   constexpr Bits one = Bits(Format<T>::bias) << fraction;
-  constexpr Bits two_thirds = one - (Bits(1) << fraction) / 3 * 2;  // XX
+  constexpr Bits two_thirds = one - (Bits(1) << fraction) + (Bits(1) << fraction) / 3;
   const Bits u = bits(x) + (one - two_thirds);
   const Bits e = u >> fraction;  // n + bias
   const T m = from_bits((u & ((Bits(1) << fraction) - 1)) + two_thirds);
@@ -88,16 +90,18 @@ BG_SCALAR LogParts<T> log_parts(T x) {
 
 /// n ln 2 + log(1 + f).
 BG_SCALAR float log_sum(float n, float f) {
-  const float p = polynomial(f, -0.5f, 0x1.5554fap-2f, -0x1.ffff94p-3f, 0x1.99d590p-3f, -0x1.557e16p-3f,
-                             0x1.1e81ccp-3f, -0x1.f6ba9ep-4f, 0x1.1ff85ap-3f, -0x1.ff7b88p-4f);
+  const float p =
+      polynomial(f, -0.5f, 0x1.5554fap-2f, -0x1.ffff94p-3f, 0x1.99d590p-3f, -0x1.557e16p-3f,
+                 0x1.1e81ccp-3f, -0x1.f6ba9ep-4f, 0x1.1ff85ap-3f, -0x1.ff7b88p-4f);
   return fma(n, 0x1.62e430p-1f, f + fma(f * f, p, n * -0x1.05c610p-29f));
 }
-/// With s = f / (2 + f): log(1 + f) = 2 atanh(s) = f - s (f - s^2 r(s^2)), and s f = f^2 / 2 - s f^2 / 2.
+/// With s = f / (2 + f): log(1 + f) = 2 atanh(s) = f - s (f - s^2 r(s^2)), and s f = f^2 / 2 - s
+/// f^2 / 2.
 BG_SCALAR double log_sum(double n, double f) {
   const double s = f / (2.0 + f), z = s * s;
-  const double r = z * polynomial(z, 0x1.555555555554fp-1, 0x1.999999999c175p-2, 0x1.24924921e4c39p-2,
-                                  0x1.c71c748f3111fp-3, 0x1.745c4b0395667p-3, 0x1.3b35bb1060f78p-3,
-                                  0x1.0dcbfe2746b13p-3, 0x1.1b7ea659c4ce8p-3);
+  const double r = z * polynomial(z, 0x1.555555555554fp-1, 0x1.999999999c175p-2,
+                                  0x1.24924921e4c39p-2, 0x1.c71c748f3111fp-3, 0x1.745c4b0395667p-3,
+                                  0x1.3b35bb1060f78p-3, 0x1.0dcbfe2746b13p-3, 0x1.1b7ea659c4ce8p-3);
   const double half_square = 0.5 * f * f;
   const double low = fma(s, half_square + r, n * 0x1.abc9e3b39803fp-56);
   return fma(n, 0x1.62e42fefa39efp-1, f - (half_square - low));
@@ -116,13 +120,13 @@ BG_SCALAR T log(T x) {
   return x == T(0) ? -infinity<T>() : y;
 }
 
-/// log(1 + x) for 0 > x > -1 or 0 < x < inf: u = 1 + x rounded, whose error is added to f.
+/// log(1 + x) for finite x > -1, the sign of 0 aside: u = 1 + x rounded, whose error is added to f.
 template <class T>
 BG_SCALAR T log1p_inside(T x) {
   const T u = T(1) + x;
   const T rest = x < T(1) ? x - (u - T(1)) : T(1) - (u - x);
   const LogParts<T> p = log_parts(u);
-  return log_sum(p.n, fma(x < T(1) / Format<T>::least_normal / T(2) ? rest : T(0), p.shift, p.f));
+  return log_sum(p.n, x < T(1) / Format<T>::least_normal ? fma(rest, p.shift, p.f) : p.f);
 }
 template <class T>
 BG_SCALAR T log1p(T x) {
@@ -151,7 +155,7 @@ BG_SCALAR T sigmoid(T x) {
 /// log(1 + e^x) = max(x, 0) + log1p(e^-|x|).
 template <class T>
 BG_SCALAR T softplus(T x) {
-  return (x > T(0) ? x : T(0)) + log1p_inside(exp(with_sign(x, T(-1))));
+  return (x < T(0) ? T(0) : x) + log1p_inside(exp(with_sign(x, T(-1))));
 }
 
 }  // namespace blockgrad::math
