@@ -11,7 +11,7 @@ namespace blockgrad {
 namespace {
 
 constexpr int most_open = 64;     // clusters that may still grow, one bit each
-constexpr int most_streams = 12;  // values that a fused sweep reads from or writes to memory
+constexpr std::int64_t most_streams = 12;  // values that a fused sweep reads from or writes to memory
 
 using Mask = std::uint64_t;
 
@@ -95,14 +95,13 @@ class Clusters {
 
 class Fusion {
  public:
-  explicit Fusion(const Graph& graph) : graph_(graph), clusters_(graph.nodes.size()), readers_(use_counts(graph)) {}
+  explicit Fusion(const Graph& graph) : graph_(graph), clusters_(graph.nodes.size()), outside_(use_counts(graph)) {}
 
   Graph run() {
     for (std::int32_t i = 0; i < size(); ++i) {
       const GraphNode& node = at(i);
       if (!node.op.as<Map>()) clusters_.add_plain(i, node.inputs);
-      else if (const std::int32_t cluster = best_cluster(i); cluster >= 0) clusters_.join(i, node.inputs, cluster);
-      else clusters_.open(i, node.inputs);
+      else add_map(i);
       for (const Value v : node.inputs) last_reader_[key(v)] = i;
     }
     return rebuilt();
@@ -113,6 +112,17 @@ class Fusion {
   const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
   static std::int64_t key(Value v) { return std::int64_t{v.node} << 8 | v.result; }
   const Shape& shape(std::int32_t i) const { return at(i).types[0].shape; }
+
+  void add_map(std::int32_t i) {
+    const std::int32_t cluster = best_cluster(i);
+    if (cluster >= 0) {
+      enter(i, cluster);
+      clusters_.join(i, at(i).inputs, cluster);
+    } else {
+      enter(i, static_cast<std::int32_t>(sweeps_.size()));
+      clusters_.open(i, at(i).inputs);
+    }
+  }
 
   // Clusters this Map reads from come first, then those that read the same values.
   std::int32_t best_cluster(std::int32_t i) {
@@ -129,43 +139,47 @@ class Fusion {
     return -1;
   }
 
-  bool fits(std::int32_t i, std::int32_t cluster) {
-    if (cluster < 0 || !clusters_.is_open(cluster)) return false;
-    const std::vector<std::int32_t>& members = clusters_.members()[static_cast<std::size_t>(cluster)];
-    if (members.size() >= 64 || !(shape(members[0]) == shape(i))) return false;
-    std::size_t instructions = at(i).op.as<Map>()->fn.code().size();
+  // What a cluster's fused sweep would read, write and compute.
+  struct Sweep {
     std::vector<Value> reads;
-    const auto count_reads = [&](std::int32_t n) {
-      for (const Value v : at(n).inputs) {
-        if (clusters_.cluster_of(v.node) != cluster && std::find(reads.begin(), reads.end(), v) == reads.end()) reads.push_back(v);
+    std::int64_t writes = 0;
+    std::size_t instructions = 0;
+  };
+
+  Sweep with(std::int32_t i, std::int32_t cluster) const {
+    Sweep sweep = cluster < static_cast<std::int32_t>(sweeps_.size()) ? sweeps_[static_cast<std::size_t>(cluster)] : Sweep{};
+    sweep.instructions += at(i).op.as<Map>()->fn.code().size();
+    sweep.writes += static_cast<std::int64_t>(at(i).types.size());
+    const std::vector<Value>& inputs = at(i).inputs;
+    for (auto v = inputs.begin(); v != inputs.end(); ++v) {
+      const bool inside = clusters_.cluster_of(v->node) == cluster;
+      if (inside) {
+        const bool first = std::find(inputs.begin(), v, *v) == v;
+        const auto times = std::count(inputs.begin(), inputs.end(), *v);
+        if (first && outside_[static_cast<std::size_t>(v->node)][static_cast<std::size_t>(v->result)] == times) --sweep.writes;
+      } else if (std::find(sweep.reads.begin(), sweep.reads.end(), *v) == sweep.reads.end()) {
+        sweep.reads.push_back(*v);
       }
-    };
-    for (const std::int32_t m : members) {
-      instructions += at(m).op.as<Map>()->fn.code().size();
-      count_reads(m);
     }
-    count_reads(i);
-    std::size_t writes = at(i).types.size();
-    for (const std::int32_t m : members) writes += results_read_outside(m, cluster, i);
-    return instructions <= ScalarFn::max_size && reads.size() + writes <= most_streams &&
+    return sweep;
+  }
+
+  bool fits(std::int32_t i, std::int32_t cluster) const {
+    if (cluster < 0 || !clusters_.is_open(cluster)) return false;
+    if (!(shape(clusters_.members()[static_cast<std::size_t>(cluster)][0]) == shape(i))) return false;
+    const Sweep sweep = with(i, cluster);
+    return sweep.instructions <= ScalarFn::max_size &&
+           static_cast<std::int64_t>(sweep.reads.size()) + sweep.writes <= most_streams &&
            clusters_.may_join(at(i).inputs, cluster);
   }
 
-  // How many results of a member leave the cluster if `joining` joins it.
-  std::size_t results_read_outside(std::int32_t member, std::int32_t cluster, std::int32_t joining) const {
-    std::size_t leaving = 0;
-    for (std::size_t r = 0; r < at(member).types.size(); ++r) {
-      const Value v{member, static_cast<std::int32_t>(r)};
-      std::int32_t inside = 0;
-      for (const std::int32_t m : clusters_.members()[static_cast<std::size_t>(cluster)]) inside += reads(m, v);
-      inside += reads(joining, v);
-      if (inside < readers_[static_cast<std::size_t>(member)][r]) ++leaving;
+  void enter(std::int32_t i, std::int32_t cluster) {
+    Sweep sweep = with(i, cluster);
+    if (cluster == static_cast<std::int32_t>(sweeps_.size())) sweeps_.emplace_back();
+    sweeps_[static_cast<std::size_t>(cluster)] = std::move(sweep);
+    for (const Value v : at(i).inputs) {
+      if (clusters_.cluster_of(v.node) == cluster) --outside_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
     }
-    return leaving;
-  }
-
-  std::int32_t reads(std::int32_t node, Value v) const {
-    return static_cast<std::int32_t>(std::count(at(node).inputs.begin(), at(node).inputs.end(), v));
   }
 
   // Emits clusters and other nodes in the order their inputs become ready, walking with an explicit stack.
@@ -230,9 +244,7 @@ class Fusion {
       for (std::size_t r = 0; r < made.size(); ++r) {
         const Value v{m, static_cast<std::int32_t>(r)};
         values.emplace(key(v), made[r]);
-        std::int32_t inside = 0;
-        for (const std::int32_t other : members) inside += reads(other, v);
-        if (inside == readers_[static_cast<std::size_t>(m)][r]) continue;
+        if (outside_[static_cast<std::size_t>(m)][r] == 0) continue;
         leaving.push_back(v);
         results.push_back(made[r]);
       }
@@ -246,7 +258,8 @@ class Fusion {
 
   const Graph& graph_;
   Clusters clusters_;
-  std::vector<std::vector<std::int32_t>> readers_;
+  std::vector<std::vector<std::int32_t>> outside_;  // reads of each value from outside its cluster
+  std::vector<Sweep> sweeps_;                       // per cluster
   std::unordered_map<std::int64_t, std::int32_t> last_reader_;
 };
 

@@ -1,0 +1,279 @@
+#include "graph/plan.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "blockgrad/graph/leaf.h"
+#include "blockgrad/graph/map.h"
+#include "blockgrad/graph/view.h"
+
+namespace blockgrad {
+
+namespace {
+
+std::int64_t rounded(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+std::int64_t ArenaLayout::take(std::int64_t bytes) {
+  const std::int64_t need = rounded(bytes);
+  if (need == 0) return 0;
+  auto best = free_.end();
+  for (auto hole = free_.begin(); hole != free_.end(); ++hole) {
+    if (hole->second >= need && (best == free_.end() || hole->second < best->second)) best = hole;
+  }
+  if (best != free_.end()) {
+    const std::int64_t offset = best->first;
+    best->first += need;
+    best->second -= need;
+    if (best->second == 0) free_.erase(best);
+    return offset;
+  }
+  const bool grows_hole = !free_.empty() && free_.back().first + free_.back().second == end_;
+  const std::int64_t offset = grows_hole ? free_.back().first : end_;
+  if (grows_hole) free_.pop_back();
+  end_ = offset + need;
+  return offset;
+}
+
+void ArenaLayout::give_back(std::int64_t offset, std::int64_t bytes) {
+  const std::int64_t size = rounded(bytes);
+  if (size == 0) return;
+  auto next = std::lower_bound(free_.begin(), free_.end(), std::pair{offset, std::int64_t{0}});
+  next = free_.insert(next, {offset, size});
+  if (next + 1 != free_.end() && next->first + next->second == (next + 1)->first) {
+    next->second += (next + 1)->second;
+    free_.erase(next + 1);
+  }
+  if (next != free_.begin() && (next - 1)->first + (next - 1)->second == next->first) {
+    (next - 1)->second += next->second;
+    free_.erase(next);
+  }
+}
+
+namespace {
+
+constexpr std::int32_t forever = std::numeric_limits<std::int32_t>::max();
+
+class Planner {
+ public:
+  Planner(const Graph& graph, bool reuse) : graph_(graph), reuse_(reuse), uses_(use_counts(graph)) {}
+
+  Plan run() {
+    number_leaves();
+    choose_in_place_updates();
+    order_nodes();
+    find_last_uses();
+    place_values();
+    fill_operands();
+    return std::move(plan_);
+  }
+
+ private:
+  struct Where {
+    Place place = Place::arena;
+    std::int64_t at = -1;
+    std::int32_t last_use = -1;
+    bool pinned = false;  // read by something other than the dense input of a node: never taken over
+  };
+
+  const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
+  std::int32_t size() const { return static_cast<std::int32_t>(graph_.nodes.size()); }
+  Where& where(Value v) { return where_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)]; }
+  bool is_view(std::int32_t i) const { return at(i).op.as<View>() != nullptr; }
+  // The value whose memory v names.
+  Value base(Value v) const { return is_view(v.node) ? at(v.node).inputs[0] : v; }
+  std::int64_t bytes(Value v) const { return bytes_of(graph_.type(v)); }
+
+  void number_leaves() {
+    where_.resize(graph_.nodes.size());
+    const auto number = [&](std::int32_t i, Place place, std::vector<std::int32_t>& list) {
+      where({i, 0}) = {place, static_cast<std::int64_t>(list.size()), forever, true};
+      list.push_back(i);
+    };
+    for (std::int32_t i = 0; i < size(); ++i) {
+      where_[static_cast<std::size_t>(i)].resize(at(i).types.size());
+      if (at(i).op.as<Input>()) number(i, Place::feed, plan_.feeds);
+      else if (at(i).op.as<StoredLeaf>()) number(i, Place::stored, plan_.storages);
+      else if (at(i).op.as<Constant>()) number(i, Place::constant, plan_.constants);
+    }
+    plan_.is_updated.assign(plan_.storages.size(), 0);
+  }
+
+  std::int32_t guard_number(Value guard) {
+    if (!guard) return -1;
+    for (std::size_t g = 0; g < guards_.size(); ++g) {
+      if (guards_[g] == guard) return static_cast<std::int32_t>(g);
+    }
+    guards_.push_back(guard);
+    return static_cast<std::int32_t>(guards_.size()) - 1;
+  }
+
+  // A Map all of whose results are new values of storage, with one guard, read by nothing else, and which
+  // reads the storage it writes element by element, may write there directly, last of all. If another such
+  // Map reads the same storage, it is computed aside and committed instead.
+  void choose_in_place_updates() {
+    update_of_.assign(graph_.nodes.size(), {});
+    for (const GraphUpdate& u : graph_.updates) {
+      plan_.is_updated[static_cast<std::size_t>(where(u.leaf).at)] = 1;
+      guard_number(u.guard);
+      update_of_[static_cast<std::size_t>(u.value.node)].push_back(u);
+    }
+    late_.assign(graph_.nodes.size(), 0);
+    for (std::int32_t i = 0; i < size(); ++i) late_[static_cast<std::size_t>(i)] = may_write_storage(i);
+    std::vector<std::int32_t> late_readers(graph_.nodes.size(), 0);  // of each leaf, by other late nodes
+    for (std::int32_t i = 0; i < size(); ++i) {
+      if (!late_[static_cast<std::size_t>(i)]) continue;
+      std::vector<std::int32_t> leaves;
+      for (const Value v : at(i).inputs) leaves.push_back(base(v).node);
+      std::sort(leaves.begin(), leaves.end());
+      leaves.erase(std::unique(leaves.begin(), leaves.end()), leaves.end());
+      for (const std::int32_t leaf : leaves) ++late_readers[static_cast<std::size_t>(leaf)];
+    }
+    for (std::int32_t i = 0; i < size(); ++i) {
+      if (!late_[static_cast<std::size_t>(i)]) continue;
+      for (const GraphUpdate& u : update_of_[static_cast<std::size_t>(i)]) {
+        bool own = false;
+        for (const Value v : at(i).inputs) own = own || base(v) == u.leaf;
+        if (late_readers[static_cast<std::size_t>(u.leaf.node)] > (own ? 1 : 0)) late_[static_cast<std::size_t>(i)] = 0;
+      }
+    }
+  }
+
+  bool may_write_storage(std::int32_t i) const {
+    const std::vector<GraphUpdate>& updates = update_of_[static_cast<std::size_t>(i)];
+    const GraphNode& node = at(i);
+    if (!node.op.as<Map>() || updates.size() != node.types.size()) return false;
+    for (const std::int32_t uses : uses_[static_cast<std::size_t>(i)]) {
+      if (uses != 1) return false;
+    }
+    for (const GraphUpdate& u : updates) {
+      if (!(u.guard == updates[0].guard)) return false;
+      for (const Value v : node.inputs) {
+        if (is_view(v.node) && base(v) == u.leaf) return false;
+      }
+    }
+    return true;
+  }
+
+  void order_nodes() {
+    for (std::int32_t i = 0; i < size(); ++i) {
+      if (at(i).inputs.empty() || is_view(i)) continue;
+      PlanStep step;
+      step.node = i;
+      if (!late_[static_cast<std::size_t>(i)]) {
+        plan_.steps.push_back(std::move(step));
+        continue;
+      }
+      step.guard = guard_number(update_of_[static_cast<std::size_t>(i)][0].guard);
+      plan_.updates.push_back(std::move(step));
+      for (const GraphUpdate& u : update_of_[static_cast<std::size_t>(i)]) {
+        where(u.value) = {Place::stored, where(u.leaf).at, forever, true};
+      }
+    }
+  }
+
+  void find_last_uses() {
+    std::int32_t time = 0;
+    const auto use = [&](Value v, std::int32_t when) {
+      Where& w = where(base(v));
+      if (w.place == Place::arena) w.last_use = std::max(w.last_use, when);
+      if (is_view(v.node)) w.pinned = true;
+    };
+    for (const auto* phase : {&plan_.steps, &plan_.updates}) {
+      for (const PlanStep& step : *phase) {
+        for (const Value v : at(step.node).inputs) use(v, time);
+        ++time;
+      }
+    }
+    const auto keep = [&](Value v) {
+      use(v, forever);
+      where(base(v)).pinned = true;
+    };
+    for (const Value v : graph_.outputs) keep(v);
+    for (const Value v : guards_) keep(v);
+    for (const GraphUpdate& u : graph_.updates) {
+      if (late_[static_cast<std::size_t>(u.value.node)]) continue;
+      keep(u.value);
+    }
+  }
+
+  void place_values() {
+    ArenaLayout arena;
+    std::int64_t all = 0;
+    for (std::int32_t time = 0; time < static_cast<std::int32_t>(plan_.steps.size()); ++time) {
+      const std::int32_t i = plan_.steps[static_cast<std::size_t>(time)].node;
+      const auto results = static_cast<std::int32_t>(at(i).types.size());
+      for (std::int32_t r = 0; r < results; ++r) {
+        const Value v{i, r};
+        all += rounded(bytes(v));
+        if (!take_over_input(v, time)) where(v).at = arena.take(bytes(v));
+      }
+      if (!reuse_) continue;
+      for (const Value in : at(i).inputs) {
+        Where& w = where(base(in));
+        if (w.place != Place::arena || w.last_use != time) continue;
+        w.last_use = forever;  // given back once
+        arena.give_back(w.at, bytes(base(in)));
+      }
+      for (std::int32_t r = 0; r < results; ++r) {
+        Where& w = where({i, r});
+        if (w.last_use < 0) arena.give_back(w.at, bytes({i, r}));  // a result that nobody reads
+      }
+    }
+    plan_.arena_bytes = arena.peak();
+    plan_.reused_bytes = all - arena.peak();
+  }
+
+  // A Map's result takes the bytes of an input of the same size that dies here and is read densely.
+  bool take_over_input(Value v, std::int32_t time) {
+    if (!reuse_ || !at(v.node).op.as<Map>()) return false;
+    for (const Value in : at(v.node).inputs) {
+      Where& w = where(in);
+      if (is_view(in.node) || w.place != Place::arena || w.pinned || w.last_use != time || bytes(in) != bytes(v)) continue;
+      where(v).at = w.at;
+      w.last_use = forever;  // its memory has a new owner
+      ++plan_.in_place;
+      return true;
+    }
+    return false;
+  }
+
+  Operand operand(Value v) {
+    const Where& w = where(base(v));
+    const View* view = at(v.node).op.as<View>();
+    return {w.place, w.at, graph_.type(v).dtype, view ? view->layout : Layout::dense(graph_.type(v).shape)};
+  }
+
+  void fill_operands() {
+    for (auto* phase : {&plan_.steps, &plan_.updates}) {
+      for (PlanStep& step : *phase) {
+        for (const Value v : at(step.node).inputs) step.inputs.push_back(operand(v));
+        for (std::size_t r = 0; r < at(step.node).types.size(); ++r) {
+          step.outputs.push_back(operand({step.node, static_cast<std::int32_t>(r)}));
+        }
+      }
+    }
+    for (const Value v : graph_.outputs) plan_.outputs.push_back(operand(v));
+    for (const Value v : guards_) plan_.guards.push_back(operand(v));
+    for (const GraphUpdate& u : graph_.updates) {
+      if (late_[static_cast<std::size_t>(u.value.node)]) continue;
+      plan_.commits.push_back({operand(u.value), static_cast<std::int32_t>(where(u.leaf).at), guard_number(u.guard)});
+    }
+  }
+
+  const Graph& graph_;
+  const bool reuse_;
+  std::vector<std::vector<std::int32_t>> uses_;
+  std::vector<std::vector<Where>> where_;
+  std::vector<std::vector<GraphUpdate>> update_of_;  // per node that makes a new value
+  std::vector<char> late_;                           // nodes that write storage in place
+  std::vector<Value> guards_;
+  Plan plan_;
+};
+
+}  // namespace
+
+Plan make_plan(const Graph& graph, bool reuse) { return Planner(graph, reuse).run(); }
+
+}  // namespace blockgrad

@@ -1,0 +1,66 @@
+#pragma once
+// Plan: what a compiled program does and where every value lies, as data without pointers. It can be printed,
+// compared and checked without a device.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace blockgrad {
+
+enum class Place : std::uint8_t { arena, feed, stored, constant };
+
+/// A value in memory: `at` is a byte offset in the arena, else the number of the feed, storage or constant.
+struct Operand {
+  Place place = Place::arena;
+  std::int64_t at = 0;
+  DType dtype = DType::f32;
+  Layout layout;
+};
+
+struct PlanStep {
+  std::int32_t node = -1;
+  std::int32_t guard = -1;  // of an update: the number in Plan::guards
+  std::vector<Operand> inputs, outputs;
+};
+
+/// A new value that is copied into storage at the end.
+struct Commit {
+  Operand source;
+  std::int32_t storage = -1;
+  std::int32_t guard = -1;
+};
+
+struct Plan {
+  std::vector<std::int32_t> feeds, storages, constants;  // nodes of the graph
+  std::vector<PlanStep> steps;    // in order
+  std::vector<PlanStep> updates;  // after everything that can fail; they write storage in place
+  std::vector<Commit> commits;    // last
+  std::vector<Operand> guards;    // bool scalars
+  std::vector<Operand> outputs;   // dense, in the arena, kept to the end of the run
+  std::vector<char> is_updated;   // per storage
+  std::int64_t arena_bytes = 0;
+  std::int64_t reused_bytes = 0;  // what separate buffers would need on top of arena_bytes
+  std::int32_t in_place = 0;      // results that took the bytes of an input
+};
+
+/// Lays out the graph as it is after all passes. `reuse` false gives every value memory of its own.
+/// Every node reads storage as it was before the run: an update is done in place only where nothing reads the
+/// old value after it.
+Plan make_plan(const Graph& graph, bool reuse);
+
+/// Memory handed out best fit, in time order; all offsets are multiples of 64 bytes.
+class ArenaLayout {
+ public:
+  std::int64_t take(std::int64_t bytes);
+  void give_back(std::int64_t offset, std::int64_t bytes);
+  std::int64_t peak() const { return end_; }
+
+ private:
+  std::vector<std::pair<std::int64_t, std::int64_t>> free_;  // offset, bytes; ascending, never adjacent
+  std::int64_t end_ = 0;
+};
+
+}  // namespace blockgrad

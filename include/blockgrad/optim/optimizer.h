@@ -1,0 +1,100 @@
+#pragma once
+// Optimizers: a recipe is a plain struct of numbers and one rule; an Optimizer is the live object made from it,
+// with settings the host may write between runs and one set of slots per parameter. Both use only nodes and
+// updates, so a user's recipe is the same thing as Sgd.
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blockgrad/graph/updates.h"
+#include "blockgrad/ops/losses.h"
+
+namespace blockgrad {
+
+namespace detail {
+struct OptimizerCore;
+}
+
+/// One parameter's view of an update rule.
+class UpdateRule {
+ public:
+  UpdateRule(detail::OptimizerCore& core, Updates& updates, const Expr& parameter, Expr gradient, Expr guard);
+
+  const Expr& parameter() const { return parameter_; }
+  /// The mean gradient, of the parameter's type.
+  const Expr& gradient() const { return gradient_; }
+  /// A setting as an f64 scalar node; it changes without a new compile.
+  Expr setting(std::string_view name) const;
+  /// Whether a setting differs from 0 now; terms that are 0 are left out, and stay so: see Setting.
+  bool uses(std::string_view name) const;
+  /// Storage of the parameter's type that belongs to it, zero at first.
+  Expr slot(std::string_view name) const;
+  /// The new value of the parameter or one of its slots.
+  void set(const Expr& leaf, const Expr& value);
+
+ private:
+  detail::OptimizerCore& core_;
+  Updates& updates_;
+  Expr parameter_, gradient_, guard_;
+};
+
+/// A number of a live optimizer. Assigning takes effect from the next run on; nothing is compiled again.
+/// Throws Error for a value that is not finite, and for a term that was 0 when the step was built and is not now.
+class Setting {
+ public:
+  Setting& operator=(double value);
+  operator double() const;
+
+ private:
+  friend class Optimizer;
+  Setting(detail::OptimizerCore* core, std::string name) : core_(core), name_(std::move(name)) {}
+  detail::OptimizerCore* core_;
+  std::string name_;
+};
+
+/// A recipe: `settings()` lists its numbers, `update(rule)` writes its formula.
+template <class T>
+concept OptimizerRecipe = requires(const T& recipe, UpdateRule& rule) {
+  { recipe.settings() } -> std::same_as<std::vector<std::pair<std::string, double>>>;
+  recipe.update(rule);
+};
+
+class Optimizer {
+ public:
+  template <OptimizerRecipe Recipe>
+  explicit Optimizer(Recipe recipe)
+      : Optimizer(recipe.settings(), [recipe](UpdateRule& rule) { recipe.update(rule); }) {}
+  ~Optimizer();
+  Optimizer(Optimizer&&) = delete;  // settings point to it
+  Optimizer& operator=(Optimizer&&) = delete;
+
+  Setting learning_rate;
+  /// Any other setting by name. Throws Error, listing the names, if there is none.
+  Setting operator[](std::string_view name);
+  /// All states for saving: settings and slots.
+  std::vector<Expr> states() const;
+
+  /// The updates of these parameters from gradients of their type, written only where `guard` holds.
+  Updates apply(std::span<const Expr> parameters, std::span<const Expr> gradients, const Expr& guard = {});
+
+ private:
+  Optimizer(std::vector<std::pair<std::string, double>> settings, std::function<void(UpdateRule&)> rule);
+  std::unique_ptr<detail::OptimizerCore> core_;
+};
+
+struct MinimizeOptions {
+  std::vector<Expr> only;      // parameters to train; empty: all that the loss depends on
+  bool guard_finite = true;    // no update from a step whose loss or gradient is not finite
+};
+
+/// One training step as updates: gradients of mean(loss), checked, then the optimizer's rule.
+Updates minimize(Optimizer& optimizer, const Loss& loss, const MinimizeOptions& options = {},
+                 SourceLoc where = SourceLoc::here());
+/// A bool scalar: whether the loss and all gradients are finite.
+Expr all_finite(std::span<const Expr> values);
+
+}  // namespace blockgrad

@@ -1,0 +1,97 @@
+#include "blockgrad/ops/linalg.h"
+
+#include "blockgrad/ops/elementwise.h"
+#include "blockgrad/ops/movement.h"
+#include "blockgrad/ops/reductions.h"
+
+namespace blockgrad {
+
+namespace {
+
+Shape with_batch(const Shape& batch, std::int64_t rows, std::int64_t columns) {
+  std::vector<std::int64_t> sizes(batch.sizes().begin(), batch.sizes().end());
+  sizes.push_back(rows);
+  sizes.push_back(columns);
+  return Shape(sizes);
+}
+
+Shape batch_of(const Shape& shape) {
+  return Shape(shape.sizes().first(static_cast<std::size_t>(shape.rank() - 2)));
+}
+
+}  // namespace
+
+TensorType MatMul::infer(Types in) const {
+  const Shape& a = in[0].shape;
+  const Shape& b = in[1].shape;
+  require(in[0].dtype == in[1].dtype, "dtypes differ: ", in[0].dtype, " and ", in[1].dtype, "; convert one with astype");
+  require(is_floating(in[0].dtype), "wants a floating dtype, got ", in[0].dtype);
+  require(a.rank() >= 2 && b.rank() >= 2, "wants matrices, got ", a, " x ", b);
+  const std::int64_t ka = a[a.rank() - 1];
+  const std::int64_t kb = b[b.rank() - 2];
+  const bool fits_transposed = ka == b[b.rank() - 1];
+  require(ka == kb, "inner sizes differ: ", a, " x ", b,
+          fits_transposed ? "; the second operand would fit with {.transpose_b = true}" : "");
+  check_internal(batch_of(a) == batch_of(b), "matmul of unequal batches ", a, " x ", b);
+  return {in[0].dtype, with_batch(batch_of(a), a[a.rank() - 2], b[b.rank() - 1])};
+}
+
+std::vector<Expr> MatMul::vjp(const Backward& b) const {
+  std::vector<Expr> gradients(2);
+  if (b.wants(0)) gradients[0] = make(MatMul{}, {b.dy(), transpose(b.input(1))});
+  if (b.wants(1)) gradients[1] = make(MatMul{}, {transpose(b.input(0)), b.dy()});
+  return gradients;
+}
+
+bool MatMul::accepts(int, const Layout& layout) const {
+  const int last = layout.shape.rank() - 1;
+  const auto unit = [&](int axis) {
+    return layout.shape[axis] <= 1 || layout.strides[static_cast<std::size_t>(axis)] == 1;
+  };
+  const auto positive = [&](int axis) {
+    return layout.shape[axis] <= 1 || layout.strides[static_cast<std::size_t>(axis)] > 0;
+  };
+  return (unit(last) && positive(last - 1)) || (unit(last - 1) && positive(last));
+}
+
+Cost MatMul::cost(Types in, Types out) const {
+  Cost cost = detail::default_cost(in, out);
+  cost.flops = 2.0 * static_cast<double>(out[0].shape.size()) * static_cast<double>(in[0].shape[in[0].shape.rank() - 1]);
+  return cost;
+}
+
+Expr matmul(Arg a, Arg b, MatMulOptions options) {
+  Expr x = as_expr(a, DType::f32);
+  Expr y = as_expr(b, DType::f32);
+  const bool row = x.rank() == 1;
+  const bool column = y.rank() == 1;
+  if (row) x = expand_dims({x, a.where()}, 0);
+  if (column) y = expand_dims({y, b.where()}, 1);
+  if (x.rank() >= 2 && options.transpose_a) x = transpose({x, a.where()});
+  if (y.rank() >= 2 && options.transpose_b) y = transpose({y, b.where()});
+  if (x.rank() > 2 || y.rank() > 2) {
+    if (x.rank() >= 2 && y.rank() >= 2) {
+      const Shape batch = [&] {
+        try {
+          return broadcast(batch_of(x.shape()), batch_of(y.shape()));
+        } catch (const Error&) {
+          throw Error(to_string(current_origin(a.where()), "matmul") +
+                      join({": batch axes do not broadcast: ", x.shape(), " x ", y.shape()}));
+        }
+      }();
+      x = broadcast_to(x, with_batch(batch, x.shape()[x.rank() - 2], x.shape()[x.rank() - 1]), a.where());
+      y = broadcast_to(y, with_batch(batch, y.shape()[y.rank() - 2], y.shape()[y.rank() - 1]), a.where());
+    }
+  }
+  Expr product = make(MatMul{}, {x, y}, a.where());
+  if (column) product = squeeze({product, a.where()}, -1);
+  if (row) product = squeeze({product, a.where()}, column ? -1 : -2);
+  return product;
+}
+
+Expr linear(Arg x, Arg w, const Expr& b) {
+  const Expr product = matmul(x, w);
+  return b ? add({product, x.where()}, {b, x.where()}) : product;
+}
+
+}  // namespace blockgrad

@@ -1,0 +1,142 @@
+#include "blockgrad/optim/optimizer.h"
+
+#include <cmath>
+#include <map>
+
+#include "blockgrad/graph/grad.h"
+#include "blockgrad/ops/elementwise.h"
+#include "blockgrad/ops/reductions.h"
+
+namespace blockgrad {
+
+namespace detail {
+
+struct OptimizerCore {
+  struct Value {
+    Expr leaf;
+    bool left_out = false;  // it was 0 when a step was built, so no formula reads it
+  };
+  std::map<std::string, Value, std::less<>> settings;
+  std::map<std::pair<const Node*, std::string>, Expr> slots;  // found by parameter and name; listed by order_
+  std::vector<Expr> parameters;  // keeps the keys of `slots` alive
+  std::vector<Expr> slot_order;
+  std::function<void(UpdateRule&)> rule;
+
+  Value& setting(std::string_view name) {
+    const auto found = settings.find(name);
+    if (found == settings.end()) {
+      std::string all;
+      for (const auto& [known, value] : settings) all += (all.empty() ? "" : ", ") + known;
+      fail({"the optimizer has no setting '", name, "'; it has ", all});
+    }
+    return found->second;
+  }
+};
+
+}  // namespace detail
+
+namespace {
+
+double read(const Expr& leaf) { return leaf.value().at(0); }
+
+}  // namespace
+
+Setting& Setting::operator=(double value) {
+  auto& setting = core_->setting(name_);
+  require(std::isfinite(value), "setting '", name_, "' must be finite, got ", value);
+  require(value == 0 || !setting.left_out, "setting '", name_,
+          "' was 0 when a step was built and its term left out; build the step again with the new value");
+  setting.leaf.set_value(full({}, value, DType::f64));
+  return *this;
+}
+
+Setting::operator double() const { return read(core_->setting(name_).leaf); }
+
+UpdateRule::UpdateRule(detail::OptimizerCore& core, Updates& updates, const Expr& parameter, Expr gradient, Expr guard)
+    : core_(core), updates_(updates), parameter_(parameter), gradient_(std::move(gradient)), guard_(std::move(guard)) {}
+
+Expr UpdateRule::setting(std::string_view name) const { return core_.setting(name).leaf; }
+
+bool UpdateRule::uses(std::string_view name) const {
+  auto& setting = core_.setting(name);
+  const bool used = read(setting.leaf) != 0;
+  setting.left_out = setting.left_out || !used;
+  return used;
+}
+
+Expr UpdateRule::slot(std::string_view name) const {
+  Expr& slot = core_.slots[{parameter_.node(), std::string(name)}];
+  if (!slot) {
+    const Tensor start = zeros(parameter_.shape(), parameter_.dtype());
+    slot = state(start, leaf_name(parameter_) + "." + std::string(name));
+    core_.parameters.push_back(parameter_);
+    core_.slot_order.push_back(slot);
+  }
+  return slot;
+}
+
+void UpdateRule::set(const Expr& leaf, const Expr& value) { updates_.set(leaf, value, guard_); }
+
+Optimizer::Optimizer(std::vector<std::pair<std::string, double>> settings, std::function<void(UpdateRule&)> rule)
+    : learning_rate(nullptr, "learning_rate"), core_(std::make_unique<detail::OptimizerCore>()) {
+  core_->rule = std::move(rule);
+  learning_rate.core_ = core_.get();
+  for (const auto& [name, value] : settings) {
+    require(std::isfinite(value), "setting '", name, "' must be finite, got ", value);
+    core_->settings[name].leaf = state(full({}, value, DType::f64), "optimizer." + name);
+  }
+}
+
+Optimizer::~Optimizer() = default;
+
+Setting Optimizer::operator[](std::string_view name) {
+  core_->setting(name);
+  return {core_.get(), std::string(name)};
+}
+
+std::vector<Expr> Optimizer::states() const {
+  std::vector<Expr> all;
+  for (const auto& [name, setting] : core_->settings) all.push_back(setting.leaf);
+  all.insert(all.end(), core_->slot_order.begin(), core_->slot_order.end());
+  return all;
+}
+
+Updates Optimizer::apply(std::span<const Expr> parameters, std::span<const Expr> gradients, const Expr& guard) {
+  require(parameters.size() == gradients.size(), "apply: ", parameters.size(), " parameters but ", gradients.size(),
+          " gradients");
+  Updates updates;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    require(parameters[i].type() == gradients[i].type(), describe(parameters[i]), " is ", to_string(parameters[i].type()),
+            ", its gradient ", to_string(gradients[i].type()));
+    UpdateRule rule(*core_, updates, parameters[i], gradients[i], guard);
+    core_->rule(rule);
+  }
+  return updates;
+}
+
+Expr all_finite(std::span<const Expr> values) {
+  Expr result;
+  for (const Expr& value : values) {
+    const Expr finite = value.rank() == 0 ? isfinite(value) : all(isfinite(value));
+    result = result ? logical_and(result, finite) : finite;
+  }
+  return result ? result : constant(full({}, 1, DType::boolean));
+}
+
+Updates minimize(Optimizer& optimizer, const Loss& loss, const MinimizeOptions& options, SourceLoc where) {
+  std::vector<Expr> roots = loss.penalties;
+  roots.push_back(loss.sum);
+  const std::vector<Expr> parameters = options.only.empty() ? parameters_of(roots) : options.only;
+  require(!parameters.empty(), "minimize at ", to_string(where), ": the loss depends on no parameter");
+  const Expr average = mean(loss);
+  std::vector<Expr> checked = grad(average, parameters, where);
+  const std::vector<Expr> gradients = checked;
+  Expr guard;
+  if (options.guard_finite) {
+    checked.push_back(average);
+    guard = all_finite(checked);
+  }
+  return optimizer.apply(parameters, gradients, guard);
+}
+
+}  // namespace blockgrad
