@@ -63,11 +63,12 @@ struct Cost {
 ///   cost(Types inputs, Types results) -> Cost          where elements and bytes of all operands are wrong
 ///   accepts(int input, const Layout&) -> bool          which layouts an input may have; default: dense only
 template <class T>
-concept OpLike = std::copyable<T> && std::equality_comparable<T> && requires(const T& op, Types in, const Backward& b) {
+concept OpLike = requires(const T& op, Types in, const Backward& b) {
+  // First, so that the question is settled for Op itself before it asks whether an Op can be copied.
   { T::name } -> std::convertible_to<std::string_view>;
   op.infer(in);
   { op.vjp(b) } -> std::same_as<std::vector<Expr>>;
-};
+} && std::copyable<T> && std::equality_comparable<T>;
 
 namespace detail {
 
