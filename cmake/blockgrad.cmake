@@ -13,7 +13,9 @@ function(bg_target target)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
   # One result on every machine: a fused multiply-add is written, never left to the compiler.
   target_compile_options(${target} PRIVATE -ffp-contract=off
-    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
+    # Comparisons are joined with & where a branch would cost more than both.
+    $<$<CXX_COMPILER_ID:Clang>:-Wno-bitwise-instead-of-logical>)
   if(BLOCKGRAD_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
