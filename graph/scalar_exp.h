@@ -137,12 +137,21 @@ BG_SCALAR T log1p(T x) {
   return x == T(0) ? x : y;
 }
 
-/// tanh x = t / (t + 2), t = e^(2|x|) - 1.
-template <class T>
-BG_SCALAR T tanh(T x) {
-  const T a = with_sign(x, T(1));
-  const T t = expm1(T(2) * (a > T(24) ? T(24) : a));
-  return with_sign(t / (t + T(2)), x);
+/// In float x + x^3 p(x^2) near 0 and 1 - 2 / (e^(2|x|) + 1) further out; in double
+/// t / (t + 2) with t = e^(2|x|) - 1.
+BG_SCALAR float tanh(float x) {
+  const float a = with_sign(x, 1.0f), z = x * x;
+  const float p = polynomial(z, -0x1.555532p-2f, 0x1.1106f6p-3f, -0x1.b835a4p-5f, 0x1.51f8d0p-6f,
+                             -0x1.750cf8p-8f);
+  const float near = fma(x * z, p, x);
+  const float e = exp(2.0f * (a > 10.0f ? 10.0f : a));
+  const float far = with_sign(1.0f - 2.0f / (e + 1.0f), x);
+  return a < 0.625f ? near : far;
+}
+BG_SCALAR double tanh(double x) {
+  const double a = with_sign(x, 1.0);
+  const double t = expm1(2.0 * (a > 24.0 ? 24.0 : a));
+  return with_sign(t / (t + 2.0), x);
 }
 
 /// 1 / (1 + e^-x), from e^-|x| on both sides.
@@ -152,10 +161,14 @@ BG_SCALAR T sigmoid(T x) {
   return (x < T(0) ? e : T(1)) / (T(1) + e);
 }
 
-/// log(1 + e^x) = max(x, 0) + log1p(e^-|x|).
+/// log(1 + e^x) = max(x, 0) + log(1 + e) with e = e^-|x| in [0, 1]; above 1/3 as ln 2 + log(1 + (e
+/// - 1) / 2).
 template <class T>
 BG_SCALAR T softplus(T x) {
-  return (x < T(0) ? T(0) : x) + log1p_inside(exp(with_sign(x, T(-1))));
+  const T e = exp(with_sign(x, T(-1)));
+  const bool above = e > T(1) / T(3);
+  const T y = log_sum(above ? T(1) : T(0), above ? fma(T(0.5), e, T(-0.5)) : e);
+  return (x < T(0) ? T(0) : x) + y;
 }
 
 }  // namespace blockgrad::math

@@ -1,0 +1,321 @@
+#pragma once
+// Reductions of one instruction set; the contract and the order of sums are in tape.h. Floating
+// sums, max and min keep 16 lanes, in registers along a row and in a scratch of 4 KB along columns;
+// what does not depend on the order (integers, positions) is a plain loop. Everything has internal
+// linkage and nothing of std is called.
+
+#include <cstdint>
+
+#include "graph/scalar_math.h"
+
+#if defined(__clang__)
+#define BG_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define BG_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+namespace blockgrad::detail {
+namespace {
+
+using std::int32_t;
+using std::int64_t;
+
+constexpr int64_t lane_count = 16;
+constexpr int64_t block_size = 1024;
+constexpr int max_levels = 54;  // of the tree over blocks: 2^63 / 2^10
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64;
+#elif defined(__AVX__)
+constexpr int vector_bytes = 32;
+#else
+constexpr int vector_bytes = 16;
+#endif
+
+/// Sixteen lanes in as many registers as they take.
+template <class T>
+struct Lanes {
+  typedef T Vector __attribute__((vector_size(vector_bytes), aligned(alignof(T)), may_alias));
+  static constexpr int width = vector_bytes / sizeof(T);
+  static constexpr int count = lane_count / width;
+};
+
+struct Sum {
+  template <class V>
+  static inline __attribute__((always_inline)) void join(V& a, const V& b) {
+    a = a + b;
+  }
+  template <class T>
+  static T identity() {
+    return T(0);
+  }
+};
+
+/// As math::maximum and math::minimum.
+template <bool greatest>
+struct Extreme {
+  template <class V>
+  static inline __attribute__((always_inline)) void join(V& a, const V& b) {
+    const V y = greatest ? (a > b ? a : b) : (a < b ? a : b);
+    a = a == a ? y : a;
+  }
+  template <class T>
+  static T identity() {
+    if constexpr (math::Kind<T>::is_floating)
+      return greatest ? -math::infinity<T>() : math::infinity<T>();
+    else if constexpr (math::Same<T, bool>::value) return !greatest;
+    else {
+      constexpr bool is_signed = T(-1) < T(0);
+      constexpr auto bits = sizeof(T) * 8 - (is_signed ? 1 : 0);
+      constexpr T most = static_cast<T>(~std::uint64_t{0} >> (64 - bits));
+      return greatest ? static_cast<T>(-most - 1) * (is_signed ? 1 : 0) : most;
+    }
+  }
+};
+
+/// lanes[l] for 1 <= n <= 1024 elements, joined to one.
+template <class K, class T>
+T row_block(const T* x, int64_t n) {
+  T lanes[lane_count];
+  int64_t active = n;
+  if (n < lane_count) {
+    for (int64_t l = 0; l < n; ++l) lanes[l] = x[l];
+  } else {
+    using V = typename Lanes<T>::Vector;
+    constexpr int count = Lanes<T>::count, width = Lanes<T>::width;
+    V sums[count];
+#pragma GCC unroll 16
+    for (int v = 0; v < count; ++v) sums[v] = *reinterpret_cast<const V*>(x + v * width);
+    int64_t k = lane_count;
+    for (; k + lane_count <= n; k += lane_count) {
+#pragma GCC unroll 16
+      for (int v = 0; v < count; ++v)
+        K::join(sums[v], *reinterpret_cast<const V*>(x + k + v * width));
+    }
+#pragma GCC unroll 16
+    for (int v = 0; v < count; ++v) *reinterpret_cast<V*>(lanes + v * width) = sums[v];
+    for (int64_t l = 0; k + l < n; ++l) K::join(lanes[l], x[k + l]);
+    active = lane_count;
+  }
+  for (int64_t half = lane_count / 2; half > 0; half /= 2) {
+    for (int64_t l = 0; l < half && l + half < active; ++l) K::join(lanes[l], lanes[l + half]);
+    active = active < half ? active : half;
+  }
+  return lanes[0];
+}
+
+template <class K, class T>
+T row_of_blocks(const T* x, int64_t n) {
+  T levels[max_levels];
+  int top = 0;
+  for (int64_t block = 0; block * block_size < n; ++block) {
+    const int64_t left = n - block * block_size;
+    T y = row_block<K>(x + block * block_size, left < block_size ? left : block_size);
+    for (int64_t carry = block; carry & 1; carry >>= 1) {
+      T older = levels[--top];
+      K::join(older, y);
+      y = older;
+    }
+    levels[top++] = y;
+  }
+  T y = levels[--top];
+  while (top > 0) {
+    T older = levels[--top];
+    K::join(older, y);
+    y = older;
+  }
+  return y;
+}
+
+template <class K, class T>
+void float_rows(void* out, int32_t*, const void* in, int64_t n, int64_t count, int64_t stride) {
+  const T* x = static_cast<const T*>(in);
+  T* y = static_cast<T*>(out);
+  for (int64_t i = 0; i < count; ++i, x += stride) {
+    y[i] = n == 0            ? K::template identity<T>()
+           : n <= block_size ? row_block<K>(x, n)
+                             : row_of_blocks<K>(x, n);
+  }
+}
+
+template <class K, class T>
+void join_arrays(T* __restrict a, const T* __restrict b, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) K::join(a[i], b[i]);
+}
+template <class T>
+void copy_array(T* __restrict a, const T* __restrict b, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) a[i] = b[i];
+}
+
+/// Columns go in blocks of this many bytes.
+constexpr int64_t column_bytes = 256;
+
+/// y[c] for `width` columns and 1 <= n <= 1024 rows. Lane l of column c is lanes[l * width + c], so
+/// that rows without gaps are added 16 at a time.
+template <class K, class T>
+void column_block(T* y, const T* x, int64_t n, int64_t width, int64_t stride, T* lanes) {
+  int64_t active = n < lane_count ? n : lane_count;
+  if (stride == width) {
+    copy_array(lanes, x, active * width);
+    for (int64_t k = lane_count; k < n; k += lane_count) {
+      join_arrays<K>(lanes, x + k * width, (n - k < lane_count ? n - k : lane_count) * width);
+    }
+  } else {
+    for (int64_t k = 0; k < active; ++k) copy_array(lanes + k * width, x + k * stride, width);
+    for (int64_t k = lane_count; k < n; ++k) {
+      join_arrays<K>(lanes + k % lane_count * width, x + k * stride, width);
+    }
+  }
+  for (int64_t half = lane_count / 2; half > 0; half /= 2) {
+    if (active > half) join_arrays<K>(lanes, lanes + half * width, (active - half) * width);
+    active = active < half ? active : half;
+  }
+  copy_array(y, lanes, width);
+}
+
+template <class K, class T>
+void columns_of_blocks(T* y, const T* x, int64_t n, int64_t width, int64_t stride, T* lanes) {
+  constexpr int64_t row = column_bytes / sizeof(T);
+  alignas(64) T levels[max_levels * row];
+  alignas(64) T sums[row];
+  T* top = levels;
+  for (int64_t block = 0; block * block_size < n; ++block) {
+    const int64_t left = n - block * block_size;
+    column_block<K>(sums, x + block * block_size * stride, left < block_size ? left : block_size,
+                    width, stride, lanes);
+    for (int64_t carry = block; carry & 1; carry >>= 1) {
+      top -= row;
+      join_arrays<K>(top, sums, width);
+      copy_array(sums, top, width);
+    }
+    copy_array(top, sums, width);
+    top += row;
+  }
+  top -= row;
+  while (top > levels) {
+    join_arrays<K>(top - row, top, width);
+    top -= row;
+  }
+  copy_array(y, levels, width);
+}
+
+template <class K, class T>
+void float_columns(void* out, int32_t*, const void* in, int64_t n, int64_t count, int64_t stride) {
+  constexpr int64_t row = column_bytes / sizeof(T);
+  const T* x = static_cast<const T*>(in);
+  T* y = static_cast<T*>(out);
+  if (n == 0) {
+    for (int64_t c = 0; c < count; ++c) y[c] = K::template identity<T>();
+    return;
+  }
+  alignas(64) T lanes[lane_count * row];
+  for (int64_t c = 0; c < count; c += row) {
+    const int64_t width = count - c < row ? count - c : row;
+    if (n <= block_size) column_block<K>(y + c, x + c, n, width, stride, lanes);
+    else columns_of_blocks<K>(y + c, x + c, n, width, stride, lanes);
+  }
+}
+
+/// Integers and bool, in any order: sums as Out = i64, max and min as Out = T.
+template <class K, class T, class Out>
+void integer_rows(void* out, int32_t*, const void* in, int64_t n, int64_t count, int64_t stride) {
+  using Wide = math::wrapping_t<Out>;
+  const T* x = static_cast<const T*>(in);
+  Out* y = static_cast<Out*>(out);
+  for (int64_t i = 0; i < count; ++i, x += stride) {
+    if constexpr (math::Same<K, Sum>::value) {
+      Wide sum = 0;
+      for (int64_t k = 0; k < n; ++k) sum += static_cast<Wide>(static_cast<Out>(x[k]));
+      y[i] = static_cast<Out>(sum);
+    } else {
+      Out best = K::template identity<Out>();
+      for (int64_t k = 0; k < n; ++k) K::join(best, x[k]);
+      y[i] = best;
+    }
+  }
+}
+template <class K, class T, class Out>
+void integer_columns(void* out, int32_t*, const void* in, int64_t n, int64_t count,
+                     int64_t stride) {
+  using Wide = math::wrapping_t<Out>;
+  const T* x = static_cast<const T*>(in);
+  Out* y = static_cast<Out*>(out);
+  for (int64_t c = 0; c < count; ++c) y[c] = K::template identity<Out>();
+  for (int64_t k = 0; k < n; ++k, x += stride) {
+    BG_INDEPENDENT
+    for (int64_t c = 0; c < count; ++c) {
+      if constexpr (math::Same<K, Sum>::value) {
+        y[c] =
+            static_cast<Out>(static_cast<Wide>(y[c]) + static_cast<Wide>(static_cast<Out>(x[c])));
+      } else {
+        Out best = y[c];
+        K::join(best, x[c]);
+        y[c] = best;
+      }
+    }
+  }
+}
+
+/// True if a comes before b: greater (less), or the first NaN.
+template <bool greatest, class T>
+BG_SCALAR bool is_ahead(T a, T b) {
+  return ((greatest ? a > b : a < b) | (a != a)) & (b == b);
+}
+
+/// The first position of the value that max or min give; NaN is found as NaN.
+template <class T>
+int64_t position_of(const T* x, T best, int64_t n) {
+  constexpr int64_t step = 32;
+  int64_t k = 0;
+  for (; k + step <= n; k += step) {
+    unsigned found = 0;
+    for (int64_t i = 0; i < step; ++i)
+      found |= (x[k + i] == best) | (x[k + i] != x[k + i]) ? 1u : 0u;
+    if (found != 0) break;
+  }
+  if (best == best) {
+    while (x[k] != best) ++k;
+  } else {
+    while (x[k] == x[k]) ++k;
+  }
+  return k;
+}
+
+template <bool greatest, class T>
+void arg_rows(void* out, int32_t* index, const void* in, int64_t n, int64_t count, int64_t stride) {
+  const T* x = static_cast<const T*>(in);
+  for (int64_t i = 0; i < count; ++i, x += stride) {
+    T best;
+    if constexpr (math::Kind<T>::is_floating)
+      float_rows<Extreme<greatest>, T>(&best, nullptr, x, n, 1, 0);
+    else integer_rows<Extreme<greatest>, T, T>(&best, nullptr, x, n, 1, 0);
+    const int64_t first = position_of(x, best, n);
+    index[i] = static_cast<int32_t>(first);
+    if (out != nullptr) static_cast<T*>(out)[i] = x[first];
+  }
+}
+template <bool greatest, class T>
+void arg_columns(void* out, int32_t* index, const void* in, int64_t n, int64_t count,
+                 int64_t stride) {
+  constexpr int64_t row = column_bytes / sizeof(T);
+  const T* x = static_cast<const T*>(in);
+  T best[row];
+  for (int64_t c = 0; c < count; c += row) {
+    const int64_t width = count - c < row ? count - c : row;
+    copy_array(best, x + c, width);
+    for (int64_t i = 0; i < width; ++i) index[c + i] = 0;
+    for (int64_t k = 1; k < n; ++k) {
+      const T* next = x + c + k * stride;
+      BG_INDEPENDENT
+      for (int64_t i = 0; i < width; ++i) {
+        const bool ahead = is_ahead<greatest>(next[i], best[i]);
+        best[i] = ahead ? next[i] : best[i];
+        index[c + i] = ahead ? static_cast<int32_t>(k) : index[c + i];
+      }
+    }
+    if (out != nullptr) copy_array(static_cast<T*>(out) + c, best, width);
+  }
+}
+
+}  // namespace
+}  // namespace blockgrad::detail
