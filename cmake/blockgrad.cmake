@@ -101,13 +101,17 @@ function(bg_bench name)
   target_link_libraries(bench_${name} PRIVATE blockgrad::blockgrad ${arg_LIBRARIES})
 endfunction()
 
-# A libFuzzer target and a short run of it in ctest: bg_fuzzer(csv fuzz/csv_fuzz.cpp).
+# A libFuzzer target and a short run of it in ctest. Sources of the library that it should look into are
+# listed too: bg_fuzzer(csv fuzz/csv_fuzz.cpp ../data/csv.cpp).
 function(bg_fuzzer name)
+  set(sanitizers -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all)
   add_executable(fuzz_${name} ${ARGN})
   bg_target(fuzz_${name})
-  target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
-  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  target_compile_options(fuzz_${name} PRIVATE ${sanitizers} -g1)
+  target_link_options(fuzz_${name} PRIVATE ${sanitizers})
   target_include_directories(fuzz_${name} PRIVATE "${PROJECT_SOURCE_DIR}")
-  target_link_libraries(fuzz_${name} PRIVATE blockgrad::blockgrad)
-  add_test(NAME fuzz/${name} COMMAND fuzz_${name} -seed=1 -max_total_time=10 -max_len=4096 -timeout=5)
+  target_link_libraries(fuzz_${name} PRIVATE
+    blockgrad::blockgrad fmt::fmt-header-only nlohmann_json::nlohmann_json)
+  add_test(NAME fuzz/${name} COMMAND fuzz_${name} -seed=1 -max_total_time=10 -max_len=4096 -timeout=5
+    -verbosity=0)
 endfunction()
