@@ -1,0 +1,202 @@
+#include "backends/cpu/gemm.h"
+#include "blockgrad/graph/error.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace blockgrad {
+
+using detail::GemmKernels;
+using detail::LayoutA;
+using detail::TileKernels;
+
+namespace {
+
+const GemmKernels& kernels_for(Isa isa) {
+  switch (isa) {
+    case Isa::portable: return detail::gemm_portable;
+#if defined(__x86_64__)
+    case Isa::avx2: return detail::gemm_avx2;
+    case Isa::avx512: return detail::gemm_avx512;
+    case Isa::neon: break;
+#elif defined(__aarch64__)
+    case Isa::neon: return detail::gemm_neon;
+    case Isa::avx2:
+    case Isa::avx512: break;
+#else
+    case Isa::avx2:
+    case Isa::avx512:
+    case Isa::neon: break;
+#endif
+  }
+  fail_internal({"no matrix product kernels for ", isa_name(isa)});
+}
+
+std::int64_t divide_up(std::int64_t size, std::int64_t step) { return (size + step - 1) / step; }
+
+std::int64_t round_up(std::int64_t size, std::int64_t step) { return divide_up(size, step) * step; }
+
+/// Cycles of one tile, relative to others: two multiply-adds and two loads start per cycle, a sum
+/// waits four cycles for itself, and a tile costs a call and the traffic of its sums.
+double tile_cycles(int rows, int vectors, std::int64_t k) {
+  const double adds = rows * vectors / 2.0;
+  const double loads = (rows + vectors) / 2.0;
+  const double step = std::max({adds, loads, 4.0}) + 0.02 * loads;
+  return static_cast<double>(k) * step + 12 + rows * vectors;
+}
+
+double column_cycles(std::int64_t m, int rows, int vectors, std::int64_t k) {
+  const double whole = static_cast<double>(m / rows) * tile_cycles(rows, vectors, k);
+  const int rest = static_cast<int>(m % rows);
+  return rest == 0 ? whole : whole + tile_cycles(rest, vectors, k);
+}
+
+}  // namespace
+
+Gemm Gemm::make(const GemmShape& shape, Isa isa) {
+  const auto [m, n, k, type, a_row, a_col, b_row, b_col] = shape;
+  check_internal(m >= 0 && n >= 0 && k >= 0, "matrix product: negative size ", m, "x", n, "x", k);
+  check_internal(a_row == 1 || a_col == 1 || m <= 1 || k <= 1, "matrix product: strides of A are ",
+                 a_row, ", ", a_col, ", expected a 1");
+  check_internal(b_row == 1 || b_col == 1 || k <= 1 || n <= 1, "matrix product: strides of B are ",
+                 b_row, ", ", b_col, ", expected a 1");
+  check_internal(is_supported(isa), "matrix product: this processor has no ", isa_name(isa));
+
+  Gemm gemm;
+  gemm.shape_ = shape;
+  gemm.kernels_ = &kernels_for(isa);
+  // One column of C: as one row of the transposed product its lanes are all in use. That pays where
+  // A is read along its columns in place, or is large enough to be transposed on the way.
+  if (n == 1 && m > 8 && (a_row == 1 || k >= 8)) {
+    gemm.is_swapped_ = true;
+    gemm.shape_ = {1, m, k, type, 1, b_row, a_col, a_row};
+  }
+  if (type == GemmType::f32) {
+    gemm.choose(gemm.kernels_->f32);
+  } else {
+    gemm.choose(gemm.kernels_->f64);
+  }
+  gemm.describe(isa);
+  gemm.plan_.verify();
+  return gemm;
+}
+
+template <class T>
+void Gemm::choose(const TileKernels<T>& table) {
+  const GemmShape& s = shape_;
+  layout_a_ = s.a_col == 1 || s.k <= 1 ? LayoutA::rows : LayoutA::columns;
+  lda_ = layout_a_ == LayoutA::rows ? s.a_row : s.a_col;
+  b_is_transposed_ = s.b_col != 1 && s.n > 1;
+  ldb_ = b_is_transposed_ ? s.b_col : s.b_row;
+  choose_strips(table);
+  choose_blocks(table);
+  choose_parts();
+}
+
+/// The cheapest tiles for one strip of fewer columns than the main strips have; adds their cycles.
+template <class T>
+Gemm::Strip Gemm::choose_edge(const TileKernels<T>& table, std::int64_t columns,
+                              double& cost) const {
+  if (columns == 0) return {};
+  Strip edge;
+  edge.columns = columns;
+  edge.vectors = static_cast<int>(divide_up(columns, table.lanes));
+  edge.lanes = static_cast<int>(columns - std::int64_t{edge.vectors - 1} * table.lanes);
+  double best = std::numeric_limits<double>::infinity();
+  const int most = static_cast<int>(std::clamp<std::int64_t>(shape_.m, 1, table.max_rows));
+  for (int rows = 1; rows <= most; ++rows) {
+    if (!table.find(LayoutA::rows, edge.lanes < table.lanes, edge.vectors, rows)) continue;
+    const double cycles = column_cycles(shape_.m, rows, edge.vectors, shape_.k);
+    if (cycles < best) {
+      best = cycles;
+      edge.rows = rows;
+    }
+  }
+  cost += best;
+  return edge;
+}
+
+template <class T>
+void Gemm::choose_strips(const TileKernels<T>& table) {
+  double best = std::numeric_limits<double>::infinity();
+  const int most = static_cast<int>(std::clamp<std::int64_t>(shape_.m, 1, table.max_rows));
+  for (int vectors = 1; vectors <= table.max_vectors; ++vectors) {
+    const std::int64_t width = std::int64_t{vectors} * table.lanes;
+    for (int rows = 1; rows <= most; ++rows) {
+      if (!table.find(LayoutA::rows, false, vectors, rows)) continue;
+      const std::int64_t strips = shape_.n / width;
+      double cycles =
+          static_cast<double>(strips) * column_cycles(shape_.m, rows, vectors, shape_.k);
+      const Strip edge = choose_edge(table, shape_.n - strips * width, cycles);
+      if (cycles < best) {
+        best = cycles;
+        main_ = {width, vectors, rows, table.lanes};
+        edge_ = edge;
+      }
+    }
+  }
+  // Only an edge: it is the strip that the plan shows.
+  if (shape_.n < main_.columns && edge_.rows > 0) main_.rows = edge_.rows;
+}
+
+template <class T>
+void Gemm::choose_blocks(const TileKernels<T>& table) {
+  const std::int64_t size = sizeof(T);
+  const GemmShape& s = shape_;
+  const std::int64_t max_k = 256;
+  const std::int64_t max_m = 192 * 4 / size;
+  const std::int64_t max_n = 2048;
+  const std::int64_t k_blocks = std::max<std::int64_t>(1, divide_up(s.k, max_k));
+  block_k_ = k_blocks == 1 ? std::max<std::int64_t>(s.k, 1) : round_up(divide_up(s.k, k_blocks), 8);
+  const std::int64_t m_blocks = std::max<std::int64_t>(1, divide_up(s.m, max_m));
+  block_m_ = std::min(s.m, round_up(divide_up(s.m, m_blocks), std::max(1, main_.rows)));
+  block_n_ = std::min(s.n, round_up(max_n, main_.columns));
+
+  const std::int64_t a_bytes = s.m * s.k * size, b_bytes = s.k * s.n * size;
+  packs_a_ = a_bytes > 32768 && s.n >= 64;
+  packs_b_ = b_is_transposed_ || (b_bytes > 32768 && s.m >= 32);
+  is_single_tile_ = !packs_b_ && !packs_a_ && k_blocks == 1 && s.m <= main_.rows &&
+                    s.n <= main_.columns && s.m > 0 && s.n > 0;
+  const auto bytes_64 = [size](std::int64_t elements) { return round_up(elements * size, 64); };
+  const std::int64_t bytes_a =
+      packs_a_ ? bytes_64(block_m_ * (round_up(block_k_, table.lanes) + 64 / size)) : 0;
+  const std::int64_t bytes_b =
+      packs_b_ ? bytes_64(block_k_ * round_up(block_n_, main_.columns)) : 0;
+  scratch_b_ = static_cast<std::size_t>(bytes_a);
+  scratch_ = static_cast<std::size_t>(bytes_a + bytes_b);
+}
+
+/// Parts of at least 2^17 multiply-adds, 64 at most: whole strips, or rows of tiles where C is
+/// taller than wide.
+void Gemm::choose_parts() {
+  if (shape_.m == 0 || shape_.n == 0) return;
+  const double work =
+      static_cast<double>(shape_.m) * static_cast<double>(shape_.n) * static_cast<double>(shape_.k);
+  const std::int64_t strips = divide_up(shape_.n, main_.columns);
+  const std::int64_t tiles = divide_up(shape_.m, main_.rows);
+  parts_cut_rows_ = shape_.m > shape_.n;
+  units_ = parts_cut_rows_ ? tiles : strips;
+  const std::int64_t wanted = static_cast<std::int64_t>(std::min(work / 131072, 64.0));
+  parts_ = std::clamp<std::int64_t>(wanted, 1, units_);
+}
+
+void Gemm::describe(Isa isa) {
+  plan_.m = shape_.m;
+  plan_.n = shape_.n;
+  plan_.k = shape_.k;
+  plan_.levels = {{Level::cache, block_m_, block_n_, std::min(block_k_, shape_.k)},
+                  {Level::reg, std::min<std::int64_t>(main_.rows, shape_.m),
+                   std::min(main_.columns, shape_.n), std::min<std::int64_t>(1, shape_.k)}};
+  if (is_swapped_) {
+    std::swap(plan_.m, plan_.n);
+    for (Block& block : plan_.levels) std::swap(block.m, block.n);
+  }
+  plan_.why = fmt::format("{}, A {}, B {}, {} part{}", isa_name(isa),
+                          (is_swapped_ ? packs_b_ : packs_a_) ? "packed" : "in place",
+                          (is_swapped_ ? packs_a_ : packs_b_) ? "packed" : "in place", parts_,
+                          parts_ == 1 ? "" : "s");
+}
+
+}  // namespace blockgrad

@@ -1,0 +1,57 @@
+#pragma once
+// What one instruction set offers to the matrix product: its tile kernels and its two ways of
+// packing. The tables are constants; one translation unit per instruction set defines one of them.
+
+#include <cstdint>
+
+namespace blockgrad::detail {
+
+/// C[r, j] = fma chain over p = 0 .. k-1 of A[r, p] * B[p, j], started from C if `load`, else from
+/// zero, for a fixed number of rows and of vectors of columns. B[p, j] is b[p * ldb + j] and C[r,
+/// j] is c[r * ldc + j]. The last vector has `lanes` columns: nothing behind them is read or
+/// written.
+template <class T>
+using TileKernel = void (*)(std::int64_t k, const T* a, std::int64_t lda, const T* b,
+                            std::int64_t ldb, T* c, std::int64_t ldc, int lanes, bool load);
+
+/// Copies rows x columns elements; each row of the destination has room for whole vectors and gets
+/// zeros behind its last element. Row r of the source (column r when transposing) becomes row r of
+/// the destination: to[r * ld_to + c] = from[r * ld_from + c], or from[c * ld_from + r].
+template <class T>
+using BlockCopy = void (*)(std::int64_t rows, std::int64_t columns, const T* from,
+                           std::int64_t ld_from, T* to, std::int64_t ld_to);
+
+/// How A lies in memory: A[r, p] is a[r * lda + p], or a[r + p * lda].
+enum class LayoutA { rows, columns };
+
+template <class T>
+struct TileKernels {
+  static constexpr int max_rows = 8;
+  static constexpr int max_vectors = 8;
+
+  int lanes = 0;         // elements of one vector
+  int accumulators = 0;  // vectors that a tile may keep in registers
+  /// [layout of A][last vector is cut][vectors - 1][rows - 1]; null where there is no such tile.
+  TileKernel<T> tile[2][2][max_vectors][max_rows] = {};
+  BlockCopy<T> copy = nullptr;
+  BlockCopy<T> transpose = nullptr;
+
+  TileKernel<T> find(LayoutA layout, bool cut, int vectors, int rows) const {
+    return tile[layout == LayoutA::columns][cut][vectors - 1][rows - 1];
+  }
+};
+
+struct GemmKernels {
+  TileKernels<float> f32;
+  TileKernels<double> f64;
+};
+
+extern const GemmKernels gemm_portable;
+#if defined(__x86_64__)
+extern const GemmKernels gemm_avx2;
+extern const GemmKernels gemm_avx512;
+#elif defined(__aarch64__)
+extern const GemmKernels gemm_neon;
+#endif
+
+}  // namespace blockgrad::detail

@@ -1,0 +1,174 @@
+#pragma once
+// The tile kernel and the packing copies, written once for every instruction set. Included only by
+// the units gemm_*.cpp; internal linkage throughout (see simd.h).
+
+#include "backends/cpu/gemm_kernels.h"
+#include "backends/cpu/simd.h"
+
+#include <cstdint>
+#include <utility>
+
+namespace blockgrad::detail {
+namespace {
+
+/// See TileKernel. Every loop over the accumulators is unrolled in full: a single one that is not
+/// moves the whole array to the stack.
+template <class V, LayoutA layout, bool cut, int vectors, int rows>
+void tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
+          const typename V::Scalar* b, std::int64_t ldb, typename V::Scalar* c, std::int64_t ldc,
+          int lanes, bool load) {
+  using Reg = typename V::Reg;
+  const typename V::Mask mask = V::first(cut ? lanes : V::lanes);
+  const auto load_vector = [mask](const typename V::Scalar* p, int v) {
+    return cut && v == vectors - 1 ? V::load(p + v * V::lanes, mask) : V::load(p + v * V::lanes);
+  };
+  Reg sum[rows][vectors];
+  if (load) {
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) sum[r][v] = load_vector(c + r * ldc, v);
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) sum[r][v] = V::zero();
+    }
+  }
+  const std::int64_t row_step = layout == LayoutA::rows ? lda : 1;
+  const std::int64_t k_step = layout == LayoutA::rows ? 1 : lda;
+#pragma GCC unroll 4
+  for (std::int64_t p = 0; p < k; ++p) {
+    // The shorter side of the tile stays in registers, the longer one passes through a single one.
+    if constexpr (rows >= vectors) {
+      Reg right[vectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) right[v] = load_vector(b, v);
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) {
+        const Reg left = V::broadcast(a + r * row_step);
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) sum[r][v] = V::fma(left, right[v], sum[r][v]);
+      }
+    } else {
+      Reg left[rows];
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) left[r] = V::broadcast(a + r * row_step);
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) {
+        const Reg right = load_vector(b, v);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r) sum[r][v] = V::fma(left[r], right, sum[r][v]);
+      }
+    }
+    a += k_step;
+    b += ldb;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) {
+      typename V::Scalar* const to = c + r * ldc + v * V::lanes;
+      if (cut && v == vectors - 1) {
+        V::store(to, sum[r][v], mask);
+      } else {
+        V::store(to, sum[r][v]);
+      }
+    }
+  }
+}
+
+/// See BlockCopy.
+template <class V>
+void copy_block(std::int64_t rows, std::int64_t columns, const typename V::Scalar* from,
+                std::int64_t ld_from, typename V::Scalar* to, std::int64_t ld_to) {
+  const std::int64_t whole = columns - columns % V::lanes;
+  const auto mask = V::first(static_cast<int>(columns == whole ? V::lanes : columns - whole));
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < whole; c += V::lanes) V::store(to + c, V::load(from + c));
+    if (columns != whole) V::store(to + whole, V::load(from + whole, mask));
+    from += ld_from;
+    to += ld_to;
+  }
+}
+
+/// See BlockCopy. Squares of vectors are transposed in registers; at the edges the missing elements
+/// are zero.
+template <class Wide>
+void transpose_block(std::int64_t rows, std::int64_t columns, const typename Wide::Scalar* from,
+                     std::int64_t ld_from, typename Wide::Scalar* to, std::int64_t ld_to) {
+  using V = typename Wide::Square;
+  constexpr int side = V::lanes;
+  // The destination of a wide vector is zeroed up to its own width, not only to this square's.
+  const std::int64_t padded = (columns + Wide::lanes - 1) / Wide::lanes * Wide::lanes;
+  for (std::int64_t c = 0; c < padded; c += side) {
+    const std::int64_t height = columns - c < side ? (columns > c ? columns - c : 0) : side;
+    for (std::int64_t r = 0; r < rows; r += side) {
+      const std::int64_t width = rows - r < side ? rows - r : side;
+      typename V::Reg square[side];
+      if (height == side && width == side) {
+#pragma GCC unroll 8
+        for (int i = 0; i < side; ++i) square[i] = V::load(from + (c + i) * ld_from + r);
+        V::transpose(square);
+#pragma GCC unroll 8
+        for (int i = 0; i < side; ++i) V::store(to + (r + i) * ld_to + c, square[i]);
+      } else {
+        const auto mask = V::first(static_cast<int>(width));
+#pragma GCC unroll 8
+        for (int i = 0; i < side; ++i) {
+          square[i] = i < height ? V::load(from + (c + i) * ld_from + r, mask) : V::zero();
+        }
+        V::transpose(square);
+#pragma GCC unroll 8
+        for (int i = 0; i < side; ++i) {
+          if (i < width) V::store(to + (r + i) * ld_to + c, square[i]);
+        }
+      }
+    }
+  }
+}
+
+/// Tiles with more than four vectors serve one or two rows only, where nothing else keeps enough
+/// accumulators busy.
+constexpr bool has_tile(int accumulators, int vectors, int rows) {
+  return rows * vectors <= accumulators && (vectors <= 4 || (vectors == 8 && rows <= 2));
+}
+
+template <class V, int accumulators, LayoutA layout, bool cut, int vectors, int rows>
+constexpr TileKernel<typename V::Scalar> tile_or_null() {
+  if constexpr (has_tile(accumulators, vectors, rows) && !(cut && V::lanes == 1)) {
+    return tile<V, layout, cut, vectors, rows>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class V, int accumulators, LayoutA layout, bool cut, int... index>
+constexpr void add_tiles(TileKernels<typename V::Scalar>& table,
+                         std::integer_sequence<int, index...>) {
+  constexpr int rows = TileKernels<typename V::Scalar>::max_rows;
+  ((table.tile[layout == LayoutA::columns][cut][index / rows][index % rows] =
+        tile_or_null<V, accumulators, layout, cut, index / rows + 1, index % rows + 1>()),
+   ...);
+}
+
+/// The table of the vector type V, which has room for `accumulators` sums beside its operands.
+template <class V, int accumulators>
+constexpr TileKernels<typename V::Scalar> tile_kernels() {
+  using Table = TileKernels<typename V::Scalar>;
+  constexpr auto all = std::make_integer_sequence<int, Table::max_rows * Table::max_vectors>();
+  Table table;
+  table.lanes = V::lanes;
+  table.accumulators = accumulators;
+  add_tiles<V, accumulators, LayoutA::rows, false>(table, all);
+  add_tiles<V, accumulators, LayoutA::rows, true>(table, all);
+  add_tiles<V, accumulators, LayoutA::columns, false>(table, all);
+  add_tiles<V, accumulators, LayoutA::columns, true>(table, all);
+  table.copy = copy_block<V>;
+  table.transpose = transpose_block<V>;
+  return table;
+}
+
+}  // namespace
+}  // namespace blockgrad::detail

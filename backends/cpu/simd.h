@@ -1,0 +1,233 @@
+#pragma once
+// Vectors of one instruction set, as much as the matrix product needs. One struct per instruction
+// set and element type with the same members; which ones exist depends on the flags of the
+// including translation unit. Everything has internal linkage, so that no unit built for a newer
+// processor can lend its code to another one.
+//
+//   lanes             elements of one Reg
+//   first(n)          Mask of the lanes 0 .. n-1, 1 <= n <= lanes
+//   load(p, mask)     lanes outside the mask are zero and their memory is not touched
+//   store(p, x, mask) memory outside the mask is not touched
+//   fma(a, b, c)      a * b + c with one rounding
+//   transpose(r)      r[i][j] <-> r[j][i] for a square of lanes x lanes elements
+//   Square            the type whose transpose() the copies use
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace blockgrad::detail {
+namespace {
+
+/// One element at a time. Without a fused instruction this calls the math library: same bits, slow.
+template <class T>
+struct Portable {
+  using Scalar = T;
+  using Reg = T;
+  using Mask = int;
+  using Square = Portable;
+  static constexpr int lanes = 1;
+
+  static Reg zero() { return 0; }
+  static Reg load(const T* p) { return *p; }
+  static Reg load(const T* p, Mask) { return *p; }
+  static void store(T* p, Reg x) { *p = x; }
+  static void store(T* p, Reg x, Mask) { *p = x; }
+  static Reg broadcast(const T* p) { return *p; }
+  static Reg fma(Reg a, Reg b, Reg c) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return __builtin_fmaf(a, b, c);
+    } else {
+      return __builtin_fma(a, b, c);
+    }
+  }
+  static Mask first(int n) { return n; }
+  static void transpose(Reg (&)[1]) {}
+};
+
+#if defined(__AVX2__) && defined(__FMA__)
+
+struct Avx2F32 {
+  using Scalar = float;
+  using Reg = __m256;
+  using Mask = __m256i;
+  using Square = Avx2F32;
+  static constexpr int lanes = 8;
+
+  static Reg zero() { return _mm256_setzero_ps(); }
+  static Reg load(const float* p) { return _mm256_loadu_ps(p); }
+  static Reg load(const float* p, Mask mask) { return _mm256_maskload_ps(p, mask); }
+  static void store(float* p, Reg x) { _mm256_storeu_ps(p, x); }
+  static void store(float* p, Reg x, Mask mask) { _mm256_maskstore_ps(p, mask, x); }
+  static Reg broadcast(const float* p) { return _mm256_broadcast_ss(p); }
+  static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
+  static Mask first(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static void transpose(Reg (&r)[8]) {
+    Reg pair[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      pair[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+      pair[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    Reg quad[8];
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; ++j) {
+        const Reg x = pair[4 * i + j];
+        const Reg y = pair[4 * i + j + 2];
+        quad[4 * i + 2 * j] = _mm256_shuffle_ps(x, y, 0x44);
+        quad[4 * i + 2 * j + 1] = _mm256_shuffle_ps(x, y, 0xee);
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      r[i] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x20);
+      r[i + 4] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x31);
+    }
+  }
+};
+
+struct Avx2F64 {
+  using Scalar = double;
+  using Reg = __m256d;
+  using Mask = __m256i;
+  using Square = Avx2F64;
+  static constexpr int lanes = 4;
+
+  static Reg zero() { return _mm256_setzero_pd(); }
+  static Reg load(const double* p) { return _mm256_loadu_pd(p); }
+  static Reg load(const double* p, Mask mask) { return _mm256_maskload_pd(p, mask); }
+  static void store(double* p, Reg x) { _mm256_storeu_pd(p, x); }
+  static void store(double* p, Reg x, Mask mask) { _mm256_maskstore_pd(p, mask, x); }
+  static Reg broadcast(const double* p) { return _mm256_broadcast_sd(p); }
+  static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_pd(a, b, c); }
+  static Mask first(int n) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+  }
+  static void transpose(Reg (&r)[4]) {
+    const Reg even_low = _mm256_unpacklo_pd(r[0], r[1]);
+    const Reg odd_low = _mm256_unpackhi_pd(r[0], r[1]);
+    const Reg even_high = _mm256_unpacklo_pd(r[2], r[3]);
+    const Reg odd_high = _mm256_unpackhi_pd(r[2], r[3]);
+    r[0] = _mm256_permute2f128_pd(even_low, even_high, 0x20);
+    r[1] = _mm256_permute2f128_pd(odd_low, odd_high, 0x20);
+    r[2] = _mm256_permute2f128_pd(even_low, even_high, 0x31);
+    r[3] = _mm256_permute2f128_pd(odd_low, odd_high, 0x31);
+  }
+};
+
+#endif
+
+#if defined(__AVX512F__) && defined(__AVX2__) && defined(__FMA__)
+
+struct Avx512F32 {
+  using Scalar = float;
+  using Reg = __m512;
+  using Mask = __mmask16;
+  using Square = Avx2F32;
+  static constexpr int lanes = 16;
+
+  static Reg zero() { return _mm512_setzero_ps(); }
+  static Reg load(const float* p) { return _mm512_loadu_ps(p); }
+  static Reg load(const float* p, Mask mask) { return _mm512_maskz_loadu_ps(mask, p); }
+  static void store(float* p, Reg x) { _mm512_storeu_ps(p, x); }
+  static void store(float* p, Reg x, Mask mask) { _mm512_mask_storeu_ps(p, mask, x); }
+  static Reg broadcast(const float* p) { return _mm512_set1_ps(*p); }
+  static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
+  static Mask first(int n) { return static_cast<Mask>((1U << n) - 1U); }
+};
+
+struct Avx512F64 {
+  using Scalar = double;
+  using Reg = __m512d;
+  using Mask = __mmask8;
+  using Square = Avx2F64;
+  static constexpr int lanes = 8;
+
+  static Reg zero() { return _mm512_setzero_pd(); }
+  static Reg load(const double* p) { return _mm512_loadu_pd(p); }
+  static Reg load(const double* p, Mask mask) { return _mm512_maskz_loadu_pd(mask, p); }
+  static void store(double* p, Reg x) { _mm512_storeu_pd(p, x); }
+  static void store(double* p, Reg x, Mask mask) { _mm512_mask_storeu_pd(p, mask, x); }
+  static Reg broadcast(const double* p) { return _mm512_set1_pd(*p); }
+  static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_pd(a, b, c); }
+  static Mask first(int n) { return static_cast<Mask>((1U << n) - 1U); }
+};
+
+#endif
+
+#if defined(__aarch64__)
+
+struct NeonF32 {
+  using Scalar = float;
+  using Reg = float32x4_t;
+  using Mask = int;  // the number of lanes: NEON has no masked access
+  using Square = NeonF32;
+  static constexpr int lanes = 4;
+
+  static Reg zero() { return vdupq_n_f32(0); }
+  static Reg load(const float* p) { return vld1q_f32(p); }
+  static Reg load(const float* p, Mask n) {
+    Reg x = vsetq_lane_f32(p[0], zero(), 0);
+    if (n > 1) x = vsetq_lane_f32(p[1], x, 1);
+    if (n > 2) x = vsetq_lane_f32(p[2], x, 2);
+    if (n > 3) x = vsetq_lane_f32(p[3], x, 3);
+    return x;
+  }
+  static void store(float* p, Reg x) { vst1q_f32(p, x); }
+  static void store(float* p, Reg x, Mask n) {
+    vst1q_lane_f32(p, x, 0);
+    if (n > 1) vst1q_lane_f32(p + 1, x, 1);
+    if (n > 2) vst1q_lane_f32(p + 2, x, 2);
+    if (n > 3) vst1q_lane_f32(p + 3, x, 3);
+  }
+  static Reg broadcast(const float* p) { return vld1q_dup_f32(p); }
+  static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f32(c, a, b); }
+  static Mask first(int n) { return n; }
+  static void transpose(Reg (&r)[4]) {
+    const float32x4x2_t low = vtrnq_f32(r[0], r[1]);
+    const float32x4x2_t high = vtrnq_f32(r[2], r[3]);
+    r[0] = vcombine_f32(vget_low_f32(low.val[0]), vget_low_f32(high.val[0]));
+    r[1] = vcombine_f32(vget_low_f32(low.val[1]), vget_low_f32(high.val[1]));
+    r[2] = vcombine_f32(vget_high_f32(low.val[0]), vget_high_f32(high.val[0]));
+    r[3] = vcombine_f32(vget_high_f32(low.val[1]), vget_high_f32(high.val[1]));
+  }
+};
+
+struct NeonF64 {
+  using Scalar = double;
+  using Reg = float64x2_t;
+  using Mask = int;
+  using Square = NeonF64;
+  static constexpr int lanes = 2;
+
+  static Reg zero() { return vdupq_n_f64(0); }
+  static Reg load(const double* p) { return vld1q_f64(p); }
+  static Reg load(const double* p, Mask n) {
+    const Reg x = vsetq_lane_f64(p[0], zero(), 0);
+    return n > 1 ? vsetq_lane_f64(p[1], x, 1) : x;
+  }
+  static void store(double* p, Reg x) { vst1q_f64(p, x); }
+  static void store(double* p, Reg x, Mask n) {
+    vst1q_lane_f64(p, x, 0);
+    if (n > 1) vst1q_lane_f64(p + 1, x, 1);
+  }
+  static Reg broadcast(const double* p) { return vld1q_dup_f64(p); }
+  static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f64(c, a, b); }
+  static Mask first(int n) { return n; }
+  static void transpose(Reg (&r)[2]) {
+    const Reg first_column = vtrn1q_f64(r[0], r[1]);
+    r[1] = vtrn2q_f64(r[0], r[1]);
+    r[0] = first_column;
+  }
+};
+
+#endif
+
+}  // namespace
+}  // namespace blockgrad::detail
