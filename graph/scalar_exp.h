@@ -145,8 +145,8 @@ BG_SCALAR float tanh(float x) {
                              -0x1.750cf8p-8f);
   const float near = fma(x * z, p, x);
   const float e = exp(2.0f * (a > 10.0f ? 10.0f : a));
-  const float far = with_sign(1.0f - 2.0f / (e + 1.0f), x);
-  return a < 0.625f ? near : far;
+  const float far = 1.0f - 2.0f / (e + 1.0f);
+  return with_sign(a < 0.625f ? near : far, x);
 }
 BG_SCALAR double tanh(double x) {
   const double a = with_sign(x, 1.0);
