@@ -34,7 +34,7 @@ void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::i
     const T* const a_begin = static_cast<const T*>(a);
     const T* const b_begin = static_cast<const T*>(b);
     T* const c_begin = static_cast<T*>(c);
-    if (is_single_tile_) {
+    if (path_ == Path::tile) {
       const Strip& strip = edge_.columns > 0 ? edge_ : main_;
       const auto tile = table.find(layout_a_, strip.lanes < table.lanes, strip.vectors,
                                    static_cast<int>(shape_.m));
@@ -44,7 +44,10 @@ void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::i
     const std::int64_t tile_size = parts_cut_rows_ ? main_.rows : main_.columns;
     const std::int64_t begin = units_ * first / parts_ * tile_size;
     const std::int64_t end = units_ * last / parts_ * tile_size;
-    if (parts_cut_rows_) {
+    if (path_ == Path::dots) {
+      table.row_dots(std::min(end, shape_.n) - begin, shape_.k, b_begin + begin * ldb_, ldb_,
+                     a_begin, layout_a_ == LayoutA::rows ? 1 : lda_, c_begin + begin);
+    } else if (parts_cut_rows_) {
       run_block<T>(table, a_begin, b_begin, c_begin, {begin, std::min(end, shape_.m)},
                    {0, shape_.n}, scratch);
     } else {

@@ -61,6 +61,8 @@ class Gemm {
     int rows = 0;
     int lanes = 0;  // of the last vector
   };
+  /// dots: one row of C, each element from a row of B's transpose. tile: C is a single tile.
+  enum class Path { blocks, tile, dots };
   struct Range {
     std::int64_t begin, end;
   };
@@ -81,7 +83,7 @@ class Gemm {
 
   GemmShape shape_;          // the product that is computed
   bool is_swapped_ = false;  // computed as transpose(B) * transpose(A); C is one column
-  bool is_single_tile_ = false;
+  Path path_ = Path::blocks;
   detail::LayoutA layout_a_ = detail::LayoutA::rows;
   bool b_is_transposed_ = false;
   bool packs_a_ = false;

@@ -67,9 +67,8 @@ Gemm Gemm::make(const GemmShape& shape, Isa isa) {
   Gemm gemm;
   gemm.shape_ = shape;
   gemm.kernels_ = &kernels_for(isa);
-  // One column of C: as one row of the transposed product its lanes are all in use. That pays where
-  // A is read along its columns in place, or is large enough to be transposed on the way.
-  if (n == 1 && m > 8 && (a_row == 1 || k >= 8)) {
+  // One column of C is computed as one row of the transposed product: there the lanes are in use.
+  if (n == 1 && m > 1) {
     gemm.is_swapped_ = true;
     gemm.shape_ = {1, m, k, type, 1, b_row, a_col, a_row};
   }
@@ -141,11 +140,28 @@ void Gemm::choose_strips(const TileKernels<T>& table) {
   if (shape_.n < main_.columns && edge_.rows > 0) main_.rows = edge_.rows;
 }
 
+/// A block of A fills about 40 % of a small L2, a panel of B half of a small L1. Operands that are
+/// packed are larger than L1 and read often enough to pay for it; a transposed B always is.
 template <class T>
 void Gemm::choose_blocks(const TileKernels<T>& table) {
-  const std::int64_t size = sizeof(T);
   const GemmShape& s = shape_;
-  const std::int64_t max_k = 256;
+  const std::int64_t size = sizeof(T);
+  if (s.m == 1 && b_is_transposed_) {
+    path_ = Path::dots;
+    main_ = {table.dot_rows, 1, 1, table.lanes};
+    edge_ = {};
+    block_m_ = 1;
+    block_n_ = s.n;
+    block_k_ = s.k;
+    return;
+  }
+  const std::int64_t a_bytes = s.m * s.k * size;
+  const std::int64_t b_bytes = s.k * s.n * size;
+  packs_a_ = a_bytes > 32768 && s.n >= 64 && s.m > 1;
+  packs_b_ = b_is_transposed_ || (b_bytes > 32768 && s.m >= 32);
+
+  // A single row streams a large B once, in the order of memory: few rows of it at a time.
+  const std::int64_t max_k = s.m == 1 && b_bytes > 262144 ? 8 : 256;
   const std::int64_t max_m = 192 * 4 / size;
   const std::int64_t max_n = 2048;
   const std::int64_t k_blocks = std::max<std::int64_t>(1, divide_up(s.k, max_k));
@@ -154,11 +170,9 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
   block_m_ = std::min(s.m, round_up(divide_up(s.m, m_blocks), std::max(1, main_.rows)));
   block_n_ = std::min(s.n, round_up(max_n, main_.columns));
 
-  const std::int64_t a_bytes = s.m * s.k * size, b_bytes = s.k * s.n * size;
-  packs_a_ = a_bytes > 32768 && s.n >= 64;
-  packs_b_ = b_is_transposed_ || (b_bytes > 32768 && s.m >= 32);
-  is_single_tile_ = !packs_b_ && !packs_a_ && k_blocks == 1 && s.m <= main_.rows &&
-                    s.n <= main_.columns && s.m > 0 && s.n > 0;
+  const bool is_tile = !packs_a_ && !packs_b_ && k_blocks == 1 && s.m <= main_.rows &&
+                       s.n <= main_.columns && s.m > 0 && s.n > 0;
+  path_ = is_tile ? Path::tile : Path::blocks;
   const auto bytes_64 = [size](std::int64_t elements) { return round_up(elements * size, 64); };
   const std::int64_t bytes_a =
       packs_a_ ? bytes_64(block_m_ * (round_up(block_k_, table.lanes) + 64 / size)) : 0;

@@ -21,6 +21,11 @@ template <class T>
 using BlockCopy = void (*)(std::int64_t rows, std::int64_t columns, const T* from,
                            std::int64_t ld_from, T* to, std::int64_t ld_to);
 
+/// y[r] = fma chain over p = 0 .. k-1 of a[r * lda + p] * x[p * x_step], started from zero.
+template <class T>
+using RowDots = void (*)(std::int64_t rows, std::int64_t k, const T* a, std::int64_t lda,
+                         const T* x, std::int64_t x_step, T* y);
+
 /// How A lies in memory: A[r, p] is a[r * lda + p], or a[r + p * lda].
 enum class LayoutA { rows, columns };
 
@@ -31,10 +36,12 @@ struct TileKernels {
 
   int lanes = 0;         // elements of one vector
   int accumulators = 0;  // vectors that a tile may keep in registers
+  int dot_rows = 0;      // rows that row_dots() works on at a time
   /// [layout of A][last vector is cut][vectors - 1][rows - 1]; null where there is no such tile.
   TileKernel<T> tile[2][2][max_vectors][max_rows] = {};
   BlockCopy<T> copy = nullptr;
   BlockCopy<T> transpose = nullptr;
+  RowDots<T> row_dots = nullptr;
 
   TileKernel<T> find(LayoutA layout, bool cut, int vectors, int rows) const {
     return tile[layout == LayoutA::columns][cut][vectors - 1][rows - 1];

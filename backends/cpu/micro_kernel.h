@@ -129,6 +129,72 @@ void transpose_block(std::int64_t rows, std::int64_t columns, const typename Wid
   }
 }
 
+/// Adds the next products of V::lanes chains: a square of A, turned in registers so that its rows
+/// lie in lanes. Only height rows and width columns exist unless `whole`.
+template <class V, bool whole>
+void add_square(typename V::Reg& sum, const typename V::Scalar* a, std::int64_t lda,
+                std::int64_t height, std::int64_t width, const typename V::Scalar* x,
+                std::int64_t x_step) {
+  typename V::Reg square[V::lanes];
+  const auto mask = V::first(static_cast<int>(whole ? V::lanes : width));
+#pragma GCC unroll 8
+  for (int i = 0; i < V::lanes; ++i) {
+    if constexpr (whole) {
+      square[i] = V::load(a + i * lda);
+    } else {
+      square[i] = i < height ? V::load(a + i * lda, mask) : V::zero();
+    }
+  }
+  V::transpose(square);
+#pragma GCC unroll 8
+  for (int i = 0; i < V::lanes; ++i) {
+    if (whole || i < width) sum = V::fma(square[i], V::broadcast(x + i * x_step), sum);
+  }
+}
+
+constexpr int dot_groups = 4;
+
+/// See RowDots. Four vectors of rows at a time hide the latency of each other's chains.
+template <class Wide>
+void row_dots(std::int64_t rows, std::int64_t k, const typename Wide::Scalar* a, std::int64_t lda,
+              const typename Wide::Scalar* x, std::int64_t x_step, typename Wide::Scalar* y) {
+  using V = typename Wide::Square;
+  constexpr int groups = dot_groups;
+  constexpr std::int64_t side = V::lanes;
+  const std::int64_t whole_k = k - k % side;
+  std::int64_t r = 0;
+  for (; r + groups * side <= rows; r += groups * side) {
+    const typename V::Scalar* const from = a + r * lda;
+    typename V::Reg sum[groups];
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; ++g) sum[g] = V::zero();
+    for (std::int64_t p = 0; p < whole_k; p += side) {
+#pragma GCC unroll 4
+      for (int g = 0; g < groups; ++g) {
+        add_square<V, true>(sum[g], from + g * side * lda + p, lda, side, side, x + p * x_step,
+                            x_step);
+      }
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; ++g) {
+      if (whole_k < k) {
+        add_square<V, false>(sum[g], from + g * side * lda + whole_k, lda, side, k - whole_k,
+                             x + whole_k * x_step, x_step);
+      }
+      V::store(y + r + g * side, sum[g]);
+    }
+  }
+  for (; r < rows; r += side) {
+    const std::int64_t height = rows - r < side ? rows - r : side;
+    typename V::Reg sum = V::zero();
+    for (std::int64_t p = 0; p < k; p += side) {
+      add_square<V, false>(sum, a + r * lda + p, lda, height, k - p < side ? k - p : side,
+                           x + p * x_step, x_step);
+    }
+    V::store(y + r, sum, V::first(static_cast<int>(height)));
+  }
+}
+
 /// Tiles with more than four vectors serve one or two rows only, where nothing else keeps enough
 /// accumulators busy.
 constexpr bool has_tile(int accumulators, int vectors, int rows) {
@@ -167,6 +233,8 @@ constexpr TileKernels<typename V::Scalar> tile_kernels() {
   add_tiles<V, accumulators, LayoutA::columns, true>(table, all);
   table.copy = copy_block<V>;
   table.transpose = transpose_block<V>;
+  table.dot_rows = dot_groups * V::Square::lanes;
+  table.row_dots = row_dots<V>;
   return table;
 }
 

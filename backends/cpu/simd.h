@@ -49,22 +49,43 @@ struct Portable {
 
 #if defined(__AVX2__) && defined(__FMA__)
 
+struct Avx2Mask {
+  __m256i bits;
+  int count;
+};
+
 struct Avx2F32 {
   using Scalar = float;
   using Reg = __m256;
-  using Mask = __m256i;
+  using Mask = Avx2Mask;
   using Square = Avx2F32;
   static constexpr int lanes = 8;
 
   static Reg zero() { return _mm256_setzero_ps(); }
   static Reg load(const float* p) { return _mm256_loadu_ps(p); }
-  static Reg load(const float* p, Mask mask) { return _mm256_maskload_ps(p, mask); }
+  static Reg load(const float* p, Mask mask) { return _mm256_maskload_ps(p, mask.bits); }
   static void store(float* p, Reg x) { _mm256_storeu_ps(p, x); }
-  static void store(float* p, Reg x, Mask mask) { _mm256_maskstore_ps(p, mask, x); }
+  /// In pieces of 4, 2 and 1: a masked store takes some twenty steps on several processors.
+  static void store(float* p, Reg x, Mask mask) {
+    __m128 rest = _mm256_castps256_ps128(x);
+    if (mask.count == 8) return store(p, x);
+    if (mask.count & 4) {
+      _mm_storeu_ps(p, rest);
+      p += 4;
+      rest = _mm256_extractf128_ps(x, 1);
+    }
+    if (mask.count & 2) {
+      _mm_storel_pi(reinterpret_cast<__m64*>(p), rest);
+      p += 2;
+      rest = _mm_movehl_ps(rest, rest);
+    }
+    if (mask.count & 1) _mm_store_ss(p, rest);
+  }
   static Reg broadcast(const float* p) { return _mm256_broadcast_ss(p); }
   static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
   static Mask first(int n) {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return {_mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane), n};
   }
   static void transpose(Reg (&r)[8]) {
     Reg pair[8];
@@ -95,19 +116,29 @@ struct Avx2F32 {
 struct Avx2F64 {
   using Scalar = double;
   using Reg = __m256d;
-  using Mask = __m256i;
+  using Mask = Avx2Mask;
   using Square = Avx2F64;
   static constexpr int lanes = 4;
 
   static Reg zero() { return _mm256_setzero_pd(); }
   static Reg load(const double* p) { return _mm256_loadu_pd(p); }
-  static Reg load(const double* p, Mask mask) { return _mm256_maskload_pd(p, mask); }
+  static Reg load(const double* p, Mask mask) { return _mm256_maskload_pd(p, mask.bits); }
   static void store(double* p, Reg x) { _mm256_storeu_pd(p, x); }
-  static void store(double* p, Reg x, Mask mask) { _mm256_maskstore_pd(p, mask, x); }
+  static void store(double* p, Reg x, Mask mask) {
+    __m128d rest = _mm256_castpd256_pd128(x);
+    if (mask.count == 4) return store(p, x);
+    if (mask.count & 2) {
+      _mm_storeu_pd(p, rest);
+      p += 2;
+      rest = _mm256_extractf128_pd(x, 1);
+    }
+    if (mask.count & 1) _mm_store_sd(p, rest);
+  }
   static Reg broadcast(const double* p) { return _mm256_broadcast_sd(p); }
   static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_pd(a, b, c); }
   static Mask first(int n) {
-    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+    const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
+    return {_mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lane), n};
   }
   static void transpose(Reg (&r)[4]) {
     const Reg even_low = _mm256_unpacklo_pd(r[0], r[1]);

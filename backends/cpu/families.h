@@ -1,0 +1,17 @@
+#pragma once
+// The CPU's kernels by family. Called by name, not by static registrars, which a static library would drop.
+
+#include "backends/kernel.h"
+
+namespace blockgrad {
+
+void add_map_kernels(KernelTable& table);
+void add_reduce_kernels(KernelTable& table);
+void add_matmul_kernels(KernelTable& table);
+void add_index_kernels(KernelTable& table);
+void add_unview_kernels(KernelTable& table);
+
+/// All of them.
+const KernelTable& cpu_kernels();
+
+}  // namespace blockgrad

@@ -1,0 +1,73 @@
+// MatMul on the CPU: one Gemm per pair of matrices, batches outside.
+#include <memory>
+
+#include "backends/cpu/families.h"
+#include "backends/cpu/gemm.h"
+#include "blockgrad/ops/linalg.h"
+
+namespace blockgrad {
+
+namespace {
+
+struct Batched {
+  Gemm gemm;
+  std::vector<std::int64_t> a, b;  // where the matrices of each batch begin, in elements
+  std::int64_t c = 0;              // elements of one result
+  std::int64_t size = 4;           // bytes per element
+
+  void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
+    const std::int64_t parts = gemm.parts();
+    while (first < last) {
+      const std::int64_t batch = first / parts;
+      const std::int64_t end = std::min(last, (batch + 1) * parts);
+      const auto i = static_cast<std::size_t>(batch);
+      gemm.run(call.in[0] + a[i] * size, call.in[1] + b[i] * size, call.out[0] + batch * c * size, first - batch * parts,
+               end - batch * parts, call.scratch);
+      first = end;
+    }
+  }
+};
+
+std::vector<std::int64_t> batch_starts(const Layout& layout) {
+  std::vector<std::int64_t> starts{layout.offset};
+  for (int a = 0; a < layout.shape.rank() - 2; ++a) {
+    std::vector<std::int64_t> next;
+    for (const std::int64_t start : starts) {
+      for (std::int64_t i = 0; i < layout.shape[a]; ++i) next.push_back(start + i * layout.strides[static_cast<std::size_t>(a)]);
+    }
+    starts = std::move(next);
+  }
+  return starts;
+}
+
+}  // namespace
+
+void add_matmul_kernels(KernelTable& table) {
+  table.add<MatMul>([](const KernelRequest& request) {
+    const Layout& a = request.inputs[0].layout;
+    const Layout& b = request.inputs[1].layout;
+    const auto row = static_cast<std::size_t>(a.shape.rank() - 2);
+    GemmShape shape;
+    shape.m = a.shape[a.shape.rank() - 2];
+    shape.k = a.shape[a.shape.rank() - 1];
+    shape.n = b.shape[b.shape.rank() - 1];
+    shape.type = request.inputs[0].dtype == DType::f32 ? GemmType::f32 : GemmType::f64;
+    shape.a_row = a.strides[row];
+    shape.a_col = a.strides[row + 1];
+    shape.b_row = b.strides[row];
+    shape.b_col = b.strides[row + 1];
+    auto batched = std::make_shared<Batched>(Batched{Gemm::make(shape, request.isa), batch_starts(a), batch_starts(b),
+                                                     shape.m * shape.n, static_cast<std::int64_t>(size_of(request.inputs[0].dtype))});
+    Kernel kernel;
+    kernel.parts = batched->gemm.parts() * static_cast<std::int64_t>(batched->a.size());
+    kernel.scratch = batched->gemm.scratch();
+    kernel.cost = 20 + 2.0 * static_cast<double>(shape.m * shape.n * shape.k) * static_cast<double>(batched->a.size()) / 60;
+    kernel.why = to_string(batched->gemm.plan());
+    kernel.run = [batched = std::shared_ptr<const Batched>(batched)](const KernelCall& call, std::int64_t first, std::int64_t last) {
+      batched->run(call, first, last);
+    };
+    return kernel;
+  });
+}
+
+}  // namespace blockgrad

@@ -1,0 +1,71 @@
+// Unview on the CPU: parts are put one after the other; a place hit for the first time is stored, later hits add.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "backends/cpu/families.h"
+#include "blockgrad/graph/view.h"
+
+namespace blockgrad {
+
+namespace {
+
+struct Placement {
+  std::vector<Layout> layouts;
+  std::int64_t size = 0;
+  double fill = 0;
+
+  // `hit` marks places that hold a part's value already.
+  template <class T>
+  void run(const KernelCall& call) const {
+    T* out = reinterpret_cast<T*>(call.out[0]);
+    auto* hit = reinterpret_cast<std::uint8_t*>(call.scratch);
+    std::fill_n(out, size, static_cast<T>(fill));
+    std::memset(hit, 0, static_cast<std::size_t>(size));
+    for (std::size_t p = 0; p < layouts.size(); ++p) place(out, hit, reinterpret_cast<const T*>(call.in[p]), layouts[p]);
+  }
+
+  template <class T>
+  static void place(T* out, std::uint8_t* hit, const T* part, const Layout& layout) {
+    const int rank = layout.shape.rank();
+    std::array<std::int64_t, max_rank> at{};
+    std::int64_t where = layout.offset;
+    for (std::int64_t i = 0; i < layout.shape.size(); ++i) {
+      out[where] = hit[where] ? static_cast<T>(out[where] + part[i]) : part[i];
+      hit[where] = 1;
+      for (int a = rank - 1; a >= 0; --a) {
+        const auto axis = static_cast<std::size_t>(a);
+        where += layout.strides[axis];
+        if (++at[axis] < layout.shape[a]) break;
+        where -= layout.shape[a] * layout.strides[axis];
+        at[axis] = 0;
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void add_unview_kernels(KernelTable& table) {
+  table.add<Unview>([](const KernelRequest& request) {
+    const Unview& op = *request.node.op.as<Unview>();
+    auto placement = std::make_shared<const Placement>(Placement{op.layouts, op.shape.size(), op.fill.value});
+    const DType dtype = request.outputs[0].dtype;
+    Kernel kernel;
+    kernel.scratch = static_cast<std::size_t>((op.shape.size() + 63) / 64 * 64);
+    kernel.cost = 20 + 2.0 * static_cast<double>(op.shape.size());
+    kernel.why = join({op.layouts.size(), " parts into ", op.shape});
+    kernel.run = [placement, dtype](const KernelCall& call, std::int64_t, std::int64_t) {
+      switch (dtype) {
+        case DType::f32: return placement->run<float>(call);
+        case DType::f64: return placement->run<double>(call);
+        case DType::i32: return placement->run<std::uint32_t>(call);
+        case DType::i64: return placement->run<std::uint64_t>(call);
+        default: return placement->run<std::uint8_t>(call);
+      }
+    };
+    return kernel;
+  });
+}
+
+}  // namespace blockgrad

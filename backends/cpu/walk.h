@@ -1,0 +1,80 @@
+#pragma once
+// Walking a strided layout in row-major order.
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+
+#include "blockgrad/graph/shape.h"
+
+namespace blockgrad {
+
+/// A layout with axes of size 1 dropped and neighbouring axes joined where they step evenly.
+struct Walk {
+  int rank = 0;
+  std::array<std::int64_t, max_rank> sizes{};
+  std::array<std::int64_t, max_rank> strides{};
+  std::int64_t offset = 0;
+
+  explicit Walk(const Layout& layout) : offset(layout.offset) {
+    for (int a = 0; a < layout.shape.rank(); ++a) append(layout.shape[a], layout.strides[static_cast<std::size_t>(a)]);
+  }
+
+  bool is_contiguous() const { return rank == 0 || (rank == 1 && strides[0] == 1); }
+  bool is_scalar() const {
+    for (int a = 0; a < rank; ++a) {
+      if (strides[static_cast<std::size_t>(a)] != 0) return false;
+    }
+    return true;
+  }
+
+  /// Copies elements first .. first+n-1, in row-major order, from `base` to dense `out`.
+  template <class T>
+  void load(T* out, const T* base, std::int64_t first, std::int64_t n) const {
+    base += offset;
+    if (rank == 0) {
+      if (n > 0) out[0] = *base;
+      return;
+    }
+    std::array<std::int64_t, max_rank> at{};
+    std::int64_t rest = first;
+    const auto last = static_cast<std::size_t>(rank - 1);
+    for (std::size_t a = last + 1; a-- > 0;) {
+      at[a] = rest % sizes[a];
+      rest /= sizes[a];
+      base += at[a] * strides[a];
+    }
+    const std::int64_t step = strides[last];
+    while (n > 0) {
+      const std::int64_t run = n < sizes[last] - at[last] ? n : sizes[last] - at[last];
+      if (step == 1) std::memcpy(out, base, static_cast<std::size_t>(run) * sizeof(T));
+      else if (step == 0) for (std::int64_t i = 0; i < run; ++i) out[i] = *base;
+      else for (std::int64_t i = 0; i < run; ++i) out[i] = base[i * step];
+      out += run;
+      n -= run;
+      at[last] += run;
+      base += run * step;
+      for (std::size_t a = last; n > 0 && at[a] == sizes[a]; --a) {
+        base += strides[a - 1] - at[a] * strides[a];
+        at[a] = 0;
+        ++at[a - 1];
+      }
+    }
+  }
+
+ private:
+  void append(std::int64_t size, std::int64_t stride) {
+    if (size == 1) return;
+    const auto r = static_cast<std::size_t>(rank);
+    if (rank > 0 && strides[r - 1] == stride * size) {
+      sizes[r - 1] *= size;
+      strides[r - 1] = stride;
+      return;
+    }
+    sizes[r] = size;
+    strides[r] = stride;
+    ++rank;
+  }
+};
+
+}  // namespace blockgrad

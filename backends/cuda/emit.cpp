@@ -1,0 +1,151 @@
+#include "backends/cuda/emit.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cmath>
+
+namespace blockgrad {
+
+namespace detail {
+extern const std::string_view scalar_text;
+}
+
+namespace {
+
+std::string_view cuda_type(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "float";
+    case DType::f64: return "double";
+    case DType::i32: return "int";
+    case DType::i64: return "long";
+    case DType::u8: return "unsigned char";
+    case DType::boolean: return "bool";
+  }
+  return "?";
+}
+
+std::string constant_text(const ScalarInstr& instr) {
+  if (instr.dtype == DType::f32) {
+    const float value = static_cast<float>(std::bit_cast<double>(instr.bits));
+    if (!std::isfinite(value))
+      return fmt::format("math::from_bits({:#x}u)", std::bit_cast<std::uint32_t>(value));
+    return fmt::format("{:a}f", static_cast<double>(value));
+  }
+  if (instr.dtype == DType::f64) {
+    const double value = std::bit_cast<double>(instr.bits);
+    if (!std::isfinite(value)) return fmt::format("math::from_bits({:#x}ul)", instr.bits);
+    return fmt::format("{:a}", value);
+  }
+  return fmt::format("static_cast<{}>({:#x}ul)", cuda_type(instr.dtype), instr.bits);
+}
+
+/// Strides of a dense row-major array; the outermost size does not matter.
+std::vector<std::int64_t> dense_strides(const std::vector<std::int64_t>& sizes) {
+  std::vector<std::int64_t> strides(sizes.size(), 1);
+  for (std::size_t axis = sizes.size(); axis-- > 1;)
+    strides[axis - 1] = strides[axis] * sizes[axis];
+  return strides;
+}
+
+/// Where input `k` lies for position i.
+std::string offset_text(const CudaMap& map, std::size_t k) {
+  const std::vector<std::int64_t>& strides = map.strides[k];
+  if (strides == dense_strides(map.sizes)) return "i";
+  std::string text;
+  for (std::size_t axis = 0; axis < strides.size(); ++axis) {
+    if (strides[axis] == 0) continue;
+    if (!text.empty()) text += " + ";
+    text += strides[axis] == 1 ? fmt::format("c{}", axis)
+                               : fmt::format("c{} * {}", axis, strides[axis]);
+  }
+  return text.empty() ? "0" : text;
+}
+
+/// c0, c1, ...: the coordinates of position i.
+std::string coordinates_text(const CudaMap& map) {
+  std::string text = "    long rest = i;\n";
+  for (std::size_t axis = map.sizes.size(); axis-- > 1;) {
+    text +=
+        fmt::format("    const long c{0} = rest % {1};\n    rest /= {1};\n", axis, map.sizes[axis]);
+  }
+  if (!map.sizes.empty()) text += "    const long c0 = rest;\n";
+  return text;
+}
+
+std::string value_text(const CudaMap& map, const ScalarInstr& instr) {
+  const auto arg = [&](std::size_t k) { return fmt::format("v{}", instr.args[k]); };
+  switch (instr.op) {
+    case ScalarOp::input: return fmt::format("x{}[{}]", instr.bits, offset_text(map, instr.bits));
+    case ScalarOp::constant: return constant_text(instr);
+    case ScalarOp::logical_not: return "!" + arg(0);
+    case ScalarOp::where: return fmt::format("math::where({}, {}, {})", arg(0), arg(1), arg(2));
+    case ScalarOp::fma: return fmt::format("math::fma({}, {}, {})", arg(0), arg(1), arg(2));
+    case ScalarOp::cast: return fmt::format("math::cast<{}>({})", cuda_type(instr.dtype), arg(0));
+    default: break;
+  }
+  if (arity(instr.op) == 1) return fmt::format("row::{}({})", name(instr.op), arg(0));
+  return fmt::format("row::{}({}, {})", name(instr.op), arg(0), arg(1));
+}
+
+void check(const CudaMap& map) {
+  const auto fits = [](bool condition) {
+    if (!condition) fail_internal({"a map for CUDA does not fit its program"});
+  };
+  fits(map.sizes.size() <= CudaMap::max_axes && map.strides.size() == map.fn.inputs().size());
+  for (const auto& strides : map.strides) fits(strides.size() == map.sizes.size());
+  for (std::size_t axis = 1; axis < map.sizes.size(); ++axis) fits(map.sizes[axis] > 0);
+}
+
+}  // namespace
+
+std::string cuda_prelude() {
+  std::string text(detail::scalar_text);
+  text += "\nnamespace blockgrad::row {\n";
+#define BG_UNARY(name, types, value, derivative) \
+  text += "template <class T>\nBG_SCALAR auto " #name "(T a) {\n  return " #value ";\n}\n";
+#define BG_BINARY(name, types, value, by_a, by_b) \
+  text += "template <class T>\nBG_SCALAR auto " #name "(T a, T b) {\n  return " #value ";\n}\n";
+#define BG_PREDICATE(name, value) BG_UNARY(name, F, value, 0)
+#define BG_COMPARE(name, value) BG_BINARY(name, F, value, 0, 0)
+#define BG_LOGICAL(name, value) BG_BINARY(name, F, value, 0, 0)
+#include "blockgrad/graph/scalar.def"
+#undef BG_UNARY
+#undef BG_BINARY
+#undef BG_PREDICATE
+#undef BG_COMPARE
+#undef BG_LOGICAL
+  return text + "}  // namespace blockgrad::row\n";
+}
+
+std::string cuda_map(const CudaMap& map, std::string_view name) {
+  check(map);
+  const ScalarFn& fn = map.fn;
+  std::string text =
+      fmt::format("\nnamespace blockgrad {{\nextern \"C\" __global__ void {}(long n", name);
+  for (std::size_t k = 0; k < fn.inputs().size(); ++k) {
+    text += fmt::format(", const {}* x{}", cuda_type(fn.inputs()[k]), k);
+  }
+  for (std::size_t k = 0; k < fn.results().size(); ++k) {
+    text += fmt::format(", {}* y{}", cuda_type(fn.result_dtype(static_cast<int>(k))), k);
+  }
+  text +=
+      ") {\n  const long step = static_cast<long>(gridDim.x) * blockDim.x;\n"
+      "  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) "
+      "{\n";
+  bool dense = true;
+  for (const auto& strides : map.strides) dense = dense && strides == dense_strides(map.sizes);
+  if (!dense) text += coordinates_text(map);
+  for (std::size_t v = 0; v < fn.code().size(); ++v) {
+    const ScalarInstr& instr = fn.code()[v];
+    const std::string_view type = cuda_type(instr.dtype);
+    text += fmt::format("    const {0} v{1} = static_cast<{0}>({2});\n", type, v,
+                        value_text(map, instr));
+  }
+  for (std::size_t k = 0; k < fn.results().size(); ++k) {
+    text += fmt::format("    y{}[i] = v{};\n", k, fn.results()[k]);
+  }
+  return text + "  }\n}\n}  // namespace blockgrad\n";
+}
+
+}  // namespace blockgrad

@@ -1,0 +1,163 @@
+#pragma once
+// compile and Program: one whole step (forward, backward, update) with everything decided beforehand. Running it
+// allocates nothing. A Program runs in one thread at a time; Programs that only read a parameter may run together.
+
+#include <atomic>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blockgrad/graph/updates.h"
+#include "blockgrad/ops/losses.h"
+
+namespace blockgrad {
+
+namespace detail {
+struct ProgramState;
+}
+
+/// Where a program runs.
+class Device {
+ public:
+  const std::string& name() const { return name_; }
+
+ private:
+  friend Device device(std::string_view name);
+  explicit Device(std::string name) : name_(std::move(name)) {}
+  std::string name_;
+};
+
+Device cpu();
+/// The device of that name. Throws DeviceError, listing those of this build, if there is none.
+Device device(std::string_view name);
+/// One line per device of this build: processor, threads, instruction set, and whether it is slow.
+std::string device_report();
+
+struct CompileOptions {
+  std::vector<std::string> skip;   // passes to leave out
+  std::vector<std::string> print;  // passes to print the graph after
+  int threads = 0;                 // 0: all that this process may use
+  std::string isa;                 // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
+  bool reuse_memory = true;
+  bool check_numerics = false;     // each run ends at the first value that is not finite, with an Error naming its node
+};
+
+/// One value of a leaf for a run; the tensor is read, not copied.
+struct Feed {
+  Expr leaf;
+  Tensor value;
+};
+using Feeds = std::vector<Feed>;
+
+/// What a program gives back: an Expr, or a Loss, read as its mean.
+class Output {
+ public:
+  Output(const Expr& expr) : expr_(expr) {}
+  Output(const Loss& loss) : expr_(mean(loss)) {}
+  const Expr& expr() const { return expr_; }
+
+ private:
+  Expr expr_;
+};
+
+/// Ends a run after the current step. Setting it is async-signal-safe.
+class StopToken {
+ public:
+  void request_stop() noexcept { stop_.store(true, std::memory_order_relaxed); }
+  void reset() noexcept { stop_.store(false, std::memory_order_relaxed); }
+  bool stop_requested() const noexcept { return stop_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> stop_{false};
+  static_assert(std::atomic<bool>::is_always_lock_free);
+};
+
+struct NodeReport {
+  std::string node;    // op, scope, line
+  std::string kernel;  // what runs and why: block plans of products, chunks of maps
+  double flops = 0;
+  double bytes = 0;
+};
+
+/// Known before the first run.
+struct Report {
+  std::int64_t peak_bytes = 0;    // arena, scratch of all threads, and storage
+  std::int64_t arena_bytes = 0;
+  std::int64_t reused_bytes = 0;  // saved by giving memory to several values
+  std::int64_t storage_bytes = 0; // parameters and states
+  std::int64_t kernels = 0;
+  double flops = 0;               // of one step
+  double bytes = 0;               // moved by one step
+  double compile_seconds = 0;
+  std::vector<NodeReport> nodes;  // in order of running, updates last
+  std::vector<std::string> passes;
+};
+
+/// The outputs of the last step of a run. Reading them after a later run throws Error.
+class Results {
+ public:
+  /// Output i as a number. Throws Error if it has more than one element.
+  double number(int i) const;
+  /// A copy of output i.
+  Tensor tensor(int i) const;
+  /// Steps done; fewer than asked for after a stop.
+  std::int64_t steps() const { return steps_; }
+
+ private:
+  friend class Program;
+  Results(std::shared_ptr<const detail::ProgramState> state, std::uint64_t run, std::int64_t steps)
+      : state_(std::move(state)), run_(run), steps_(steps) {}
+  std::shared_ptr<const detail::ProgramState> state_;
+  std::uint64_t run_ = 0;
+  std::int64_t steps_ = 0;
+};
+
+class Program {
+ public:
+  /// One step. Throws Error if a feed is missing, unknown, named twice or of another type, if the step finds an
+  /// index out of range (it then updates nothing), or if storage is in use by another program.
+  Results run(std::initializer_list<Feed> feeds = {}) { return run(std::span(feeds.begin(), feeds.size())); }
+  Results run(std::span<const Feed> feeds);
+
+  /// n steps; step i reads feeds[i mod feeds.size()]. Equal, bit for bit, to n calls of run.
+  Results run_many(std::int64_t n, std::span<const Feeds> feeds = {}, const StopToken* stop = nullptr);
+  Results run_many(std::int64_t n, std::initializer_list<Feeds> feeds) {
+    return run_many(n, std::span(feeds.begin(), feeds.size()));
+  }
+
+  const Report& report() const;
+  /// The report as text: memory, passes, and each kernel with its line, cost and reasons.
+  std::string explain() const;
+  /// The compiled graph, one line per node.
+  std::string to_text() const;
+  /// The compiled graph for Graphviz.
+  std::string to_dot() const;
+
+ private:
+  friend Program compile(std::span<const Output>, const Updates&, const Device&, const CompileOptions&, SourceLoc);
+  explicit Program(std::shared_ptr<detail::ProgramState> state) : state_(std::move(state)) {}
+  std::shared_ptr<detail::ProgramState> state_;
+};
+
+/// Fixes kernels, block plans and memory for these outputs and updates. Throws Error if two inputs, or two
+/// storages, have one name, or if a node has no kernel on the device.
+Program compile(std::span<const Output> outputs, const Updates& updates, const Device& device,
+                const CompileOptions& options = {}, SourceLoc where = SourceLoc::here());
+inline Program compile(std::initializer_list<Output> outputs, const Updates& updates = {}, const Device& device = cpu(),
+                       const CompileOptions& options = {}, SourceLoc where = SourceLoc::here()) {
+  return compile(std::span(outputs.begin(), outputs.size()), updates, device, options, where);
+}
+
+/// The value of an expression, computed once: for tests, examples and small questions.
+Tensor evaluate(const Expr& expr, std::span<const Feed> feeds = {}, const CompileOptions& options = {});
+inline Tensor evaluate(const Expr& expr, std::initializer_list<Feed> feeds, const CompileOptions& options = {}) {
+  return evaluate(expr, std::span(feeds.begin(), feeds.size()), options);
+}
+
+/// The graph of expressions as the user wrote it, for Graphviz, without gradients and passes.
+std::string to_dot(std::span<const Output> outputs);
+
+}  // namespace blockgrad
