@@ -12,22 +12,22 @@ namespace blockgrad::data {
 
 namespace {
 
-// 64 random bits at a time. The counter is (block, epoch), the top word marked, so that shuffles
+// 32 random bits at a time. The counter is (block, epoch), the top word marked, so that shuffles
 // share no block with the random numbers of a graph that uses the same seed.
 class ShuffleBits {
  public:
   ShuffleBits(std::uint64_t seed, std::uint64_t epoch) : seed_(seed), epoch_(epoch) {}
 
-  std::uint64_t next() {
-    if (half_ == 0) {
+  std::uint32_t next() {
+    const auto word = static_cast<std::uint32_t>(count_ % 4);
+    if (word == 0) {
       constexpr std::uint32_t mark = 0x53485546;  // "SHUF"
-      block_ = philox({{low(count_), high(count_), low(epoch_), high(epoch_) ^ mark}}, low(seed_),
+      const std::uint64_t block = count_ / 4;
+      block_ = philox({{low(block), high(block), low(epoch_), high(epoch_) ^ mark}}, low(seed_),
                       high(seed_));
-      ++count_;
     }
-    const std::size_t at = half_ * 2;
-    half_ ^= 1U;
-    return std::uint64_t{block_.word[at + 1]} << 32 | block_.word[at];
+    ++count_;
+    return block_.word[word];
   }
 
  private:
@@ -38,14 +38,13 @@ class ShuffleBits {
   std::uint64_t epoch_;
   std::uint64_t count_ = 0;
   PhiloxBlock block_{};
-  std::size_t half_ = 0;
 };
 
 // Equally likely in [0, n): the 2^32 mod n products that would make some results likelier are drawn
 // again.
 std::uint32_t below(std::uint32_t n, ShuffleBits& bits) {
   for (;;) {
-    const std::uint64_t product = (bits.next() >> 32) * n;
+    const std::uint64_t product = std::uint64_t{bits.next()} * n;
     const auto rest = static_cast<std::uint32_t>(product);
     if (rest >= n || rest >= (0U - n) % n) return static_cast<std::uint32_t>(product >> 32);
   }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "blockgrad/data/dataset.h"
@@ -37,30 +38,42 @@ struct Spread {
   double scale = 1;
 };
 
-// `at(i)` is element i of the column.
-template <class At>
-Spread spread(std::int64_t n, At at, bool center) {
-  bool is_constant = true;
-  for (std::int64_t i = 1; i < n; ++i) is_constant &= at(i) == at(0);
-  if (is_constant && center) return {at(0), 1};
+Spread spread(std::span<const double> column, bool center) {
+  const double first = column[0];
+  const bool is_constant =
+      std::all_of(column.begin(), column.end(), [=](double x) { return x == first; });
+  if (is_constant && center) return {first, 1};
 
+  const auto n = static_cast<double>(column.size());
   double mean = 0;
   if (center) {
-    // About a first value, so that a large offset is gone before the sum.
-    const double first = at(0);
+    // About the first value, so that a large offset is gone before the sum.
     Sum sum;
-    for (std::int64_t i = 0; i < n; ++i) sum.add(at(i) - first);
-    mean = first + sum.value() / static_cast<double>(n);
+    for (const double x : column) sum.add(x - first);
+    mean = first + sum.value() / n;
   }
   double largest = 0;
-  for (std::int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(at(i) - mean));
+  for (const double x : column) largest = std::max(largest, std::abs(x - mean));
   if (largest == 0) return {mean, 1};
-  Sum squares;  // of fractions of the largest, which neither overflow nor vanish
-  for (std::int64_t i = 0; i < n; ++i) {
-    const double part = (at(i) - mean) / largest;
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  Sum squares;  // of values below 1, whose squares do not overflow
+  for (const double x : column) {
+    const double part = std::ldexp(x - mean, -exponent);
     squares.add(part * part);
   }
-  return {mean, std::sqrt(squares.value() / static_cast<double>(n)) * largest};
+  return {mean, std::ldexp(std::sqrt(squares.value() / n), exponent)};
+}
+
+std::vector<double> column_of(const Tensor& x, std::int64_t n, std::int64_t columns,
+                              std::int64_t j) {
+  std::vector<double> column(static_cast<std::size_t>(n));
+  visit(x.dtype(), [&](auto zero) {
+    const auto* in = reinterpret_cast<const decltype(zero)*>(x.bytes()) + j;
+    for (std::int64_t i = 0; i < n; ++i)
+      column[static_cast<std::size_t>(i)] = static_cast<double>(in[i * columns]);
+  });
+  return column;
 }
 
 template <class F>
@@ -87,13 +100,15 @@ Tensor map_columns(const Standardization& by, const Tensor& x, F f) {
 Standardization standardize(const Tensor& x, StandardizeOptions options) {
   const auto [n, columns] = extents(x);
   require(n > 0, "standardizing needs rows, got shape ", x.shape());
-  for (std::int64_t i = 0; i < x.size(); ++i)
-    require(std::isfinite(x.at(i)), "standardizing needs finite values, got ", x.at(i), " in row ",
-            i / columns, ", column ", i % columns);
   Standardization result;
   for (std::int64_t j = 0; j < columns; ++j) {
-    const auto at = [&, width = columns](std::int64_t i) { return x.at(i * width + j); };
-    const Spread found = spread(n, at, options.center);
+    const std::vector<double> column = column_of(x, n, columns, j);
+    const auto bad = std::find_if(column.begin(), column.end(),
+                                  [](double value) { return !std::isfinite(value); });
+    if (bad != column.end())
+      fail({"standardizing needs finite values, got ", *bad, " in row ", bad - column.begin(),
+            ", column ", j});
+    const Spread found = spread(column, options.center);
     require(std::isfinite(found.mean) && std::isfinite(found.scale) && found.scale > 0, "column ",
             j, " spreads too far to be standardized");
     result.mean.push_back(found.mean);
