@@ -1,0 +1,20 @@
+#pragma once
+// Everything a user needs.
+
+#include "blockgrad/backends/program.h"
+#include "blockgrad/data/dataset.h"
+#include "blockgrad/data/readers.h"
+#include "blockgrad/graph/grad.h"
+#include "blockgrad/graph/map.h"
+#include "blockgrad/graph/view.h"
+#include "blockgrad/ops/elementwise.h"
+#include "blockgrad/ops/index.h"
+#include "blockgrad/ops/linalg.h"
+#include "blockgrad/ops/losses.h"
+#include "blockgrad/ops/movement.h"
+#include "blockgrad/ops/neural.h"
+#include "blockgrad/ops/reductions.h"
+#include "blockgrad/optim/optimizer.h"
+#include "blockgrad/optim/rules.h"
+#include "blockgrad/train/fit.h"
+#include "blockgrad/version.h"

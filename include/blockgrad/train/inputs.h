@@ -1,0 +1,42 @@
+#pragma once
+// What a model function gets and gives: inputs by name, and a loss with metrics.
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "blockgrad/ops/losses.h"
+
+namespace blockgrad::train {
+
+/// The columns of the current batch as expressions, [batch, ..].
+class Inputs {
+ public:
+  Inputs(std::vector<std::pair<std::string, Expr>> columns, std::int64_t batch_size, bool is_training)
+      : columns_(std::move(columns)), batch_size_(batch_size), is_training_(is_training) {}
+
+  /// Throws Error listing the names if the data has no such column.
+  const Expr& operator[](std::string_view name) const;
+  std::int64_t batch_size() const { return batch_size_; }
+  bool is_training() const { return is_training_; }
+
+ private:
+  std::vector<std::pair<std::string, Expr>> columns_;
+  std::int64_t batch_size_;
+  bool is_training_;
+};
+
+/// A loss to minimize and sums to report, each averaged over all samples of an epoch.
+struct Outcome {
+  Loss loss;
+  std::vector<std::pair<std::string, Loss>> metrics;
+
+  Outcome(Loss l, std::vector<std::pair<std::string, Loss>> m = {}) : loss(std::move(l)), metrics(std::move(m)) {}
+};
+
+/// Builds the graph of one batch. It is called again for every batch size, so parameters are made outside of it.
+using Model = std::function<Outcome(Inputs&)>;
+
+}  // namespace blockgrad::train

@@ -1,0 +1,51 @@
+#pragma once
+// One training step of a model for one batch size, and the counters that all steps of a fit share.
+
+#include <functional>
+
+#include "blockgrad/train/fit.h"
+
+namespace blockgrad::train {
+
+/// How the rows of a batch reach the program.
+enum class Feeding {
+  whole,     // bound where they lie: row ranges of the data
+  gathered,  // copied by the program from the resident data, by row numbers
+};
+
+/// Sums since they were last read, kept in the graph so that many steps run without the host looking.
+struct Counters {
+  Expr updates;   // f64: good updates
+  Expr is_bad;    // bool: a step was not finite; all later ones update nothing
+  Expr loss_sum, loss_weight, penalty_sum;
+  std::vector<std::pair<Expr, Expr>> metrics;  // sum, weight
+  std::vector<std::string> names;
+
+  explicit Counters(const Outcome& outcome);
+  /// Means since the last call, which starts them anew.
+  Averages take() const;
+  std::int64_t updates_done() const;
+  bool has_failed() const;
+};
+
+/// The graph of one batch.
+struct Batch {
+  std::vector<Expr> columns;  // inputs to feed, in the data's order; empty when gathered
+  Expr rows;                  // input of row numbers when gathered
+  Outcome outcome;
+};
+Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding, bool is_training);
+
+/// The feed of rows [first, last), or of the given row numbers.
+Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first, std::int64_t last, const Tensor& order);
+
+struct TrainingStep {
+  Batch batch;
+  std::vector<Expr> parameters;
+  std::vector<Expr> gradients;
+  Program program;
+};
+TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding,
+                       Optimizer& optimizer, const Counters& counters, const FitOptions& options);
+
+}  // namespace blockgrad::train
