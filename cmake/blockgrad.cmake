@@ -111,7 +111,7 @@ function(bg_fuzzer name)
   target_link_options(fuzz_${name} PRIVATE ${sanitizers})
   target_include_directories(fuzz_${name} PRIVATE "${PROJECT_SOURCE_DIR}")
   target_link_libraries(fuzz_${name} PRIVATE
-    blockgrad::blockgrad fmt::fmt-header-only nlohmann_json::nlohmann_json)
+    blockgrad::blockgrad blockgrad_fmt nlohmann_json::nlohmann_json)
   add_test(NAME fuzz/${name} COMMAND fuzz_${name} -seed=1 -max_total_time=10 -max_len=4096 -timeout=5
     -verbosity=0)
 endfunction()
