@@ -1,0 +1,225 @@
+// The CUDA text of every elementwise function and of fused programs compiles with NVRTC; no GPU is
+// needed.
+#include <dlfcn.h>
+
+#include <boost/test/unit_test.hpp>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/emit.h"
+
+using namespace blockgrad;
+
+namespace {
+
+/// NVRTC's C interface, found at run time.
+class Nvrtc {
+ public:
+  Nvrtc() {
+    const std::string folder = BG_CUDA_LIBRARY_DIR;
+    std::vector<std::string> names;
+    for (const char* name :
+         {"libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2"}) {
+      names.push_back(name);
+      if (!folder.empty()) names.push_back(folder + "/" + name);
+    }
+    for (const std::string& name : names) {
+      if (library_ == nullptr) library_ = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+    }
+  }
+
+  bool is_found() const { return library_ != nullptr; }
+
+  /// The cubin of a program, or the compiler's messages in `log`.
+  std::string compile(const std::string& text, std::string& log) const {
+    void* program = nullptr;
+    call<int(void**, const char*, const char*, int, const char* const*, const char* const*)>(
+        "nvrtcCreateProgram")(&program, text.c_str(), "map.cu", 0, nullptr, nullptr);
+    const char* options[] = {"--gpu-architecture=sm_90", "--fmad=false"};
+    const int result =
+        call<int(void*, int, const char* const*)>("nvrtcCompileProgram")(program, 2, options);
+    std::size_t size = 0;
+    call<int(void*, std::size_t*)>("nvrtcGetProgramLogSize")(program, &size);
+    log.resize(size);
+    call<int(void*, char*)>("nvrtcGetProgramLog")(program, log.data());
+    std::string cubin;
+    if (result == 0) {
+      call<int(void*, std::size_t*)>("nvrtcGetCUBINSize")(program, &size);
+      cubin.resize(size);
+      call<int(void*, char*)>("nvrtcGetCUBIN")(program, cubin.data());
+    }
+    call<int(void**)>("nvrtcDestroyProgram")(&program);
+    return cubin;
+  }
+
+ private:
+  template <class F>
+  F* call(const char* name) const {
+    void* symbol = dlsym(library_, name);
+    BOOST_REQUIRE_MESSAGE(symbol != nullptr, "NVRTC has no " << name);
+    return reinterpret_cast<F*>(symbol);
+  }
+
+  void* library_ = nullptr;  // stays loaded: NVRTC does not like to be unloaded
+};
+
+const Nvrtc* nvrtc() {
+  static const Nvrtc found;
+  if (found.is_found()) return &found;
+  BOOST_TEST_MESSAGE("skipped: NVRTC (libnvrtc.so) not found");
+  return nullptr;
+}
+
+/// Compiles kernels in one program and looks for each by name.
+void compile(const std::vector<std::string>& kernels, const std::vector<std::string>& names) {
+  const Nvrtc* compiler = nvrtc();
+  if (compiler == nullptr) return;
+  std::string text = cuda_prelude(), log;
+  for (const std::string& kernel : kernels) text += kernel;
+  const std::string cubin = compiler->compile(text, log);
+  BOOST_TEST(!cubin.empty(), log);
+  for (const std::string& name : names)
+    BOOST_TEST(cubin.find(name) != std::string::npos, name << " is not in the cubin");
+  BOOST_TEST_MESSAGE(names.size() << " kernels, cubin of " << cubin.size() << " bytes");
+}
+
+CudaMap dense_map(const ScalarFn& fn) {
+  CudaMap map{fn, {1}, {}};
+  for (std::size_t k = 0; k < fn.inputs().size(); ++k) map.strides.push_back({1});
+  return map;
+}
+
+struct Row {
+  ScalarOp op;
+  int arity;
+  std::string name;
+  bool floating, integer, boolean;
+};
+
+std::vector<Row> rows() {
+  constexpr bool F = false, FI = true;
+  return {
+#define BG_UNARY(name, types, value, derivative) {ScalarOp::name, 1, #name, true, types, false},
+#define BG_BINARY(name, types, value, by_a, by_b) {ScalarOp::name, 2, #name, true, types, false},
+#define BG_PREDICATE(name, value) {ScalarOp::name, 1, #name, true, F, false},
+#define BG_COMPARE(name, value) {ScalarOp::name, 2, #name, true, FI, true},
+#define BG_LOGICAL(name, value) {ScalarOp::name, 2, #name, false, F, true},
+#include "blockgrad/graph/scalar.def"
+#undef BG_UNARY
+#undef BG_BINARY
+#undef BG_PREDICATE
+#undef BG_COMPARE
+#undef BG_LOGICAL
+  };
+}
+
+void compile_rows(DType dtype) {
+  std::vector<std::string> kernels, names;
+  for (const Row& row : rows()) {
+    const bool has = is_floating(dtype)        ? row.floating
+                     : dtype == DType::boolean ? row.boolean
+                                               : row.integer;
+    if (!has) continue;
+    const std::vector<DType> inputs(static_cast<std::size_t>(row.arity), dtype);
+    ScalarRecorder recorder(inputs);
+    std::vector<Scalar> args;
+    for (int k = 0; k < row.arity; ++k) args.push_back(recorder.input(k));
+    const Scalar result = recorder.apply(row.op, args);
+    names.push_back(row.name + "_" + std::string(name(dtype)));
+    kernels.push_back(cuda_map(dense_map(recorder.finish({&result, 1})), names.back()));
+  }
+  compile(kernels, names);
+}
+
+/// A fused program: gelu of a scaled and shifted input, its derivative, and a count of where it is
+/// positive.
+ScalarFn fused(DType dtype) {
+  ScalarRecorder recorder(std::vector<DType>{dtype, dtype, DType::i32});
+  const Scalar x = recorder.input(0), shift = recorder.input(1), count = recorder.input(2);
+  const Scalar a = fma(x, 0.1, shift);
+  const Scalar gelu = 0.5 * a * (1 + erf(a * 0.7071067811865476));
+  const Scalar slope =
+      where(a > std::numeric_limits<double>::infinity(), 1, sigmoid(a) + softplus(-a) * tanh(a));
+  const Scalar more = count + astype(logical_not(gelu <= 0), DType::i32);
+  const Scalar results[] = {gelu, slope, more, isnan(gelu)};
+  return recorder.finish(results);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(cuda_text)
+
+BOOST_AUTO_TEST_CASE(every_row_compiles_for_f32) { compile_rows(DType::f32); }
+BOOST_AUTO_TEST_CASE(every_row_compiles_for_f64) { compile_rows(DType::f64); }
+BOOST_AUTO_TEST_CASE(integer_and_bool_rows_compile) {
+  for (const DType dtype : {DType::i32, DType::i64, DType::u8, DType::boolean}) compile_rows(dtype);
+}
+
+BOOST_AUTO_TEST_CASE(casts_between_all_types_compile) {
+  constexpr DType dtypes[] = {DType::f32, DType::f64, DType::i32,
+                              DType::i64, DType::u8,  DType::boolean};
+  std::vector<std::string> kernels, names;
+  for (const DType from : dtypes) {
+    ScalarRecorder recorder(std::vector<DType>{from});
+    std::vector<Scalar> results;
+    for (const DType to : dtypes) results.push_back(recorder.cast(recorder.input(0), to));
+    names.push_back("cast_" + std::string(name(from)));
+    kernels.push_back(cuda_map(dense_map(recorder.finish(results)), names.back()));
+  }
+  compile(kernels, names);
+}
+
+BOOST_AUTO_TEST_CASE(fused_maps_and_their_derivatives_compile_with_any_strides) {
+  std::vector<std::string> kernels, names;
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const ScalarFn fn = fused(dtype);
+    const int wants[] = {0, 1};
+    const std::string suffix = "_" + std::string(name(dtype));
+    names.push_back("fused" + suffix);
+    kernels.push_back(cuda_map({fn, {7, 5, 3}, {{15, 3, 1}, {0, 0, 1}, {1, 0, 7}}}, names.back()));
+    ScalarRecorder recorder(std::vector<DType>{dtype, dtype});
+    const Scalar y = exp(sin(recorder.input(0)) / recorder.input(1));
+    names.push_back("derivative" + suffix);
+    kernels.push_back(
+        cuda_map(dense_map(derivative(recorder.finish({&y, 1}), wants)), names.back()));
+  }
+  compile(kernels, names);
+}
+
+BOOST_AUTO_TEST_CASE(text_does_not_depend_on_the_outermost_size) {
+  const ScalarFn fn = fused(DType::f32);
+  const std::vector<std::vector<std::int64_t>> strides = {{15, 3, 1}, {0, 0, 1}, {1, 0, 7}};
+  BOOST_TEST(cuda_map({fn, {7, 5, 3}, strides}) == cuda_map({fn, {9, 5, 3}, strides}));
+  BOOST_TEST(cuda_map({fn, {7, 5, 3}, strides}) != cuda_map({fn, {7, 3, 5}, strides}));
+}
+
+BOOST_AUTO_TEST_CASE(text_is_readable_and_reads_broadcast_inputs_through_strides) {
+  ScalarRecorder recorder(std::vector<DType>{DType::f32, DType::f32});
+  const Scalar y = recorder.input(0) * recorder.input(1);
+  const std::string text = cuda_map({recorder.finish({&y, 1}), {4, 3}, {{3, 1}, {0, 1}}});
+  BOOST_TEST(text == R"(
+namespace blockgrad {
+extern "C" __global__ void map(long n, const float* x0, const float* x1, float* y0) {
+  const long step = static_cast<long>(gridDim.x) * blockDim.x;
+  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
+    long rest = i;
+    const long c1 = rest % 3;
+    rest /= 3;
+    const long c0 = rest;
+    const float v0 = static_cast<float>(x0[i]);
+    const float v1 = static_cast<float>(x1[c1]);
+    const float v2 = static_cast<float>(row::multiply(v0, v1));
+    y0[i] = v2;
+  }
+}
+}  // namespace blockgrad
+)");
+}
+
+BOOST_AUTO_TEST_CASE(a_map_with_a_missing_stride_is_refused) {
+  BOOST_CHECK_THROW(cuda_map({fused(DType::f32), {7, 5}, {{5, 1}, {0, 1}, {5}}}), InternalError);
+  BOOST_CHECK_THROW(cuda_map({fused(DType::f32), {7, 5}, {{5, 1}, {0, 1}}}), InternalError);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
