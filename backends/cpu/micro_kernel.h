@@ -108,9 +108,7 @@ void transpose_block(std::int64_t rows, std::int64_t columns, const typename Wid
       const std::int64_t width = rows - r < side ? rows - r : side;
       typename V::Reg square[side];
       if (height == side && width == side) {
-#pragma GCC unroll 8
-        for (int i = 0; i < side; ++i) square[i] = V::load(from + (c + i) * ld_from + r);
-        V::transpose(square);
+        V::load_transposed(square, from + c * ld_from + r, ld_from);
 #pragma GCC unroll 8
         for (int i = 0; i < side; ++i) V::store(to + (r + i) * ld_to + c, square[i]);
       } else {
@@ -136,50 +134,55 @@ void add_square(typename V::Reg& sum, const typename V::Scalar* a, std::int64_t 
                 std::int64_t height, std::int64_t width, const typename V::Scalar* x,
                 std::int64_t x_step) {
   typename V::Reg square[V::lanes];
-  const auto mask = V::first(static_cast<int>(whole ? V::lanes : width));
+  if constexpr (whole) {
+    V::load_transposed(square, a, lda);
+  } else {
+    const auto mask = V::first(static_cast<int>(width));
 #pragma GCC unroll 8
-  for (int i = 0; i < V::lanes; ++i) {
-    if constexpr (whole) {
-      square[i] = V::load(a + i * lda);
-    } else {
+    for (int i = 0; i < V::lanes; ++i) {
       square[i] = i < height ? V::load(a + i * lda, mask) : V::zero();
     }
+    V::transpose(square);
   }
-  V::transpose(square);
 #pragma GCC unroll 8
   for (int i = 0; i < V::lanes; ++i) {
     if (whole || i < width) sum = V::fma(square[i], V::broadcast(x + i * x_step), sum);
   }
 }
 
-constexpr int dot_groups = 4;
+constexpr int dot_groups = 2;
 
-/// See RowDots. Four vectors of rows at a time hide the latency of each other's chains.
+/// See RowDots. Several vectors of rows at a time hide the latency of each other's chains. Each
+/// takes a whole cache line of its rows before the next one's turn: rows may all fall into one
+/// cache set.
 template <class Wide>
 void row_dots(std::int64_t rows, std::int64_t k, const typename Wide::Scalar* a, std::int64_t lda,
               const typename Wide::Scalar* x, std::int64_t x_step, typename Wide::Scalar* y) {
   using V = typename Wide::Square;
-  constexpr int groups = dot_groups;
   constexpr std::int64_t side = V::lanes;
-  const std::int64_t whole_k = k - k % side;
+  constexpr std::int64_t line = 64 / sizeof(typename V::Scalar);
+  const std::int64_t whole_k = k - k % line;
   std::int64_t r = 0;
-  for (; r + groups * side <= rows; r += groups * side) {
+  for (; r + dot_groups * side <= rows; r += dot_groups * side) {
     const typename V::Scalar* const from = a + r * lda;
-    typename V::Reg sum[groups];
+    typename V::Reg sum[dot_groups];
 #pragma GCC unroll 4
-    for (int g = 0; g < groups; ++g) sum[g] = V::zero();
-    for (std::int64_t p = 0; p < whole_k; p += side) {
+    for (int g = 0; g < dot_groups; ++g) sum[g] = V::zero();
+    for (std::int64_t p = 0; p < whole_k; p += line) {
 #pragma GCC unroll 4
-      for (int g = 0; g < groups; ++g) {
-        add_square<V, true>(sum[g], from + g * side * lda + p, lda, side, side, x + p * x_step,
-                            x_step);
+      for (int g = 0; g < dot_groups; ++g) {
+#pragma GCC unroll 4
+        for (std::int64_t q = p; q < p + line; q += side) {
+          add_square<V, true>(sum[g], from + g * side * lda + q, lda, side, side, x + q * x_step,
+                              x_step);
+        }
       }
     }
 #pragma GCC unroll 4
-    for (int g = 0; g < groups; ++g) {
-      if (whole_k < k) {
-        add_square<V, false>(sum[g], from + g * side * lda + whole_k, lda, side, k - whole_k,
-                             x + whole_k * x_step, x_step);
+    for (int g = 0; g < dot_groups; ++g) {
+      for (std::int64_t p = whole_k; p < k; p += side) {
+        add_square<V, false>(sum[g], from + g * side * lda + p, lda, side,
+                             k - p < side ? k - p : side, x + p * x_step, x_step);
       }
       V::store(y + r + g * side, sum[g]);
     }
