@@ -123,7 +123,8 @@ BG_SCALAR T by_quadrant(TrigParts<T> p, typename Format<T>::Bits turn) {
 template <class T>
 BG_SCALAR bool is_far(T x) {
   const T a = with_sign(x, T(1));
-  return (a > trig_limit<T>()) & (a < infinity<T>());
+  const bool beyond = a > trig_limit<T>(), finite = a < infinity<T>();
+  return beyond & finite;
 }
 /// sin and cos up to trig_limit; NaN for infinities and NaN. Without branches.
 template <class T>

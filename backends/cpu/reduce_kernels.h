@@ -8,7 +8,10 @@
 
 #include "graph/scalar_math.h"
 
+// Loops whose elements do not depend on each other, in place or not. Where there is nothing to gain the compiler may
+// leave one as it is.
 #if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed"
 #define BG_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #else
 #define BG_INDEPENDENT _Pragma("GCC ivdep")
@@ -35,9 +38,15 @@ constexpr int vector_bytes = 16;
 /// Sixteen lanes in as many registers as they take.
 template <class T>
 struct Lanes {
-  typedef T Vector __attribute__((vector_size(vector_bytes), aligned(alignof(T)), may_alias));
+  typedef T Vector __attribute__((vector_size(vector_bytes)));
   static constexpr int width = vector_bytes / sizeof(T);
   static constexpr int count = lane_count / width;
+
+  static inline __attribute__((always_inline)) Vector load(const T* p) {
+    Vector x;
+    __builtin_memcpy(&x, p, sizeof x);
+    return x;
+  }
 };
 
 struct Sum {
@@ -81,19 +90,18 @@ T row_block(const T* x, int64_t n) {
   if (n < lane_count) {
     for (int64_t l = 0; l < n; ++l) lanes[l] = x[l];
   } else {
-    using V = typename Lanes<T>::Vector;
-    constexpr int count = Lanes<T>::count, width = Lanes<T>::width;
-    V sums[count];
+    using L = Lanes<T>;
+    constexpr int count = L::count, width = L::width;
+    typename L::Vector sums[count];
 #pragma GCC unroll 16
-    for (int v = 0; v < count; ++v) sums[v] = *reinterpret_cast<const V*>(x + v * width);
+    for (int v = 0; v < count; ++v) sums[v] = L::load(x + v * width);
     int64_t k = lane_count;
     for (; k + lane_count <= n; k += lane_count) {
 #pragma GCC unroll 16
-      for (int v = 0; v < count; ++v)
-        K::join(sums[v], *reinterpret_cast<const V*>(x + k + v * width));
+      for (int v = 0; v < count; ++v) K::join(sums[v], L::load(x + k + v * width));
     }
 #pragma GCC unroll 16
-    for (int v = 0; v < count; ++v) *reinterpret_cast<V*>(lanes + v * width) = sums[v];
+    for (int v = 0; v < count; ++v) __builtin_memcpy(lanes + v * width, &sums[v], sizeof sums[v]);
     for (int64_t l = 0; k + l < n; ++l) K::join(lanes[l], x[k + l]);
     active = lane_count;
   }
@@ -269,8 +277,9 @@ int64_t position_of(const T* x, T best, int64_t n) {
   int64_t k = 0;
   for (; k + step <= n; k += step) {
     unsigned found = 0;
-    for (int64_t i = 0; i < step; ++i)
-      found |= (x[k + i] == best) | (x[k + i] != x[k + i]) ? 1u : 0u;
+    for (int64_t i = 0; i < step; ++i) {
+      found |= ((x[k + i] == best) | (x[k + i] != x[k + i])) ? 1u : 0u;
+    }
     if (found != 0) break;
   }
   if (best == best) {
