@@ -29,9 +29,6 @@ Cost Map::cost(Types in, Types out) const {
   return cost;
 }
 
-namespace {
-
-// The program with only the inputs it reads; `kept` receives their numbers.
 ScalarFn without_unused_inputs(const ScalarFn& fn, std::vector<int>& kept) {
   std::vector<DType> dtypes;
   std::vector<ScalarInstr> code(fn.code().begin(), fn.code().end());
@@ -43,8 +40,6 @@ ScalarFn without_unused_inputs(const ScalarFn& fn, std::vector<int>& kept) {
   }
   return {std::move(dtypes), std::move(code), {fn.results().begin(), fn.results().end()}};
 }
-
-}  // namespace
 
 std::vector<Expr> Map::vjp(const Backward& b) const {
   std::vector<int> wants;

@@ -199,12 +199,15 @@ std::vector<Scalar> ScalarRecorder::inlined(const ScalarFn& fn, std::span<const 
       values.push_back(args[static_cast<std::size_t>(instr.bits)]);
       continue;
     }
-    ScalarInstr moved = instr;
-    for (int a = 0; a < arity(instr.op); ++a) {
-      const auto i = static_cast<std::size_t>(a);
-      moved.args[i] = values[static_cast<std::size_t>(instr.args[i])].index_;
+    if (instr.op == ScalarOp::constant) {
+      values.push_back(add(instr));
+      continue;
     }
-    values.push_back(add(moved));
+    std::array<Scalar, 3> operands{0, 0, 0};
+    const auto count = static_cast<std::size_t>(arity(instr.op));
+    for (std::size_t a = 0; a < count; ++a) operands[a] = values[static_cast<std::size_t>(instr.args[a])];
+    values.push_back(instr.op == ScalarOp::cast ? cast(operands[0], instr.dtype)
+                                                : apply(instr.op, std::span(operands).first(count)));
   }
   std::vector<Scalar> results;
   for (const std::int32_t r : fn.results()) results.push_back(values[static_cast<std::size_t>(r)]);

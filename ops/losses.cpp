@@ -99,6 +99,7 @@ Loss operator+(const Loss& a, const Loss& b) {
 }
 
 Expr mean(const Loss& loss) {
+  const OriginScope scope(loss.sum.node()->origin);
   Expr average;
   if (const Constant* weight = fixed(loss.weight)) {
     const double w = weight->tensor.at(0);

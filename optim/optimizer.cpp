@@ -4,6 +4,7 @@
 #include <map>
 
 #include "blockgrad/graph/grad.h"
+#include "blockgrad/graph/view.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/reductions.h"
 
@@ -101,23 +102,30 @@ std::vector<Expr> Optimizer::states() const {
   return all;
 }
 
-Updates Optimizer::apply(std::span<const Expr> parameters, std::span<const Expr> gradients, const Expr& guard) {
+Updates Optimizer::apply(std::span<const Expr> parameters, std::span<const Expr> gradients, const Expr& guard,
+                         SourceLoc where) {
   require(parameters.size() == gradients.size(), "apply: ", parameters.size(), " parameters but ", gradients.size(),
           " gradients");
   Updates updates;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     require(parameters[i].type() == gradients[i].type(), describe(parameters[i]), " is ", to_string(parameters[i].type()),
             ", its gradient ", to_string(gradients[i].type()));
+    const auto name = std::make_shared<const std::string>("update of " + leaf_name(parameters[i]));
+    const Origin origin{where, name, {}, {}};
+    const OriginScope scope(origin);
     UpdateRule rule(*core_, updates, parameters[i], gradients[i], guard);
     core_->rule(rule);
   }
   return updates;
 }
 
-Expr all_finite(std::span<const Expr> values) {
+Expr all_finite(std::span<const Expr> values, SourceLoc where) {
+  const Origin origin{where, std::make_shared<const std::string>("all_finite"), {}, {}};
+  const OriginScope scope(origin);
   Expr result;
   for (const Expr& value : values) {
-    const Expr finite = value.rank() == 0 ? isfinite(value) : all(isfinite(value));
+    const bool is_one = value.shape().size() == 1;
+    const Expr finite = is_one ? isfinite(reshape(value, Shape{})) : all(isfinite(value));
     result = result ? logical_and(result, finite) : finite;
   }
   return result ? result : constant(full({}, 1, DType::boolean));
@@ -134,9 +142,9 @@ Updates minimize(Optimizer& optimizer, const Loss& loss, const MinimizeOptions& 
   Expr guard;
   if (options.guard_finite) {
     checked.push_back(average);
-    guard = all_finite(checked);
+    guard = all_finite(checked, where);
   }
-  return optimizer.apply(parameters, gradients, guard);
+  return optimizer.apply(parameters, gradients, guard, where);
 }
 
 }  // namespace blockgrad

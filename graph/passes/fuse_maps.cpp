@@ -93,9 +93,17 @@ class Clusters {
   std::int32_t current_epoch_ = 0;
 };
 
+struct Tail {
+  bool is_tail = false;
+  Value guard;
+  bool operator==(const Tail&) const = default;
+};
+
 class Fusion {
  public:
-  explicit Fusion(const Graph& graph) : graph_(graph), clusters_(graph.nodes.size()), outside_(use_counts(graph)) {}
+  explicit Fusion(const Graph& graph) : graph_(graph), clusters_(graph.nodes.size()), outside_(use_counts(graph)), tail_(graph.nodes.size()) {
+    find_tails();
+  }
 
   Graph run() {
     for (std::int32_t i = 0; i < size(); ++i) {
@@ -139,6 +147,34 @@ class Fusion {
     return -1;
   }
 
+  // Maps that only new values of storage depend on run last, in place, under their update's guard. They fuse
+  // among themselves: together with anything else they could not wait for the guard.
+  void find_tails() {
+    struct Use {
+      bool any = false, free = true;
+      Value guard;
+    };
+    std::vector<Use> uses(graph_.nodes.size());
+    const auto use = [&](Value v, bool as_tail, Value guard) {
+      if (!v) return;
+      Use& u = uses[static_cast<std::size_t>(v.node)];
+      u.free = u.free && as_tail && (!u.any || u.guard == guard);
+      u.any = true;
+      u.guard = guard;
+    };
+    for (const Value v : graph_.outputs) use(v, false, {});
+    for (const GraphUpdate& u : graph_.updates) {
+      use(u.value, true, u.guard);
+      use(u.guard, false, {});
+    }
+    for (std::int32_t i = size(); i-- > 0;) {
+      const Use& mine = uses[static_cast<std::size_t>(i)];
+      const bool is_tail = at(i).op.as<Map>() && mine.any && mine.free;
+      if (is_tail) tail_[static_cast<std::size_t>(i)] = {true, mine.guard};
+      for (const Value v : at(i).inputs) use(v, is_tail, mine.guard);
+    }
+  }
+
   // What a cluster's fused sweep would read, write and compute.
   struct Sweep {
     std::vector<Value> reads;
@@ -166,7 +202,8 @@ class Fusion {
 
   bool fits(std::int32_t i, std::int32_t cluster) const {
     if (cluster < 0 || !clusters_.is_open(cluster)) return false;
-    if (!(shape(clusters_.members()[static_cast<std::size_t>(cluster)][0]) == shape(i))) return false;
+    const std::int32_t member = clusters_.members()[static_cast<std::size_t>(cluster)][0];
+    if (!(shape(member) == shape(i)) || !(tail_[static_cast<std::size_t>(member)] == tail_[static_cast<std::size_t>(i)])) return false;
     const Sweep sweep = with(i, cluster);
     return sweep.instructions <= ScalarFn::max_size &&
            static_cast<std::int64_t>(sweep.reads.size()) + sweep.writes <= most_streams &&
@@ -249,10 +286,13 @@ class Fusion {
         results.push_back(made[r]);
       }
     }
-    const ScalarFn fn = recorder.finish(results);
+    std::vector<int> kept;
+    const ScalarFn fn = without_unused_inputs(recorder.finish(results), kept);
+    std::vector<Value> operands;
+    for (const int i : kept) operands.push_back(inputs[static_cast<std::size_t>(i)]);
     std::vector<TensorType> types;
     for (std::size_t r = 0; r < results.size(); ++r) types.push_back({fn.result_dtype(static_cast<int>(r)), shape(members[0])});
-    const std::int32_t made = rewrite.add({Map{fn, "fused map"}, inputs, types, at(members.back()).origin});
+    const std::int32_t made = rewrite.add({Map{fn, "fused map"}, operands, types, at(members.back()).origin});
     for (std::size_t r = 0; r < leaving.size(); ++r) rewrite.rename(leaving[r], {made, static_cast<std::int32_t>(r)});
   }
 
@@ -260,6 +300,7 @@ class Fusion {
   Clusters clusters_;
   std::vector<std::vector<std::int32_t>> outside_;  // reads of each value from outside its cluster
   std::vector<Sweep> sweeps_;                       // per cluster
+  std::vector<Tail> tail_;                          // per node
   std::unordered_map<std::int64_t, std::int32_t> last_reader_;
 };
 

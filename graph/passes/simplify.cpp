@@ -1,31 +1,142 @@
+#include <bit>
+
+#include "blockgrad/graph/leaf.h"
+#include "blockgrad/graph/map.h"
+#include "blockgrad/graph/reduce.h"
 #include "blockgrad/graph/view.h"
 #include "graph/passes/passes.h"
 
 namespace blockgrad {
 
-Graph simplify(const Graph& graph) {
-  Rewrite rewrite(graph);
-  for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph.nodes.size()); ++i) {
-    const GraphNode& node = graph.nodes[static_cast<std::size_t>(i)];
-    const View* view = node.op.as<View>();
-    if (!view) {
-      rewrite.keep(i);
-      continue;
+namespace {
+
+class Simplify {
+ public:
+  explicit Simplify(const Graph& graph) : graph_(graph), rewrite_(graph) {}
+
+  Graph run() {
+    for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph_.nodes.size()); ++i) {
+      const Op& op = graph_.nodes[static_cast<std::size_t>(i)].op;
+      if (op.as<View>()) add_view(i, op.as<View>()->layout, op.as<View>()->short_name);
+      else if (op.as<Map>()) add_map(i, op.as<Map>()->fn, op.as<Map>()->short_name);
+      else if (op.as<Reduce>() && keeps_elements(i)) add_view(i, Layout::dense(types(i)[0].shape), "reshape");
+      else rewrite_.keep(i);
     }
-    Value source = rewrite.renamed(node.inputs[0]);
-    Layout layout = view->layout;
-    const View* below = rewrite.result().node(source).op.as<View>();
+    return rewrite_.finish();
+  }
+
+ private:
+  const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
+  const std::vector<TensorType>& types(std::int32_t i) const { return at(i).types; }
+  const GraphNode& made(Value v) const { return rewrite_.result().node(v); }
+
+  // A reduction over axes of size 1 that gives the element itself.
+  bool keeps_elements(std::int32_t i) const {
+    const Reduce& op = *at(i).op.as<Reduce>();
+    return !op.not_differentiable(0) && graph_.type(at(i).inputs[0]).shape.size() == types(i)[0].shape.size() &&
+           graph_.type(at(i).inputs[0]).dtype == types(i)[0].dtype;
+  }
+
+  void add_view(std::int32_t i, Layout layout, std::string_view short_name) {
+    Value source = rewrite_.renamed(at(i).inputs[0]);
+    const View* below = made(source).op.as<View>();
     if (Layout composed; below && compose(layout, below->layout, composed)) {
       layout = composed;
-      source = rewrite.result().node(source).inputs[0];
+      source = made(source).inputs[0];
     }
-    if (layout == Layout::dense(rewrite.result().type(source).shape)) {
-      rewrite.rename({i, 0}, source);
-    } else {
-      rewrite.rename({i, 0}, {rewrite.add({View{layout, view->short_name}, {source}, node.types, node.origin}), 0});
+    if (layout == Layout::dense(rewrite_.result().type(source).shape)) rewrite_.rename({i, 0}, source);
+    else rewrite_.rename({i, 0}, {rewrite_.add({View{layout, short_name}, {source}, types(i), at(i).origin}), 0});
+  }
+
+  // The value of a constant scalar, also where it is spread over a shape.
+  const Tensor* known_scalar(Value v) const {
+    if (made(v).op.as<View>()) v = made(v).inputs[0];
+    const Constant* constant = made(v).op.as<Constant>();
+    return constant && constant->tensor.size() == 1 ? &constant->tensor : nullptr;
+  }
+
+  static std::uint64_t bits_of(const Tensor& scalar) {
+    return visit(scalar.dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      const T value = *reinterpret_cast<const T*>(scalar.bytes());
+      if constexpr (std::is_floating_point_v<T>) return std::bit_cast<std::uint64_t>(static_cast<double>(value));
+      else return static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
+    });
+  }
+
+  static Tensor scalar_of(std::uint64_t bits, DType dtype) {
+    return visit(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      if constexpr (std::is_floating_point_v<T>) return full({}, std::bit_cast<double>(bits), dtype);
+      else if constexpr (std::is_same_v<T, bool>) return full({}, static_cast<double>(bits), dtype);
+      else return tensor<T>({static_cast<T>(static_cast<std::int64_t>(bits))}, Shape{});
+    });
+  }
+
+  // Constant scalars move into the program, where they cost no stream.
+  void add_map(std::int32_t i, const ScalarFn& fn, std::string_view short_name) {
+    std::vector<Value> inputs;
+    std::vector<DType> dtypes;
+    std::vector<const Tensor*> known;
+    bool any = false;
+    for (const Value old : at(i).inputs) {
+      const Value v = rewrite_.renamed(old);
+      known.push_back(known_scalar(v));
+      any = any || known.back();
+      if (known.back()) continue;
+      inputs.push_back(v);
+      dtypes.push_back(rewrite_.result().type(v).dtype);
+    }
+    if (!any) {
+      rewrite_.keep(i);
+      return;
+    }
+    ScalarRecorder recorder(dtypes);
+    std::vector<Scalar> args;
+    int next = 0;
+    for (const Tensor* value : known) {
+      args.push_back(value ? recorder.constant_bits(bits_of(*value), value->dtype()) : recorder.input(next++));
+    }
+    const std::vector<Scalar> results = recorder.inlined(fn, args);
+    std::vector<Scalar> computed;
+    std::vector<std::int32_t> numbers;
+    for (std::int32_t r = 0; r < static_cast<std::int32_t>(results.size()); ++r) {
+      const ScalarInstr& instr = recorder.instr(results[static_cast<std::size_t>(r)]);
+      if (instr.op == ScalarOp::constant) {
+        rewrite_.rename({i, r}, spread_constant(i, r, instr));
+      } else if (instr.op == ScalarOp::input) {
+        rewrite_.rename({i, r}, inputs[static_cast<std::size_t>(instr.bits)]);
+      } else {
+        computed.push_back(results[static_cast<std::size_t>(r)]);
+        numbers.push_back(r);
+      }
+    }
+    if (computed.empty()) return;
+    std::vector<int> kept;
+    const ScalarFn folded = without_unused_inputs(recorder.finish(computed), kept);
+    GraphNode node{Map{folded, short_name}, {}, {}, at(i).origin};
+    for (const int k : kept) node.inputs.push_back(inputs[static_cast<std::size_t>(k)]);
+    for (const std::int32_t r : numbers) node.types.push_back(types(i)[static_cast<std::size_t>(r)]);
+    const std::int32_t added = rewrite_.add(std::move(node));
+    for (std::size_t c = 0; c < numbers.size(); ++c) {
+      rewrite_.rename({i, numbers[c]}, {added, static_cast<std::int32_t>(c)});
     }
   }
-  return rewrite.finish();
-}
+
+  Value spread_constant(std::int32_t i, std::int32_t result, const ScalarInstr& instr) {
+    const TensorType& type = types(i)[static_cast<std::size_t>(result)];
+    const TensorType scalar{instr.dtype, {}};
+    const Value value{rewrite_.add({Constant{scalar_of(instr.bits, instr.dtype)}, {}, {scalar}, at(i).origin}), 0};
+    if (type.shape.rank() == 0) return value;
+    return {rewrite_.add({View{{type.shape, {}, 0}, "broadcast_to"}, {value}, {type}, at(i).origin}), 0};
+  }
+
+  const Graph& graph_;
+  Rewrite rewrite_;
+};
+
+}  // namespace
+
+Graph simplify(const Graph& graph) { return Simplify(graph).run(); }
 
 }  // namespace blockgrad

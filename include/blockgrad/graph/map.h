@@ -66,6 +66,9 @@ Elementwise<F> elementwise(F formula) {
   return Elementwise<F>(std::move(formula));
 }
 
+/// `fn` without the inputs it does not read; `kept` receives the numbers of those it reads.
+ScalarFn without_unused_inputs(const ScalarFn& fn, std::vector<int>& kept);
+
 /// The sum of equally typed values, added from left to right in one Map.
 Expr sum_of(std::span<const Expr> parts);
 

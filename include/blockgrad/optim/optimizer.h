@@ -79,7 +79,8 @@ class Optimizer {
   std::vector<Expr> states() const;
 
   /// The updates of these parameters from gradients of their type, written only where `guard` holds.
-  Updates apply(std::span<const Expr> parameters, std::span<const Expr> gradients, const Expr& guard = {});
+  Updates apply(std::span<const Expr> parameters, std::span<const Expr> gradients, const Expr& guard = {},
+                SourceLoc where = SourceLoc::here());
 
  private:
   Optimizer(std::vector<std::pair<std::string, double>> settings, std::function<void(UpdateRule&)> rule);
@@ -95,6 +96,6 @@ struct MinimizeOptions {
 Updates minimize(Optimizer& optimizer, const Loss& loss, const MinimizeOptions& options = {},
                  SourceLoc where = SourceLoc::here());
 /// A bool scalar: whether the loss and all gradients are finite.
-Expr all_finite(std::span<const Expr> values);
+Expr all_finite(std::span<const Expr> values, SourceLoc where = SourceLoc::here());
 
 }  // namespace blockgrad
