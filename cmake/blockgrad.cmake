@@ -79,15 +79,18 @@ function(bg_tests binary)
 endfunction()
 
 # An example, named by its subject; the comment line above its call is what ./run prints for it.
-# It sees include/blockgrad, examples/ and the helper libraries. Files it ships lie in BG_EXAMPLE_DIR.
-# bg_example(ad_spend ad_spend/main.cpp ad_spend/options.cpp LIBRARIES CLI11::CLI11)
+# It sees include/blockgrad, examples/ and the helper libraries; PLAIN ones do without the engine. Files it ships
+# lie in BG_EXAMPLE_DIR. bg_example(ad_spend ad_spend/main.cpp ad_spend/options.cpp LIBRARIES CLI11::CLI11)
 function(bg_example name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "PLAIN" "" "LIBRARIES")
   add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
   bg_target(${name})
   target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/examples")
   target_compile_definitions(${name} PRIVATE BG_EXAMPLE_DIR="${PROJECT_SOURCE_DIR}/examples/${name}")
-  target_link_libraries(${name} PRIVATE blockgrad::blockgrad ${arg_LIBRARIES})
+  target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
+  if(NOT arg_PLAIN)
+    target_link_libraries(${name} PRIVATE blockgrad::blockgrad)
+  endif()
 endfunction()
 
 # A benchmark: bg_bench(matmul matmul.cpp LIBRARIES Eigen3::Eigen) builds bench/bench_matmul.

@@ -1,0 +1,27 @@
+# The README's programs are built and run as it shows them. A program is a ```cpp block under a line
+# <!-- program: NAME -->; it runs in examples/ad_spend, where its data lies.
+set(readme "${PROJECT_SOURCE_DIR}/README.md")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${readme}")
+file(READ "${readme}" text)
+# CMake lists split at semicolons and brackets, so both are masked while the text is taken apart.
+string(REPLACE ";" "\t1" text "${text}")
+string(REPLACE "[" "\t2" text "${text}")
+string(REPLACE "]" "\t3" text "${text}")
+string(REGEX MATCHALL "<!-- program: [a-z0-9_]+ -->[\n]+```cpp\n[^`]*```" programs "${text}")
+if(NOT programs)
+  message(FATAL_ERROR "${readme} shows no program")
+endif()
+foreach(program IN LISTS programs)
+  string(REGEX MATCH "<!-- program: ([a-z0-9_]+) -->[\n]+```cpp\n([^`]*)```" program "${program}")
+  set(name "${CMAKE_MATCH_1}")
+  set(source "${CMAKE_MATCH_2}")
+  string(REPLACE "\t1" ";" source "${source}")
+  string(REPLACE "\t2" "[" source "${source}")
+  string(REPLACE "\t3" "]" source "${source}")
+  file(CONFIGURE OUTPUT "readme/${name}.cpp" CONTENT "${source}" @ONLY)
+  add_executable(readme_${name} "${CMAKE_CURRENT_BINARY_DIR}/readme/${name}.cpp")
+  bg_target(readme_${name})
+  target_link_libraries(readme_${name} PRIVATE blockgrad::blockgrad)
+  add_test(NAME readme/${name} COMMAND readme_${name}
+    WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/examples/ad_spend")
+endforeach()
