@@ -8,8 +8,8 @@
 
 #include "graph/scalar_math.h"
 
-// Loops whose elements do not depend on each other, in place or not. Where there is nothing to gain the compiler may
-// leave one as it is.
+// Loops whose elements do not depend on each other, in place or not. Where there is nothing to gain
+// the compiler may leave one as it is.
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed"
 #define BG_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
