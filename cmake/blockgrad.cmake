@@ -68,6 +68,8 @@ function(bg_tests binary)
   bg_target(${target})
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/tests")
   target_compile_definitions(${target} PRIVATE BG_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  # The library is what is measured; tests compile for a third less at -O1.
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
   target_link_libraries(${target} PRIVATE blockgrad::blockgrad boost_test ${arg_LIBRARIES})
   foreach(source IN LISTS arg_UNPARSED_ARGUMENTS)
     get_filename_component(stem "${source}" NAME_WE)
