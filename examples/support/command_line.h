@@ -1,0 +1,21 @@
+#pragma once
+// What every example does with its command line. Needs CLI11.
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+
+namespace examples {
+
+/// The exit code of wrong usage; other mistakes give 1.
+inline constexpr int usage_exit_code = 2;
+
+/// Reads the command line; a value if the program is to end at once with it: help was printed, or a
+/// one-line message about a mistake.
+std::optional<int> parse(CLI::App& app, int argc, const char* const* argv);
+
+/// For CLI11: says what is wrong with a file that is to be written, before any work is done; "" if
+/// nothing is.
+std::string check_output_file(const std::string& path);
+
+}  // namespace examples
