@@ -1,5 +1,6 @@
 #include "graph/graph.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "blockgrad/graph/leaf.h"
@@ -163,14 +164,20 @@ Value Rewrite::renamed(Value old_value) const {
 }
 
 Graph Rewrite::finish() {
-  for (const Value v : old_.outputs) result_.outputs.push_back(renamed(v));
-  for (const GraphUpdate& u : old_.updates) {
-    result_.updates.push_back({renamed(u.leaf), renamed(u.value), renamed(u.guard)});
-  }
-  return without_dead_nodes(result_);
+  std::vector<Value> outputs;
+  std::vector<GraphUpdate> updates;
+  for (const Value v : old_.outputs) outputs.push_back(renamed(v));
+  for (const GraphUpdate& u : old_.updates) updates.push_back({renamed(u.leaf), renamed(u.value), renamed(u.guard)});
+  return finish(std::move(outputs), std::move(updates));
 }
 
-Graph without_dead_nodes(const Graph& graph) {
+Graph Rewrite::finish(std::vector<Value> outputs, std::vector<GraphUpdate> updates) {
+  result_.outputs = std::move(outputs);
+  result_.updates = std::move(updates);
+  return without_dead_nodes(std::move(result_));
+}
+
+Graph without_dead_nodes(Graph graph) {
   std::vector<char> live(graph.nodes.size(), 0);
   const auto mark = [&](Value v) {
     if (v) live[static_cast<std::size_t>(v.node)] = 1;
@@ -185,12 +192,13 @@ Graph without_dead_nodes(const Graph& graph) {
     if (!live[i]) continue;
     for (const Value v : graph.nodes[i].inputs) mark(v);
   }
+  if (std::find(live.begin(), live.end(), 0) == live.end()) return graph;
   std::vector<std::int32_t> moved(graph.nodes.size(), -1);
   const auto rename = [&](Value v) { return v ? Value{moved[static_cast<std::size_t>(v.node)], v.result} : v; };
   Graph result;
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     if (!live[i]) continue;
-    GraphNode node = graph.nodes[i];
+    GraphNode node = std::move(graph.nodes[i]);
     for (Value& v : node.inputs) v = rename(v);
     moved[i] = static_cast<std::int32_t>(result.nodes.size());
     result.nodes.push_back(std::move(node));

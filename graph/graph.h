@@ -67,6 +67,8 @@ class Rewrite {
 
   /// The new graph with outputs and updates translated, without nodes that nothing reads.
   Graph finish();
+  /// The same with these outputs and updates, which are of the new graph.
+  Graph finish(std::vector<Value> outputs, std::vector<GraphUpdate> updates);
 
  private:
   const Graph& old_;
@@ -75,7 +77,7 @@ class Rewrite {
 };
 
 /// The same graph without nodes that nothing reads.
-Graph without_dead_nodes(const Graph& graph);
+Graph without_dead_nodes(Graph graph);
 
 /// One line per node.
 std::string to_text(const Graph& graph);

@@ -19,17 +19,13 @@ class Copies {
       if (const View* view = node.op.as<View>()) add_view(i, *view);
       else add_reader(i);
     }
-    Graph named = graph_;
-    for (Value& output : named.outputs) output = own_memory(output);
-    for (GraphUpdate& update : named.updates) {
-      update.value = own_memory(update.value);
-      update.leaf = rewrite_.renamed(update.leaf);
-      if (update.guard) update.guard = own_memory(update.guard);
+    std::vector<Value> outputs;
+    std::vector<GraphUpdate> updates;
+    for (const Value output : graph_.outputs) outputs.push_back(own_memory(output));
+    for (const GraphUpdate& u : graph_.updates) {
+      updates.push_back({rewrite_.renamed(u.leaf), own_memory(u.value), u.guard ? own_memory(u.guard) : Value{}});
     }
-    Graph result = rewrite_.result();
-    result.outputs = named.outputs;
-    result.updates = named.updates;
-    return without_dead_nodes(result);
+    return rewrite_.finish(std::move(outputs), std::move(updates));
   }
 
  private:
