@@ -37,8 +37,8 @@ Device device(std::string_view name);
 std::string device_report();
 
 struct CompileOptions {
-  std::vector<std::string> skip;   // passes to leave out
-  std::vector<std::string> print;  // passes to print the graph after
+  std::vector<std::string> skip = {};   // passes to leave out
+  std::vector<std::string> print = {};  // passes to print the graph after
   int threads = 0;                 // 0: all that this process may use
   std::string isa;                 // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
   bool reuse_memory = true;
