@@ -39,10 +39,10 @@ std::string device_report();
 struct CompileOptions {
   std::vector<std::string> skip = {};   // passes to leave out
   std::vector<std::string> print = {};  // passes to print the graph after
-  int threads = 0;                 // 0: all that this process may use
-  std::string isa;                 // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
+  int threads = 0;                      // 0: all that this process may use
+  std::string isa = {};                 // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
   bool reuse_memory = true;
-  bool check_numerics = false;     // each run ends at the first value that is not finite, with an Error naming its node
+  bool check_numerics = false;          // each run ends at the first value that is not finite, with an Error naming its node
 };
 
 /// One value of a leaf for a run; the tensor is read, not copied.
