@@ -245,9 +245,9 @@ const Report& Program::report() const { return state_->report; }
 std::string Program::explain() const {
   const Report& report = state_->report;
   std::string text = fmt::format(
-      "{} kernels per step, {:.4g} FLOP, {:.4g} bytes moved; compiled in {:.2f} ms\n"
+      "{}: {} kernels per step, {:.4g} FLOP, {:.4g} bytes moved; compiled in {:.2f} ms\n"
       "memory: peak {} bytes = arena {} (reuse saved {}; {} results in place) + storage {} + scratch {}\n",
-      report.kernels, report.flops, report.bytes, report.compile_seconds * 1e3, report.peak_bytes, report.arena_bytes,
+      report.device, report.kernels, report.flops, report.bytes, report.compile_seconds * 1e3, report.peak_bytes, report.arena_bytes,
       report.reused_bytes, state_->plan.in_place, report.storage_bytes,
       report.peak_bytes - report.arena_bytes - report.storage_bytes);
   for (const std::string& pass : report.passes) text += "pass " + pass + "\n";

@@ -86,7 +86,7 @@ Expr Backward::dy(int result) const {
 
 std::string describe(const Expr& expr) {
   const std::string leaf = leaf_name(expr);
-  const std::string op = expr.op()->label();
+  const std::string op(expr.op()->name());
   return to_string(expr.node()->origin, leaf.empty() ? op : op + " '" + leaf + "'");
 }
 
@@ -94,7 +94,7 @@ std::vector<Expr> make_all(Op op, std::vector<Expr> inputs, SourceLoc where) {
   std::vector<TensorType> types;
   types.reserve(inputs.size());
   Origin origin = current_origin(where);
-  const auto context = [&] { return to_string(origin, op->label()); };
+  const auto context = [&] { return to_string(origin, op->name()); };
   for (const Expr& input : inputs) {
     require(static_cast<bool>(input), context(), ": input ", types.size(), " is an empty Expr");
     types.push_back(input.type());

@@ -150,7 +150,7 @@ class Differentiation {
     Origin origin = node.origin;
     if (origin.role.empty()) {
       origin.role = "gradient of";
-      origin.of = node.op.as<Map>() ? node.op.as<Map>()->short_name : node.op->name();
+      origin.of = node.op->name();
     }
     return origin;
   }

@@ -9,7 +9,7 @@ namespace blockgrad {
 
 std::string Graph::describe(std::int32_t node) const {
   const GraphNode& n = nodes[static_cast<std::size_t>(node)];
-  std::string label = n.op->label();
+  std::string label(n.op->name());
   if (const auto* leaf = n.op.as<Input>()) label += " '" + leaf->label_name + "'";
   if (const auto* leaf = n.op.as<StoredLeaf>()) label += " '" + leaf->storage->name() + "'";
   return to_string(n.origin, label);

@@ -45,7 +45,7 @@ std::string to_text(const Graph& graph) {
   std::string text;
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const GraphNode& node = graph.nodes[i];
-    text += fmt::format("%{} = {}", i, node.op->label());
+    text += fmt::format("%{} = {}", i, node.op->name());
     for (const Value v : node.inputs) text += " " + value_name(v);
     text += " :";
     for (const TensorType& type : node.types) text += " " + to_string(type);
@@ -68,7 +68,7 @@ std::string to_dot(const Graph& graph) {
       "  node [style=filled, fontname=\"Helvetica\", fontsize=11]; edge [color=\"#555555\", arrowsize=0.7];\n";
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const GraphNode& node = graph.nodes[i];
-    std::string label = node.op->label();
+    std::string label(node.op->name());
     if (node.inputs.empty()) label = node.op.as<Constant>() ? to_string(node.op.as<Constant>()->tensor, 4) : node.op->print();
     if (!node.origin.role.empty()) label = fmt::format("{} {}", node.origin.role, node.origin.of);
     text += fmt::format("  n{} [label=\"{}\\n{}\", {}];\n", i, escaped(label), to_string(node.types[0]), style(node));

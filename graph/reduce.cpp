@@ -63,10 +63,8 @@ std::vector<Expr> Reduce::vjp(const Backward& b) const {
   return {map("where", {mask, dy, count}, [](auto s) { return where(s[0], s[1] / s[2], 0); })};
 }
 
-std::string Reduce::label() const { return std::string(blockgrad::name(kind)); }
-
 std::string Reduce::print() const {
-  std::string text = label() + " over axes";
+  std::string text = std::string(title()) + " over axes";
   for (int a = 0; a < max_rank; ++a) {
     if (axes >> a & 1u) text += " " + Text(a).str();
   }

@@ -105,6 +105,8 @@ class CpuExecutable final : public Executable {
   const std::byte* output(int i) const override { return place(plan_.outputs[static_cast<std::size_t>(i)]); }
 
   void describe(Report& report) const override {
+    report.device = fmt::format("cpu, {}{}, {} thread{}", isa_name(isa_), isa_ == Isa::portable ? " (slow)" : "", threads_,
+                                threads_ == 1 ? "" : "s");
     report.peak_bytes += plan_.arena_bytes + static_cast<std::int64_t>(thread_scratch_) * threads_;
     for (const auto* phase : {&steps_, &updates_}) {
       for (const Instruction& i : *phase) {

@@ -84,6 +84,7 @@ struct NodeReport {
 
 /// Known before the first run.
 struct Report {
+  std::string device;             // what runs it: "cpu, avx2, 2 threads"
   std::int64_t peak_bytes = 0;    // arena, scratch of all threads, and storage
   std::int64_t arena_bytes = 0;
   std::int64_t reused_bytes = 0;  // saved by giving memory to several values

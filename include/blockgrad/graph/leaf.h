@@ -37,7 +37,7 @@ struct StoredLeaf {
   bool operator==(const StoredLeaf&) const = default;
   TensorType infer(Types) const { return storage->type(); }
   std::vector<Expr> vjp(const Backward&) const { return {}; }
-  std::string label() const { return trainable ? "parameter" : "state"; }
+  std::string_view title() const { return trainable ? "parameter" : "state"; }
   std::string print() const { return storage->name(); }
   std::size_t hash() const { return std::hash<const void*>{}(storage.get()); }
 };

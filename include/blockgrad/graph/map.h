@@ -23,7 +23,7 @@ struct Map {
   bool operator==(const Map& other) const { return fn == other.fn; }
   std::vector<TensorType> infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
-  std::string label() const { return std::string(short_name); }
+  std::string_view title() const { return short_name; }
   std::string print() const;
   std::size_t hash() const { return fn.hash(); }
   bool accepts(int, const Layout&) const { return true; }

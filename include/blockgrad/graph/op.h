@@ -58,7 +58,7 @@ struct Cost {
 ///   expand(span<const Expr>) -> Expr or vector<Expr>   the op written with other ops
 ///   not_differentiable(int) -> bool                    declares that an input has no gradient
 ///   hash() -> size_t                                   spreads equal-named ops while equal nodes are merged
-///   label() -> string                                  a better name for messages
+///   title() -> string_view                             what users call it, where that is not `name`; a literal
 ///   print() -> string                                  attributes for dumps
 ///   cost(Types inputs, Types results) -> Cost          where elements and bytes of all operands are wrong
 ///   accepts(int input, const Layout&) -> bool          which layouts an input may have; default: dense only
@@ -75,7 +75,6 @@ namespace detail {
 struct OpModel {
   virtual ~OpModel() = default;
   virtual std::string_view name() const = 0;
-  virtual std::string label() const = 0;
   virtual std::string print() const = 0;
   virtual std::vector<TensorType> infer(Types in) const = 0;
   virtual std::vector<Expr> vjp(const Backward& b) const = 0;
@@ -108,10 +107,9 @@ struct OpHolder final : OpModel {
   T op;
   explicit OpHolder(T o) : op(std::move(o)) {}
 
-  std::string_view name() const override { return T::name; }
-  std::string label() const override {
-    if constexpr (requires { op.label(); }) return op.label();
-    else return std::string(std::string_view(T::name));
+  std::string_view name() const override {
+    if constexpr (requires { op.title(); }) return op.title();
+    else return T::name;
   }
   std::string print() const override {
     if constexpr (requires { op.print(); }) return op.print();

@@ -28,7 +28,7 @@ struct Reduce {
   TensorType infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
   bool not_differentiable(int) const { return kind == ReduceKind::argmax || kind == ReduceKind::argmin; }
-  std::string label() const;
+  std::string_view title() const { return blockgrad::name(kind); }
   std::string print() const;
   bool accepts(int, const Layout&) const { return true; }
   Cost cost(Types in, Types out) const;

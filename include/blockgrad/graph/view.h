@@ -20,7 +20,7 @@ struct View {
   bool operator==(const View& other) const { return layout == other.layout; }
   TensorType infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
-  std::string label() const { return std::string(short_name); }
+  std::string_view title() const { return short_name; }
   std::string print() const { return to_string(layout); }
   bool accepts(int, const Layout&) const { return true; }
   Cost cost(Types, Types) const { return {}; }
@@ -40,7 +40,7 @@ struct Unview {
   }
   TensorType infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
-  std::string label() const { return std::string(short_name); }
+  std::string_view title() const { return short_name; }
 };
 
 /// NumPy broadcasting to a larger shape; the same Expr if it has that shape. Throws Error if it does not fit.
