@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "data/message.h"
@@ -235,9 +236,9 @@ std::string json_text(std::string_view text, std::string_view what, std::string_
 std::vector<std::size_t> order_of_bytes(std::span<const HeaderEntry> entries) {
   std::vector<std::size_t> order(entries.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return std::pair(entries[a].begin, entries[a].end) <
-           std::pair(entries[b].begin, entries[b].end);
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return std::tuple(entries[a].begin, entries[a].end, a) <
+           std::tuple(entries[b].begin, entries[b].end, b);
   });
   return order;
 }
