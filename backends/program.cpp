@@ -101,7 +101,8 @@ class RunGuard {
   std::size_t locked_ = 0;
 };
 
-// Writes the memory of each feed to `pointers`, in the plan's order.
+// Writes the memory of each feed to `pointers`, in the plan's order. Messages are made only on failure: a run
+// allocates nothing.
 void bind_feeds(const ProgramState& state, std::span<const Feed> feeds, const std::byte** pointers) {
   const std::size_t count = state.feeds.size();
   std::fill_n(pointers, count, nullptr);
@@ -109,17 +110,17 @@ void bind_feeds(const ProgramState& state, std::span<const Feed> feeds, const st
     std::size_t at = 0;
     while (at < count && !(state.feeds[at] == feed.leaf)) ++at;
     if (at == count) {
-      require(feed.leaf && feed.leaf.op().as<Input>(), "only inputs can be fed, got ",
-              feed.leaf ? describe(feed.leaf) : "an empty Expr");
-      continue;  // an input this program does not read
+      if (feed.leaf && feed.leaf.op().as<Input>()) continue;  // an input this program does not read
+      fail({"only inputs can be fed, got ", feed.leaf ? describe(feed.leaf) : "an empty Expr"});
     }
-    require(pointers[at] == nullptr, describe(feed.leaf), " is fed twice");
-    require(feed.value.type() == feed.leaf.type(), describe(feed.leaf), " expects ", to_string(feed.leaf.type()),
-            ", got ", to_string(feed.value.type()));
+    if (pointers[at]) fail({describe(feed.leaf), " is fed twice"});
+    if (!(feed.value.type() == feed.leaf.type())) {
+      fail({describe(feed.leaf), " expects ", to_string(feed.leaf.type()), ", got ", to_string(feed.value.type())});
+    }
     pointers[at] = feed.value.bytes();
   }
   for (std::size_t at = 0; at < count; ++at) {
-    require(pointers[at] != nullptr, describe(state.feeds[at]), " is not fed");
+    if (!pointers[at]) fail({describe(state.feeds[at]), " is not fed"});
   }
 }
 

@@ -96,7 +96,7 @@ std::vector<Expr> make_all(Op op, std::vector<Expr> inputs, SourceLoc where) {
   Origin origin = current_origin(where);
   const auto context = [&] { return to_string(origin, op->name()); };
   for (const Expr& input : inputs) {
-    require(static_cast<bool>(input), context(), ": input ", types.size(), " is an empty Expr");
+    if (!input) fail({context(), ": input ", types.size(), " is an empty Expr"});
     types.push_back(input.type());
   }
   std::vector<TensorType> results;

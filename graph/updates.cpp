@@ -6,11 +6,14 @@ namespace {
 
 void check_update(const Expr& leaf, const Expr& value, const Expr& guard) {
   require(leaf && value, "an update needs a leaf and a value");
-  require(stored(leaf) != nullptr, describe(leaf), ": only parameters and states can be updated");
-  require(leaf.type() == value.type(), describe(leaf), " holds ", to_string(leaf.type()), ", its new value from ",
-          describe(value), " is ", to_string(value.type()));
-  require(!guard || guard.type() == TensorType{DType::boolean, {}}, "the guard of ", describe(leaf),
-          " must be a bool scalar");
+  if (!stored(leaf)) fail({describe(leaf), ": only parameters and states can be updated"});
+  if (!(leaf.type() == value.type())) {
+    fail({describe(leaf), " holds ", to_string(leaf.type()), ", its new value from ", describe(value), " is ",
+          to_string(value.type())});
+  }
+  if (guard && !(guard.type() == TensorType{DType::boolean, {}})) {
+    fail({"the guard of ", describe(leaf), " must be a bool scalar"});
+  }
 }
 
 }  // namespace

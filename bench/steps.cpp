@@ -1,0 +1,92 @@
+// Time of whole training steps, tiny ones first: forward, backward and update in one program.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "blockgrad/blockgrad.h"
+
+namespace bg = blockgrad;
+
+namespace {
+
+struct Step {
+  bg::Program program;
+  std::vector<bg::Feeds> feeds;
+};
+
+struct Timing {
+  double median = 0, fastest = 0, slowest = 0;  // seconds per step
+};
+
+Timing timed(const std::function<void(std::int64_t)>& run) {
+  using Clock = std::chrono::steady_clock;
+  const auto seconds = [&](std::int64_t steps) {
+    const auto start = Clock::now();
+    run(steps);
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  std::int64_t steps = 1;
+  while (seconds(steps) < 0.02) steps *= 2;
+  std::vector<double> times;
+  for (int i = 0; i < 15; ++i) times.push_back(seconds(steps) / static_cast<double>(steps));
+  std::sort(times.begin(), times.end());
+  return {times[times.size() / 2], times.front(), times.back()};
+}
+
+bg::Tensor random_tensor(const bg::Shape& shape, float scale) {
+  static std::mt19937 generator(1);
+  std::normal_distribution<float> normal(0, scale);
+  std::vector<float> values(static_cast<std::size_t>(shape.size()));
+  for (float& v : values) v = normal(generator);
+  return bg::tensor(std::span<const float>(values), shape);
+}
+
+bg::Tensor random_labels(std::int64_t n, int classes) {
+  static std::mt19937 generator(2);
+  std::vector<std::int32_t> labels(static_cast<std::size_t>(n));
+  for (std::int32_t& l : labels) l = static_cast<std::int32_t>(generator() % static_cast<unsigned>(classes));
+  return bg::tensor(std::span<const std::int32_t>(labels), {n});
+}
+
+Step regression(std::int64_t rows, bg::Optimizer& optimizer) {
+  const bg::Expr x = bg::input("x", {rows, 2}), t = bg::input("t", {rows, 1});
+  const bg::Expr w = bg::parameter(bg::zeros({2, 1}), "w"), b = bg::parameter(bg::zeros({1}), "b");
+  const bg::Loss loss = bg::mse_loss(bg::matmul(x, w) + b, t);
+  return {bg::compile({loss}, bg::minimize(optimizer, loss)),
+          {{{x, random_tensor({rows, 2}, 1)}, {t, random_tensor({rows, 1}, 1)}}}};
+}
+
+Step perceptron(std::int64_t rows, bg::Optimizer& optimizer, int threads) {
+  const bg::Expr x = bg::input("x", {rows, 784}), t = bg::input("t", {rows}, bg::DType::i32);
+  const bg::Expr w1 = bg::parameter(random_tensor({784, 128}, 0.05f), "w1"), b1 = bg::parameter(bg::zeros({128}), "b1");
+  const bg::Expr w2 = bg::parameter(random_tensor({128, 10}, 0.1f), "w2"), b2 = bg::parameter(bg::zeros({10}), "b2");
+  const bg::Loss loss = bg::cross_entropy(bg::linear(bg::relu(bg::linear(x, w1, b1)), w2, b2), t);
+  return {bg::compile({loss}, bg::minimize(optimizer, loss), bg::cpu(), {.threads = threads}),
+          {{{x, random_tensor({rows, 784}, 1)}, {t, random_labels(rows, 10)}}}};
+}
+
+void print(const char* name, const Timing& t) {
+  std::printf("%-44s %10.3f us   [%.3f, %.3f]\n", name, t.median * 1e6, t.fastest * 1e6, t.slowest * 1e6);
+}
+
+void report(const char* name, Step step) {
+  print(name, timed([&](std::int64_t n) { step.program.run_many(n, step.feeds); }));
+}
+
+}  // namespace
+
+int main() {
+  std::printf("%s%-44s %10s      fastest, slowest of 15\n", bg::device_report().c_str(), "one step, f32", "median");
+  bg::Optimizer tiny(bg::Sgd{.learning_rate = 0.01}), large(bg::Sgd{.learning_rate = 0.01});
+  report("regression 5x2 inside run_many", regression(5, tiny));
+  Step single = regression(5, tiny);
+  print("regression 5x2, run(feeds) each", timed([&](std::int64_t n) {
+          for (std::int64_t i = 0; i < n; ++i) single.program.run(single.feeds[0]);
+        }));
+  report("regression 1024x2 inside run_many", regression(1024, large));
+  bg::Optimizer one(bg::Sgd{.learning_rate = 0.1}), two(bg::Sgd{.learning_rate = 0.1});
+  report("MLP 784-128-10, batch 64, 1 thread", perceptron(64, one, 1));
+  report("MLP 784-128-10, batch 64, all threads", perceptron(64, two, 0));
+}
