@@ -19,8 +19,8 @@ struct FeedRing {
 class Executable {
  public:
   virtual ~Executable() = default;
-  /// Runs up to n steps and returns how many; allocates nothing. Throws Error, with the step's number, if a step
-  /// finds its data wrong; that step has updated nothing.
+  /// Runs up to n steps and returns how many; allocates nothing. Throws Error, with the step's
+  /// number, if a step finds its data wrong; that step has updated nothing.
   virtual std::int64_t run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) = 0;
   /// An output of the last step.
   virtual const std::byte* output(int i) const = 0;
@@ -28,6 +28,7 @@ class Executable {
   virtual void describe(Report& report) const = 0;
 };
 
-std::unique_ptr<Executable> make_cpu_executable(const Graph& graph, const Plan& plan, const CompileOptions& options);
+std::unique_ptr<Executable> make_cpu_executable(const Graph& graph, const Plan& plan,
+                                                const CompileOptions& options);
 
 }  // namespace blockgrad

@@ -1,6 +1,6 @@
 #pragma once
-// A kernel: one node's work, made once at compile from the op, types and layouts, then run without decisions,
-// allocations or locks. A KernelTable maps op types to makers.
+// A kernel: one node's work, made once at compile from the op, types and layouts, then run without
+// decisions, allocations or locks. A KernelTable maps op types to makers.
 
 #include <atomic>
 #include <functional>
@@ -14,7 +14,8 @@
 
 namespace blockgrad {
 
-/// What a step found wrong in its data; the first position in row-major order is kept, whichever thread saw it.
+/// What a step found wrong in its data; the first position in row-major order is kept, whichever
+/// thread saw it.
 class StepErrors {
  public:
   void report(std::int64_t position, std::int64_t value) {
@@ -35,19 +36,21 @@ class StepErrors {
 };
 
 struct KernelCall {
-  const std::byte* const* in = nullptr;  // start of each input's memory; layouts are the kernel's own
-  std::byte* const* out = nullptr;       // dense results
-  std::byte* scratch = nullptr;          // of this thread, 64-byte aligned
-  StepErrors* errors = nullptr;          // written by kernels of one part only
+  const std::byte* const* in =
+      nullptr;                      // start of each input's memory; layouts are the kernel's own
+  std::byte* const* out = nullptr;  // dense results
+  std::byte* scratch = nullptr;     // of this thread, 64-byte aligned
+  StepErrors* errors = nullptr;     // written by kernels of one part only
 };
 
 struct Kernel {
-  /// Does parts first .. last-1. Parts may run at the same time; what a part is depends on shapes alone.
+  /// Does parts first .. last-1. Parts may run at the same time; what a part is depends on shapes
+  /// alone.
   std::function<void(const KernelCall&, std::int64_t first, std::int64_t last)> run;
   std::int64_t parts = 1;
-  std::size_t scratch = 0;   // bytes per thread
-  double cost = 0;           // nanoseconds of one thread, roughly; decides whether threads are worth it
-  std::string why;           // for the report
+  std::size_t scratch = 0;  // bytes per thread
+  double cost = 0;  // nanoseconds of one thread, roughly; decides whether threads are worth it
+  std::string why;  // for the report
 };
 
 struct KernelRequest {

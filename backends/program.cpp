@@ -19,8 +19,8 @@ namespace blockgrad {
 namespace detail {
 
 struct ProgramState {
-  std::vector<Expr> roots;   // keep the leaves alive
-  std::vector<Expr> feeds;   // input leaves, in the plan's order
+  std::vector<Expr> roots;  // keep the leaves alive
+  std::vector<Expr> feeds;  // input leaves, in the plan's order
   std::vector<std::shared_ptr<Stored>> storages;
   Graph graph;
   Plan plan;
@@ -37,8 +37,8 @@ namespace {
 
 using detail::ProgramState;
 
-Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, const CompileOptions& options,
-                     std::vector<PassRecord>& records) {
+Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
+                     const CompileOptions& options, std::vector<PassRecord>& records) {
   const auto keeps = [](const Op& op) { return cpu_kernels().find(op) != nullptr; };
   const Pass passes[] = {
       {"simplify", simplify},
@@ -46,7 +46,8 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"insert_copies", insert_copies, false},
       {"fuse_maps", fuse_maps},
   };
-  return run_passes(build_graph(outputs, updates, keeps), passes, options.skip, options.print, records);
+  return run_passes(build_graph(outputs, updates, keeps), passes, options.skip, options.print,
+                    records);
 }
 
 // Names are what feeds, files and messages use, so they must tell leaves apart.
@@ -58,8 +59,10 @@ void check_names(std::span<const Expr> roots) {
     if (name.empty()) continue;
     const bool is_input = leaf.op().as<Input>() != nullptr;
     const auto [known, added] = seen.emplace((is_input ? "input " : "") + name, leaf);
-    const bool same = added || known->second == leaf || (!is_input && stored(known->second) == stored(leaf));
-    require(same, "two leaves of one program are named '", name, "': ", describe(known->second), " and ", describe(leaf));
+    const bool same =
+        added || known->second == leaf || (!is_input && stored(known->second) == stored(leaf));
+    require(same, "two leaves of one program are named '", name, "': ", describe(known->second),
+            " and ", describe(leaf));
   }
 }
 
@@ -101,9 +104,10 @@ class RunGuard {
   std::size_t locked_ = 0;
 };
 
-// Writes the memory of each feed to `pointers`, in the plan's order. Messages are made only on failure: a run
-// allocates nothing.
-void bind_feeds(const ProgramState& state, std::span<const Feed> feeds, const std::byte** pointers) {
+// Writes the memory of each feed to `pointers`, in the plan's order. Messages are made only on
+// failure: a run allocates nothing.
+void bind_feeds(const ProgramState& state, std::span<const Feed> feeds,
+                const std::byte** pointers) {
   const std::size_t count = state.feeds.size();
   std::fill_n(pointers, count, nullptr);
   for (const Feed& feed : feeds) {
@@ -115,7 +119,8 @@ void bind_feeds(const ProgramState& state, std::span<const Feed> feeds, const st
     }
     if (pointers[at]) fail({describe(feed.leaf), " is fed twice"});
     if (!(feed.value.type() == feed.leaf.type())) {
-      fail({describe(feed.leaf), " expects ", to_string(feed.leaf.type()), ", got ", to_string(feed.value.type())});
+      fail({describe(feed.leaf), " expects ", to_string(feed.leaf.type()), ", got ",
+            to_string(feed.value.type())});
     }
     pointers[at] = feed.value.bytes();
   }
@@ -132,7 +137,8 @@ void fill_report(ProgramState& state, const std::vector<PassRecord>& records) {
   report.peak_bytes = report.storage_bytes;
   state.executable->describe(report);
   for (const PassRecord& record : records) {
-    report.passes.push_back(fmt::format("{}: {} nodes, {:.2f} ms", record.name, record.nodes, record.seconds * 1e3));
+    report.passes.push_back(
+        fmt::format("{}: {} nodes, {:.2f} ms", record.name, record.nodes, record.seconds * 1e3));
   }
 }
 
@@ -141,23 +147,26 @@ void fill_report(ProgramState& state, const std::vector<PassRecord>& records) {
 Device cpu() { return device("cpu"); }
 
 Device device(std::string_view name) {
-  if (name != "cpu") throw DeviceError(join({"this build has no device '", name, "'; it has: cpu"}));
+  if (name != "cpu")
+    throw DeviceError(join({"this build has no device '", name, "'; it has: cpu"}));
   return Device(std::string(name));
 }
 
 std::string device_report() {
   const Isa isa = best_isa();
-  return fmt::format("cpu: {} thread{}, instruction set {}{}\n", available_threads(), available_threads() == 1 ? "" : "s",
-                     isa_name(isa), isa == Isa::portable ? " (slow: no AVX2 or AVX-512 here)" : "");
+  return fmt::format("cpu: {} thread{}, instruction set {}{}\n", available_threads(),
+                     available_threads() == 1 ? "" : "s", isa_name(isa),
+                     isa == Isa::portable ? " (slow: no AVX2 or AVX-512 here)" : "");
 }
 
-Program compile(std::span<const Output> outputs, const Updates& updates, const Device&, const CompileOptions& options,
-                SourceLoc where) {
+Program compile(std::span<const Output> outputs, const Updates& updates, const Device&,
+                const CompileOptions& options, SourceLoc where) {
   const auto start = std::chrono::steady_clock::now();
   auto state = std::make_shared<ProgramState>();
   std::vector<Expr> wanted;
   for (const Output& output : outputs) {
-    require(static_cast<bool>(output.expr()), "compile at ", to_string(where), ": output ", wanted.size(), " is empty");
+    require(static_cast<bool>(output.expr()), "compile at ", to_string(where), ": output ",
+            wanted.size(), " is empty");
     wanted.push_back(output.expr());
   }
   state->roots = wanted;
@@ -175,10 +184,12 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
     if (node->op.as<Input>()) inputs.emplace(leaf_name({node, 0}), Expr(node, 0));
   }
   for (const std::int32_t node : state->plan.feeds) {
-    state->feeds.push_back(inputs.at(state->graph.nodes[static_cast<std::size_t>(node)].op.as<Input>()->label_name));
+    state->feeds.push_back(
+        inputs.at(state->graph.nodes[static_cast<std::size_t>(node)].op.as<Input>()->label_name));
   }
   for (const std::int32_t node : state->plan.storages) {
-    state->storages.push_back(state->graph.nodes[static_cast<std::size_t>(node)].op.as<StoredLeaf>()->storage);
+    state->storages.push_back(
+        state->graph.nodes[static_cast<std::size_t>(node)].op.as<StoredLeaf>()->storage);
   }
   state->executable = make_cpu_executable(state->graph, state->plan, options);
   state->pointers.resize(state->feeds.size());
@@ -210,16 +221,18 @@ Results Program::run_many(std::int64_t n, std::span<const Feeds> feeds, const St
                state.pointers.data() + ring * count);
   }
   ++state.run_number;
-  const FeedRing ring{state.pointers, static_cast<std::int64_t>(count), static_cast<std::int64_t>(rings)};
+  const FeedRing ring{state.pointers, static_cast<std::int64_t>(count),
+                      static_cast<std::int64_t>(rings)};
   return {state_, state.run_number, state.executable->run(n, ring, stop)};
 }
 
 Tensor Results::tensor(int i) const {
   const auto& outputs = state_->plan.outputs;
-  require(i >= 0 && static_cast<std::size_t>(i) < outputs.size(), "output ", i, " of a program with ", outputs.size(),
-          " outputs");
-  require(state_->run_number == run_, "these results are of run ", static_cast<std::int64_t>(run_), ", but run ",
-          static_cast<std::int64_t>(state_->run_number), " has replaced them; read results before the next run");
+  require(i >= 0 && static_cast<std::size_t>(i) < outputs.size(), "output ", i,
+          " of a program with ", outputs.size(), " outputs");
+  require(state_->run_number == run_, "these results are of run ", static_cast<std::int64_t>(run_),
+          ", but run ", static_cast<std::int64_t>(state_->run_number),
+          " has replaced them; read results before the next run");
   require(steps_ > 0, "no step was run, so there is nothing to read");
   const Operand& output = outputs[static_cast<std::size_t>(i)];
   const TensorType type{output.dtype, output.layout.shape};
@@ -230,15 +243,19 @@ Tensor Results::tensor(int i) const {
 
 double Results::number(int i) const {
   const auto& outputs = state_->plan.outputs;
-  require(i >= 0 && static_cast<std::size_t>(i) < outputs.size(), "output ", i, " of a program with ", outputs.size(),
-          " outputs");
+  require(i >= 0 && static_cast<std::size_t>(i) < outputs.size(), "output ", i,
+          " of a program with ", outputs.size(), " outputs");
   const Operand& output = outputs[static_cast<std::size_t>(i)];
-  require(output.layout.shape.size() == 1, "output ", i, " has shape ", output.layout.shape, "; read it with tensor(", i, ")");
-  require(state_->run_number == run_, "these results are of run ", static_cast<std::int64_t>(run_), ", but run ",
-          static_cast<std::int64_t>(state_->run_number), " has replaced them; read results before the next run");
+  require(output.layout.shape.size() == 1, "output ", i, " has shape ", output.layout.shape,
+          "; read it with tensor(", i, ")");
+  require(state_->run_number == run_, "these results are of run ", static_cast<std::int64_t>(run_),
+          ", but run ", static_cast<std::int64_t>(state_->run_number),
+          " has replaced them; read results before the next run");
   require(steps_ > 0, "no step was run, so there is nothing to read");
   const std::byte* value = state_->executable->output(i);
-  return visit(output.dtype, [&](auto zero) { return static_cast<double>(*reinterpret_cast<const decltype(zero)*>(value)); });
+  return visit(output.dtype, [&](auto zero) {
+    return static_cast<double>(*reinterpret_cast<const decltype(zero)*>(value));
+  });
 }
 
 const Report& Program::report() const { return state_->report; }
@@ -247,13 +264,15 @@ std::string Program::explain() const {
   const Report& report = state_->report;
   std::string text = fmt::format(
       "{}: {} kernels per step, {:.4g} FLOP, {:.4g} bytes moved; compiled in {:.2f} ms\n"
-      "memory: peak {} bytes = arena {} (reuse saved {}; {} results in place) + storage {} + scratch {}\n",
-      report.device, report.kernels, report.flops, report.bytes, report.compile_seconds * 1e3, report.peak_bytes, report.arena_bytes,
-      report.reused_bytes, state_->plan.in_place, report.storage_bytes,
-      report.peak_bytes - report.arena_bytes - report.storage_bytes);
+      "memory: peak {} bytes = arena {} (reuse saved {}; {} results in place) + storage {} + "
+      "scratch {}\n",
+      report.device, report.kernels, report.flops, report.bytes, report.compile_seconds * 1e3,
+      report.peak_bytes, report.arena_bytes, report.reused_bytes, state_->plan.in_place,
+      report.storage_bytes, report.peak_bytes - report.arena_bytes - report.storage_bytes);
   for (const std::string& pass : report.passes) text += "pass " + pass + "\n";
   for (const NodeReport& node : report.nodes) {
-    text += fmt::format("  {}: {:.4g} FLOP, {:.4g} bytes | {}\n", node.node, node.flops, node.bytes, node.kernel);
+    text += fmt::format("  {}: {:.4g} FLOP, {:.4g} bytes | {}\n", node.node, node.flops, node.bytes,
+                        node.kernel);
   }
   return text;
 }

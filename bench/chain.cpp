@@ -1,5 +1,6 @@
-// How the engine grows with the graph: a chain of elementwise nodes, built, differentiated, compiled, run and
-// destroyed, with seconds and the peak of memory of each stage. `bench_chain [NODES]`, 1,000,000 by default.
+// How the engine grows with the graph: a chain of elementwise nodes, built, differentiated,
+// compiled, run and destroyed, with seconds and the peak of memory of each stage. `bench_chain
+// [NODES]`, 1,000,000 by default.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -19,8 +20,8 @@ class Stages {
     const auto now = Clock::now();
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
-    std::printf("%-14s %8.2f s   peak %6ld MiB\n", name, std::chrono::duration<double>(now - start_).count(),
-                usage.ru_maxrss / 1024);
+    std::printf("%-14s %8.2f s   peak %6ld MiB\n", name,
+                std::chrono::duration<double>(now - start_).count(), usage.ru_maxrss / 1024);
     start_ = Clock::now();
   }
 

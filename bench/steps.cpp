@@ -46,7 +46,8 @@ bg::Tensor random_tensor(const bg::Shape& shape, float scale) {
 bg::Tensor random_labels(std::int64_t n, int classes) {
   static std::mt19937 generator(2);
   std::vector<std::int32_t> labels(static_cast<std::size_t>(n));
-  for (std::int32_t& l : labels) l = static_cast<std::int32_t>(generator() % static_cast<unsigned>(classes));
+  for (std::int32_t& l : labels)
+    l = static_cast<std::int32_t>(generator() % static_cast<unsigned>(classes));
   return bg::tensor(std::span<const std::int32_t>(labels), {n});
 }
 
@@ -60,15 +61,18 @@ Step regression(std::int64_t rows, bg::Optimizer& optimizer) {
 
 Step perceptron(std::int64_t rows, bg::Optimizer& optimizer, int threads) {
   const bg::Expr x = bg::input("x", {rows, 784}), t = bg::input("t", {rows}, bg::DType::i32);
-  const bg::Expr w1 = bg::parameter(random_tensor({784, 128}, 0.05f), "w1"), b1 = bg::parameter(bg::zeros({128}), "b1");
-  const bg::Expr w2 = bg::parameter(random_tensor({128, 10}, 0.1f), "w2"), b2 = bg::parameter(bg::zeros({10}), "b2");
+  const bg::Expr w1 = bg::parameter(random_tensor({784, 128}, 0.05f), "w1"),
+                 b1 = bg::parameter(bg::zeros({128}), "b1");
+  const bg::Expr w2 = bg::parameter(random_tensor({128, 10}, 0.1f), "w2"),
+                 b2 = bg::parameter(bg::zeros({10}), "b2");
   const bg::Loss loss = bg::cross_entropy(bg::linear(bg::relu(bg::linear(x, w1, b1)), w2, b2), t);
   return {bg::compile({loss}, bg::minimize(optimizer, loss), bg::cpu(), {.threads = threads}),
           {{{x, random_tensor({rows, 784}, 1)}, {t, random_labels(rows, 10)}}}};
 }
 
 void print(const char* name, const Timing& t) {
-  std::printf("%-44s %10.3f us   [%.3f, %.3f]\n", name, t.median * 1e6, t.fastest * 1e6, t.slowest * 1e6);
+  std::printf("%-44s %10.3f us   [%.3f, %.3f]\n", name, t.median * 1e6, t.fastest * 1e6,
+              t.slowest * 1e6);
 }
 
 void report(const char* name, Step step) {
@@ -78,7 +82,8 @@ void report(const char* name, Step step) {
 }  // namespace
 
 int main() {
-  std::printf("%s%-44s %10s      fastest, slowest of 15\n", bg::device_report().c_str(), "one step, f32", "median");
+  std::printf("%s%-44s %10s      fastest, slowest of 15\n", bg::device_report().c_str(),
+              "one step, f32", "median");
   bg::Optimizer tiny(bg::Sgd{.learning_rate = 0.01}), large(bg::Sgd{.learning_rate = 0.01});
   report("regression 5x2 inside run_many", regression(5, tiny));
   Step single = regression(5, tiny);

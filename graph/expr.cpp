@@ -10,13 +10,15 @@ namespace blockgrad {
 namespace detail {
 
 namespace {
-// Nodes whose last handle went away in this thread. They are freed in a loop, so that a chain of a million
-// nodes needs no stack, and linked through themselves, so that freeing allocates nothing.
+// Nodes whose last handle went away in this thread. They are freed in a loop, so that a chain of a
+// million nodes needs no stack, and linked through themselves, so that freeing allocates nothing.
 constinit thread_local const Node* dead = nullptr;
 constinit thread_local bool draining = false;
 }  // namespace
 
-void retain(const Node* node) noexcept { __atomic_fetch_add(&node->references_, 1, __ATOMIC_RELAXED); }
+void retain(const Node* node) noexcept {
+  __atomic_fetch_add(&node->references_, 1, __ATOMIC_RELAXED);
+}
 
 void release(const Node* node) noexcept {
   if (__atomic_sub_fetch(&node->references_, 1, __ATOMIC_ACQ_REL) != 0) return;
@@ -63,13 +65,15 @@ Tensor Expr::value() const {
   require(node_ != nullptr, "an empty Expr has no value");
   if (const auto* leaf = op().as<Constant>()) return leaf->tensor;
   const auto storage = stored(*this);
-  require(storage != nullptr, describe(*this), ": only parameters, states and constants have a value outside of a run");
+  require(storage != nullptr, describe(*this),
+          ": only parameters, states and constants have a value outside of a run");
   return storage->value();
 }
 
 void Expr::set_value(const Tensor& value) const {
   const auto storage = node_ ? stored(*this) : nullptr;
-  require(storage != nullptr, node_ ? describe(*this) : "an empty Expr", ": only parameters and states can be written");
+  require(storage != nullptr, node_ ? describe(*this) : "an empty Expr",
+          ": only parameters and states can be written");
   storage->set_value(value);
 }
 
@@ -106,7 +110,8 @@ std::vector<Expr> make_all(Op op, std::vector<Expr> inputs, SourceLoc where) {
     throw Error(context() + ": " + error.what());
   }
   const int count = static_cast<int>(results.size());
-  const Expr first(new Node(std::move(op), std::move(inputs), std::move(results), std::move(origin)), 0);
+  const Expr first(
+      new Node(std::move(op), std::move(inputs), std::move(results), std::move(origin)), 0);
   std::vector<Expr> all;
   all.reserve(static_cast<std::size_t>(count));
   for (int r = 0; r < count; ++r) all.emplace_back(first.node(), r);

@@ -80,15 +80,20 @@ class Differentiation {
     for (const Expr& w : wrt_) {
       if (index_.count(w.node()) == 0) continue;
       Expr& total = totals_[w];
-      if (!total) missing += "\n  no gradient reaches " + describe(w) + ": every path is cut by an op without gradient";
+      if (!total)
+        missing += "\n  no gradient reaches " + describe(w) +
+                   ": every path is cut by an op without gradient";
       gradients.push_back(total);
     }
-    require(missing.empty(), "gradient of ", describe(roots_[0]), " asked for at ", to_string(where), ":", missing);
+    require(missing.empty(), "gradient of ", describe(roots_[0]), " asked for at ",
+            to_string(where), ":", missing);
     return gradients;
   }
 
  private:
-  std::size_t slot(const Expr& e) const { return first_[index_.at(e.node())] + static_cast<std::size_t>(e.result()); }
+  std::size_t slot(const Expr& e) const {
+    return first_[index_.at(e.node())] + static_cast<std::size_t>(e.result());
+  }
 
   void mark_dependent() {
     dependent_.assign(order_.size(), 0);
@@ -127,15 +132,16 @@ class Differentiation {
     }
     if (!wanted) return;
     const std::vector<Expr> gradients = node.op->vjp(Backward(node, joined, wants));
-    check_internal(gradients.size() == node.inputs.size(), node.op->name(), " gave ", gradients.size(),
-                   " gradients for ", node.inputs.size(), " inputs");
+    check_internal(gradients.size() == node.inputs.size(), node.op->name(), " gave ",
+                   gradients.size(), " gradients for ", node.inputs.size(), " inputs");
     for (std::size_t n = 0; n < gradients.size(); ++n) {
       if (!wants[n]) continue;
       const Expr& in = node.inputs[n];
       if (gradients[n]) {
         if (!(gradients[n].type() == in.type())) {
-          missing += "\n  the gradient of " + describe(Expr(&node, 0)) + join({" for input ", n, " has type "}) +
-                     to_string(gradients[n].type()) + ", expected " + to_string(in.type());
+          missing += "\n  the gradient of " + describe(Expr(&node, 0)) +
+                     join({" for input ", n, " has type "}) + to_string(gradients[n].type()) +
+                     ", expected " + to_string(in.type());
           continue;
         }
         adjoints_[slot(in)].push_back(gradients[n]);
@@ -171,9 +177,10 @@ std::vector<Expr> vjp(const Expr& y, const Expr& dy, std::span<const Expr> wrt, 
   require(y && dy, "the gradient of an empty Expr (", to_string(where), ")");
   require(is_floating(y.dtype()), "gradient of ", describe(y), " asked for at ", to_string(where),
           ": it must be floating, it is ", to_string(y.type()));
-  require(dy.type() == y.type(), "the adjoint of ", describe(y), " must be ", to_string(y.type()), ", got ",
-          to_string(dy.type()));
-  for (const Expr& w : wrt) require(static_cast<bool>(w), "the gradient by an empty Expr (", to_string(where), ")");
+  require(dy.type() == y.type(), "the adjoint of ", describe(y), " must be ", to_string(y.type()),
+          ", got ", to_string(dy.type()));
+  for (const Expr& w : wrt)
+    require(static_cast<bool>(w), "the gradient by an empty Expr (", to_string(where), ")");
   return Differentiation(y, dy, wrt).run(where);
 }
 
@@ -188,7 +195,9 @@ std::vector<Expr> grad(const Expr& y, std::initializer_list<Expr> wrt, SourceLoc
   return grad(y, std::span(wrt.begin(), wrt.size()), where);
 }
 
-Expr stop_gradient(const Arg& x) { return make(StopGradient{}, {as_expr(x, DType::f32)}, x.where()); }
+Expr stop_gradient(const Arg& x) {
+  return make(StopGradient{}, {as_expr(x, DType::f32)}, x.where());
+}
 
 std::vector<Expr> parameters_of(std::span<const Expr> ys) {
   std::vector<Expr> found;

@@ -20,7 +20,8 @@ namespace {
 // Walks from the roots with an explicit stack; a composite is entered through its expansion.
 class Import {
  public:
-  Import(Graph& graph, const std::function<bool(const Op&)>& keeps) : graph_(graph), keeps_(keeps) {}
+  Import(Graph& graph, const std::function<bool(const Op&)>& keeps)
+      : graph_(graph), keeps_(keeps) {}
 
   Value operator()(const Expr& root) {
     visit(root.node());
@@ -41,8 +42,9 @@ class Import {
     if (node->op->has_expand() && !keeps_(node->op)) {
       const OriginScope scope(node->origin);
       expansions_.push_back(node->op->expand(node->inputs));
-      check_internal(expansions_.back().size() == node->results.size(), node->op->name(), " expands to ",
-                     expansions_.back().size(), " results instead of ", node->results.size());
+      check_internal(expansions_.back().size() == node->results.size(), node->op->name(),
+                     " expands to ", expansions_.back().size(), " results instead of ",
+                     node->results.size());
       entry.expansion = static_cast<std::int32_t>(expansions_.size()) - 1;
     }
     stack_.push_back(entry);
@@ -63,14 +65,17 @@ class Import {
       graph_.nodes.push_back({node->op, std::move(mine), node->results, node->origin});
       mine.clear();
       for (std::size_t r = 0; r < node->results.size(); ++r) {
-        mine.push_back({static_cast<std::int32_t>(graph_.nodes.size()) - 1, static_cast<std::int32_t>(r)});
+        mine.push_back(
+            {static_cast<std::int32_t>(graph_.nodes.size()) - 1, static_cast<std::int32_t>(r)});
       }
     }
     values_[node] = std::move(mine);
     stack_.pop_back();
   }
 
-  Value value(const Expr& e) const { return values_.at(e.node())[static_cast<std::size_t>(e.result())]; }
+  Value value(const Expr& e) const {
+    return values_.at(e.node())[static_cast<std::size_t>(e.result())];
+  }
 
   Graph& graph_;
   const std::function<bool(const Op&)>& keeps_;
@@ -81,12 +86,14 @@ class Import {
 
 }  // namespace
 
-Graph build_graph(std::span<const Expr> outputs, const Updates& updates, const std::function<bool(const Op&)>& keeps) {
+Graph build_graph(std::span<const Expr> outputs, const Updates& updates,
+                  const std::function<bool(const Op&)>& keeps) {
   Graph graph;
   Import import(graph, keeps);
   for (const Expr& output : outputs) graph.outputs.push_back(import(output));
   for (const Update& update : updates.all()) {
-    graph.updates.push_back({import(update.leaf), import(update.value), update.guard ? import(update.guard) : Value{}});
+    graph.updates.push_back(
+        {import(update.leaf), import(update.value), update.guard ? import(update.guard) : Value{}});
   }
   return graph;
 }
@@ -95,7 +102,8 @@ void verify(const Graph& graph, std::string_view after) {
   const auto check_value = [&](Value v, std::size_t before) {
     check_internal(v.node >= 0 && static_cast<std::size_t>(v.node) < before && v.result >= 0 &&
                        static_cast<std::size_t>(v.result) < graph.node(v).types.size(),
-                   "after ", after, ": node ", before, " reads value ", v.node, ".", v.result, " that is not before it");
+                   "after ", after, ": node ", before, " reads value ", v.node, ".", v.result,
+                   " that is not before it");
   };
   std::vector<TensorType> types;
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
@@ -105,19 +113,22 @@ void verify(const Graph& graph, std::string_view after) {
       check_value(v, i);
       types.push_back(graph.type(v));
     }
-    check_internal(node.op->infer(types) == node.types, "after ", after, ": types of ", node.op->name(), " changed");
+    check_internal(node.op->infer(types) == node.types, "after ", after, ": types of ",
+                   node.op->name(), " changed");
   }
   for (const Value v : graph.outputs) check_value(v, graph.nodes.size());
   for (const GraphUpdate& update : graph.updates) {
     check_value(update.value, graph.nodes.size());
     if (update.guard) check_value(update.guard, graph.nodes.size());
-    check_internal(graph.node(update.leaf).op.as<StoredLeaf>() != nullptr, "after ", after, ": update of a non-leaf");
+    check_internal(graph.node(update.leaf).op.as<StoredLeaf>() != nullptr, "after ", after,
+                   ": update of a non-leaf");
   }
 }
 
 std::vector<std::vector<std::int32_t>> use_counts(const Graph& graph) {
   std::vector<std::vector<std::int32_t>> counts(graph.nodes.size());
-  for (std::size_t i = 0; i < graph.nodes.size(); ++i) counts[i].assign(graph.nodes[i].types.size(), 0);
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i)
+    counts[i].assign(graph.nodes[i].types.size(), 0);
   const auto count = [&](Value v) {
     if (v) ++counts[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
   };
@@ -153,13 +164,16 @@ void Rewrite::keep(std::int32_t old_node) {
 }
 
 void Rewrite::rename(Value old_value, Value new_value) {
-  names_[static_cast<std::size_t>(old_value.node)][static_cast<std::size_t>(old_value.result)] = new_value;
+  names_[static_cast<std::size_t>(old_value.node)][static_cast<std::size_t>(old_value.result)] =
+      new_value;
 }
 
 Value Rewrite::renamed(Value old_value) const {
   if (!old_value) return old_value;
-  const Value name = names_[static_cast<std::size_t>(old_value.node)][static_cast<std::size_t>(old_value.result)];
-  check_internal(static_cast<bool>(name), "a pass reads node ", old_value.node, " before it wrote it");
+  const Value name =
+      names_[static_cast<std::size_t>(old_value.node)][static_cast<std::size_t>(old_value.result)];
+  check_internal(static_cast<bool>(name), "a pass reads node ", old_value.node,
+                 " before it wrote it");
   return name;
 }
 
@@ -167,7 +181,8 @@ Graph Rewrite::finish() {
   std::vector<Value> outputs;
   std::vector<GraphUpdate> updates;
   for (const Value v : old_.outputs) outputs.push_back(renamed(v));
-  for (const GraphUpdate& u : old_.updates) updates.push_back({renamed(u.leaf), renamed(u.value), renamed(u.guard)});
+  for (const GraphUpdate& u : old_.updates)
+    updates.push_back({renamed(u.leaf), renamed(u.value), renamed(u.guard)});
   return finish(std::move(outputs), std::move(updates));
 }
 
@@ -194,7 +209,9 @@ Graph without_dead_nodes(Graph graph) {
   }
   if (std::find(live.begin(), live.end(), 0) == live.end()) return graph;
   std::vector<std::int32_t> moved(graph.nodes.size(), -1);
-  const auto rename = [&](Value v) { return v ? Value{moved[static_cast<std::size_t>(v.node)], v.result} : v; };
+  const auto rename = [&](Value v) {
+    return v ? Value{moved[static_cast<std::size_t>(v.node)], v.result} : v;
+  };
   Graph result;
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     if (!live[i]) continue;
@@ -204,7 +221,8 @@ Graph without_dead_nodes(Graph graph) {
     result.nodes.push_back(std::move(node));
   }
   for (const Value v : graph.outputs) result.outputs.push_back(rename(v));
-  for (const GraphUpdate& u : graph.updates) result.updates.push_back({rename(u.leaf), rename(u.value), rename(u.guard)});
+  for (const GraphUpdate& u : graph.updates)
+    result.updates.push_back({rename(u.leaf), rename(u.value), rename(u.guard)});
   return result;
 }
 

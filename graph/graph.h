@@ -1,6 +1,6 @@
 #pragma once
-// Graph: what compile works on. Nodes are numbered in an order in which inputs precede users, so passes are
-// loops over vectors and equal programs give equal graphs in every process. A value.
+// Graph: what compile works on. Nodes are numbered in an order in which inputs precede users, so
+// passes are loops over vectors and equal programs give equal graphs in every process. A value.
 
 #include <functional>
 #include <span>
@@ -37,13 +37,17 @@ struct Graph {
   std::vector<GraphUpdate> updates;
 
   const GraphNode& node(Value v) const { return nodes[static_cast<std::size_t>(v.node)]; }
-  const TensorType& type(Value v) const { return node(v).types[static_cast<std::size_t>(v.result)]; }
+  const TensorType& type(Value v) const {
+    return node(v).types[static_cast<std::size_t>(v.result)];
+  }
   /// "matmul fc1 (train.cpp:41)".
   std::string describe(std::int32_t node) const;
 };
 
-/// The graph of these outputs and updates. A composite op is replaced by its `expand` unless `keeps` it.
-Graph build_graph(std::span<const Expr> outputs, const Updates& updates, const std::function<bool(const Op&)>& keeps);
+/// The graph of these outputs and updates. A composite op is replaced by its `expand` unless
+/// `keeps` it.
+Graph build_graph(std::span<const Expr> outputs, const Updates& updates,
+                  const std::function<bool(const Op&)>& keeps);
 
 /// Checks that types equal what the ops infer, inputs precede users, and updates write storage.
 /// Throws InternalError naming `after`, the pass that came before.

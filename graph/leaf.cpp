@@ -5,7 +5,8 @@ namespace blockgrad {
 namespace {
 
 Expr make_stored(const Tensor& initial, std::string name, bool trainable, SourceLoc where) {
-  require(!name.empty(), trainable ? "a parameter" : "a state", " needs a name (", to_string(where), ")");
+  require(!name.empty(), trainable ? "a parameter" : "a state", " needs a name (", to_string(where),
+          ")");
   return make(StoredLeaf{std::make_shared<Stored>(initial, std::move(name)), trainable}, {}, where);
 }
 
@@ -19,8 +20,8 @@ Expr input(std::string name, const Shape& shape, DType dtype, SourceLoc where) {
 Expr constant(const Tensor& tensor, SourceLoc where) { return make(Constant{tensor}, {}, where); }
 
 Expr parameter(const Tensor& initial, std::string name, SourceLoc where) {
-  require(is_floating(initial.dtype()), "parameter '", name, "' (", to_string(where), ") must be floating, got ",
-          initial.dtype());
+  require(is_floating(initial.dtype()), "parameter '", name, "' (", to_string(where),
+          ") must be floating, got ", initial.dtype());
   return make_stored(initial, std::move(name), true, where);
 }
 

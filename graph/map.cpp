@@ -5,10 +5,11 @@
 namespace blockgrad {
 
 std::vector<TensorType> Map::infer(Types in) const {
-  check_internal(in.size() == fn.inputs().size() && !in.empty(), "a map over ", fn.inputs().size(), " inputs got ",
-                 in.size());
+  check_internal(in.size() == fn.inputs().size() && !in.empty(), "a map over ", fn.inputs().size(),
+                 " inputs got ", in.size());
   for (std::size_t i = 0; i < in.size(); ++i) {
-    require(in[i].dtype == fn.inputs()[i], "input ", i, " must be ", fn.inputs()[i], ", got ", in[i].dtype);
+    require(in[i].dtype == fn.inputs()[i], "input ", i, " must be ", fn.inputs()[i], ", got ",
+            in[i].dtype);
     require(in[i].shape == in[0].shape, "shapes differ: ", in[0].shape, " and ", in[i].shape);
   }
   std::vector<TensorType> out;
@@ -65,7 +66,8 @@ std::vector<Expr> Map::vjp(const Backward& b) const {
       gradients[static_cast<std::size_t>(wants[w])] = operand(static_cast<int>(instr.bits));
     } else if (instr.op == ScalarOp::constant && instr.bits == 0) {
       const Expr& in = b.input(wants[w]);  // a flat function: an exact zero that costs nothing
-      gradients[static_cast<std::size_t>(wants[w])] = broadcast_to(constant(zeros({}, in.dtype())), in.shape());
+      gradients[static_cast<std::size_t>(wants[w])] =
+          broadcast_to(constant(zeros({}, in.dtype())), in.shape());
     } else {
       computed.push_back(wants[w]);
       registers.push_back(adjoints.results()[w]);
@@ -74,7 +76,8 @@ std::vector<Expr> Map::vjp(const Backward& b) const {
   if (computed.empty()) return gradients;
   ScalarRecorder recorder(adjoints.inputs());
   std::vector<Scalar> args;
-  for (std::size_t i = 0; i < adjoints.inputs().size(); ++i) args.push_back(recorder.input(static_cast<int>(i)));
+  for (std::size_t i = 0; i < adjoints.inputs().size(); ++i)
+    args.push_back(recorder.input(static_cast<int>(i)));
   const ScalarFn selected({adjoints.inputs().begin(), adjoints.inputs().end()},
                           {adjoints.code().begin(), adjoints.code().end()}, registers);
   const std::vector<Scalar> values = recorder.inlined(selected, args);
@@ -83,7 +86,8 @@ std::vector<Expr> Map::vjp(const Backward& b) const {
   std::vector<Expr> operands;
   for (const int i : kept) operands.push_back(operand(i));
   const std::vector<Expr> made = make_all(Map{pruned, short_name}, std::move(operands));
-  for (std::size_t c = 0; c < computed.size(); ++c) gradients[static_cast<std::size_t>(computed[c])] = made[c];
+  for (std::size_t c = 0; c < computed.size(); ++c)
+    gradients[static_cast<std::size_t>(computed[c])] = made[c];
   return gradients;
 }
 
@@ -118,7 +122,8 @@ Expr map(std::string_view short_name, std::initializer_list<Arg> args,
     ScalarRecorder recorder(dtypes);
     std::vector<Scalar> values;
     for (std::size_t i = 0; i < args.size(); ++i) {
-      values.push_back(slot[i] < 0 ? Scalar((args.begin() + i)->number()) : recorder.input(slot[i]));
+      values.push_back(slot[i] < 0 ? Scalar((args.begin() + i)->number())
+                                   : recorder.input(slot[i]));
     }
     Scalar result = formula(values);
     if (result.is_number()) result = recorder.cast(result, dtypes[0]);
@@ -131,7 +136,8 @@ Expr map(std::string_view short_name, std::initializer_list<Arg> args,
     ScalarFn fn = without_unused_inputs(recorder.finish(results), kept);
     if (kept.empty()) {  // the result does not depend on the arguments: any of them gives the shape
       fn = recorder.finish(results);
-      fn = ScalarFn({dtypes[0]}, {fn.code().begin(), fn.code().end()}, {fn.results().begin(), fn.results().end()});
+      fn = ScalarFn({dtypes[0]}, {fn.code().begin(), fn.code().end()},
+                    {fn.results().begin(), fn.results().end()});
       return make(Map{fn, short_name}, {inputs[0]}, lead->where());
     }
     std::vector<Expr> operands;
@@ -158,7 +164,8 @@ Expr sum_of(std::span<const Expr> parts) {
     const std::vector<DType> dtypes(group.size(), group[0].dtype());
     ScalarRecorder recorder(dtypes);
     Scalar total = recorder.input(0);
-    for (std::size_t i = 1; i < group.size(); ++i) total = total + recorder.input(static_cast<int>(i));
+    for (std::size_t i = 1; i < group.size(); ++i)
+      total = total + recorder.input(static_cast<int>(i));
     const Scalar results[] = {total};
     level.push_back(make(Map{recorder.finish(results), "add"}, {group.begin(), group.end()}));
   }

@@ -57,7 +57,8 @@ constexpr std::int32_t forever = std::numeric_limits<std::int32_t>::max();
 
 class Planner {
  public:
-  Planner(const Graph& graph, bool reuse) : graph_(graph), reuse_(reuse), uses_(use_counts(graph)) {}
+  Planner(const Graph& graph, bool reuse)
+      : graph_(graph), reuse_(reuse), uses_(use_counts(graph)) {}
 
   Plan run() {
     number_leaves();
@@ -74,12 +75,15 @@ class Planner {
     Place place = Place::arena;
     std::int64_t at = -1;
     std::int32_t last_use = -1;
-    bool pinned = false;  // read by something other than the dense input of a node: never taken over
+    bool pinned =
+        false;  // read by something other than the dense input of a node: never taken over
   };
 
   const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
   std::int32_t size() const { return static_cast<std::int32_t>(graph_.nodes.size()); }
-  Where& where(Value v) { return where_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)]; }
+  Where& where(Value v) {
+    return where_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
+  }
   bool is_view(std::int32_t i) const { return at(i).op.as<View>() != nullptr; }
   // The value whose memory v names.
   Value base(Value v) const { return is_view(v.node) ? at(v.node).inputs[0] : v; }
@@ -109,9 +113,9 @@ class Planner {
     return static_cast<std::int32_t>(guards_.size()) - 1;
   }
 
-  // A Map all of whose results are new values of storage, with one guard, read by nothing else, and which
-  // reads the storage it writes element by element, may write there directly, last of all. If another such
-  // Map reads the same storage, it is computed aside and committed instead.
+  // A Map all of whose results are new values of storage, with one guard, read by nothing else, and
+  // which reads the storage it writes element by element, may write there directly, last of all. If
+  // another such Map reads the same storage, it is computed aside and committed instead.
   void choose_in_place_updates() {
     update_of_.assign(graph_.nodes.size(), {});
     for (const GraphUpdate& u : graph_.updates) {
@@ -120,8 +124,10 @@ class Planner {
       update_of_[static_cast<std::size_t>(u.value.node)].push_back(u);
     }
     late_.assign(graph_.nodes.size(), 0);
-    for (std::int32_t i = 0; i < size(); ++i) late_[static_cast<std::size_t>(i)] = may_write_storage(i);
-    std::vector<std::int32_t> late_readers(graph_.nodes.size(), 0);  // of each leaf, by other late nodes
+    for (std::int32_t i = 0; i < size(); ++i)
+      late_[static_cast<std::size_t>(i)] = may_write_storage(i);
+    std::vector<std::int32_t> late_readers(graph_.nodes.size(),
+                                           0);  // of each leaf, by other late nodes
     for (std::int32_t i = 0; i < size(); ++i) {
       if (!late_[static_cast<std::size_t>(i)]) continue;
       std::vector<std::int32_t> leaves;
@@ -135,7 +141,8 @@ class Planner {
       for (const GraphUpdate& u : update_of_[static_cast<std::size_t>(i)]) {
         bool own = false;
         for (const Value v : at(i).inputs) own = own || base(v) == u.leaf;
-        if (late_readers[static_cast<std::size_t>(u.leaf.node)] > (own ? 1 : 0)) late_[static_cast<std::size_t>(i)] = 0;
+        if (late_readers[static_cast<std::size_t>(u.leaf.node)] > (own ? 1 : 0))
+          late_[static_cast<std::size_t>(i)] = 0;
       }
     }
   }
@@ -230,7 +237,9 @@ class Planner {
     if (!reuse_ || !at(v.node).op.as<Map>()) return false;
     for (const Value in : at(v.node).inputs) {
       Where& w = where(in);
-      if (is_view(in.node) || w.place != Place::arena || w.pinned || w.last_use != time || bytes(in) != bytes(v)) continue;
+      if (is_view(in.node) || w.place != Place::arena || w.pinned || w.last_use != time ||
+          bytes(in) != bytes(v))
+        continue;
       where(v).at = w.at;
       w.last_use = forever;  // its memory has a new owner
       ++plan_.in_place;
@@ -242,7 +251,8 @@ class Planner {
   Operand operand(Value v) {
     const Where& w = where(base(v));
     const View* view = at(v.node).op.as<View>();
-    return {w.place, w.at, graph_.type(v).dtype, view ? view->layout : Layout::dense(graph_.type(v).shape)};
+    return {w.place, w.at, graph_.type(v).dtype,
+            view ? view->layout : Layout::dense(graph_.type(v).shape)};
   }
 
   void fill_operands() {
@@ -258,7 +268,8 @@ class Planner {
     for (const Value v : guards_) plan_.guards.push_back(operand(v));
     for (const GraphUpdate& u : graph_.updates) {
       if (late_[static_cast<std::size_t>(u.value.node)]) continue;
-      plan_.commits.push_back({operand(u.value), static_cast<std::int32_t>(where(u.leaf).at), guard_number(u.guard)});
+      plan_.commits.push_back(
+          {operand(u.value), static_cast<std::int32_t>(where(u.leaf).at), guard_number(u.guard)});
     }
   }
 

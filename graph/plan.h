@@ -1,6 +1,6 @@
 #pragma once
-// Plan: what a compiled program does and where every value lies, as data without pointers. It can be printed,
-// compared and checked without a device.
+// Plan: what a compiled program does and where every value lies, as data without pointers. It can
+// be printed, compared and checked without a device.
 
 #include <cstdint>
 #include <string>
@@ -12,7 +12,8 @@ namespace blockgrad {
 
 enum class Place : std::uint8_t { arena, feed, stored, constant };
 
-/// A value in memory: `at` is a byte offset in the arena, else the number of the feed, storage or constant.
+/// A value in memory: `at` is a byte offset in the arena, else the number of the feed, storage or
+/// constant.
 struct Operand {
   Place place = Place::arena;
   std::int64_t at = 0;
@@ -35,7 +36,7 @@ struct Commit {
 
 struct Plan {
   std::vector<std::int32_t> feeds, storages, constants;  // nodes of the graph
-  std::vector<PlanStep> steps;    // in order
+  std::vector<PlanStep> steps;                           // in order
   std::vector<PlanStep> updates;  // after everything that can fail; they write storage in place
   std::vector<Commit> commits;    // last
   std::vector<Operand> guards;    // bool scalars
@@ -47,8 +48,8 @@ struct Plan {
 };
 
 /// Lays out the graph as it is after all passes. `reuse` false gives every value memory of its own.
-/// Every node reads storage as it was before the run: an update is done in place only where nothing reads the
-/// old value after it.
+/// Every node reads storage as it was before the run: an update is done in place only where nothing
+/// reads the old value after it.
 Plan make_plan(const Graph& graph, bool reuse);
 
 /// Memory handed out best fit, in time order; all offsets are multiples of 64 bytes.
@@ -59,7 +60,8 @@ class ArenaLayout {
   std::int64_t peak() const { return end_; }
 
  private:
-  std::vector<std::pair<std::int64_t, std::int64_t>> free_;  // offset, bytes; ascending, never adjacent
+  std::vector<std::pair<std::int64_t, std::int64_t>>
+      free_;  // offset, bytes; ascending, never adjacent
   std::int64_t end_ = 0;
 };
 

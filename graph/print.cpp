@@ -9,7 +9,9 @@ namespace blockgrad {
 
 namespace {
 
-std::string value_name(Value v) { return v.result == 0 ? fmt::format("%{}", v.node) : fmt::format("%{}.{}", v.node, v.result); }
+std::string value_name(Value v) {
+  return v.result == 0 ? fmt::format("%{}", v.node) : fmt::format("%{}.{}", v.node, v.result);
+}
 
 std::string first_line(std::string text) {
   for (char& c : text) {
@@ -32,7 +34,8 @@ std::string escaped(std::string_view text) {
 std::string style(const GraphNode& node) {
   if (node.op.as<Input>()) return "shape=cds, fillcolor=\"#cfe8ff\"";
   if (const auto* leaf = node.op.as<StoredLeaf>()) {
-    return leaf->trainable ? "shape=cylinder, fillcolor=\"#ffd9a8\"" : "shape=cylinder, fillcolor=\"#eeeeee\"";
+    return leaf->trainable ? "shape=cylinder, fillcolor=\"#ffd9a8\""
+                           : "shape=cylinder, fillcolor=\"#eeeeee\"";
   }
   if (node.op.as<Constant>()) return "shape=plaintext, fillcolor=\"#ffffff\"";
   if (!node.origin.role.empty()) return "shape=box, fillcolor=\"#f3d6f5\"";
@@ -65,22 +68,28 @@ std::string to_text(const Graph& graph) {
 std::string to_dot(const Graph& graph) {
   std::string text =
       "digraph blockgrad {\n  rankdir=TB; bgcolor=white;\n"
-      "  node [style=filled, fontname=\"Helvetica\", fontsize=11]; edge [color=\"#555555\", arrowsize=0.7];\n";
+      "  node [style=filled, fontname=\"Helvetica\", fontsize=11]; edge [color=\"#555555\", "
+      "arrowsize=0.7];\n";
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const GraphNode& node = graph.nodes[i];
     std::string label(node.op->name());
-    if (node.inputs.empty()) label = node.op.as<Constant>() ? to_string(node.op.as<Constant>()->tensor, 4) : node.op->print();
+    if (node.inputs.empty())
+      label =
+          node.op.as<Constant>() ? to_string(node.op.as<Constant>()->tensor, 4) : node.op->print();
     if (!node.origin.role.empty()) label = fmt::format("{} {}", node.origin.role, node.origin.of);
-    text += fmt::format("  n{} [label=\"{}\\n{}\", {}];\n", i, escaped(label), to_string(node.types[0]), style(node));
+    text += fmt::format("  n{} [label=\"{}\\n{}\", {}];\n", i, escaped(label),
+                        to_string(node.types[0]), style(node));
     for (const Value v : node.inputs) text += fmt::format("  n{} -> n{};\n", v.node, i);
   }
   for (std::size_t o = 0; o < graph.outputs.size(); ++o) {
-    text += fmt::format("  out{} [label=\"output {}\", shape=plaintext, fillcolor=white];\n  n{} -> out{};\n", o, o,
-                        graph.outputs[o].node, o);
+    text += fmt::format(
+        "  out{} [label=\"output {}\", shape=plaintext, fillcolor=white];\n  n{} -> out{};\n", o, o,
+        graph.outputs[o].node, o);
   }
   for (const GraphUpdate& u : graph.updates) {
-    text += fmt::format("  n{} -> n{} [style=dashed, color=\"#c06000\", label=\"new value\", fontsize=9];\n", u.value.node,
-                        u.leaf.node);
+    text += fmt::format(
+        "  n{} -> n{} [style=dashed, color=\"#c06000\", label=\"new value\", fontsize=9];\n",
+        u.value.node, u.leaf.node);
   }
   return text + "}\n";
 }

@@ -35,12 +35,14 @@ TensorType Reduce::infer(Types in) const {
   if (kind == ReduceKind::sum) return {is_floating(dtype) ? dtype : DType::i64, result};
   const bool nothing_to_pick = shape.size() == 0 && result.size() > 0;
   if (kind == ReduceKind::max || kind == ReduceKind::min) {
-    require(!nothing_to_pick || dtype == DType::boolean, "no element to pick along an axis of size 0 of ", shape);
+    require(!nothing_to_pick || dtype == DType::boolean,
+            "no element to pick along an axis of size 0 of ", shape);
     return {dtype, result};
   }
   require(dtype != DType::boolean, "wants numbers, got bool");
   require(!nothing_to_pick, "no element to pick along an axis of size 0 of ", shape);
-  require(result.size() == 0 || shape.size() / result.size() < (std::int64_t{1} << 31), "more than 2^31 elements along the axes of ", shape);
+  require(result.size() == 0 || shape.size() / result.size() < (std::int64_t{1} << 31),
+          "more than 2^31 elements along the axes of ", shape);
   return {DType::i32, result};
 }
 
@@ -51,7 +53,9 @@ std::vector<Expr> Reduce::vjp(const Backward& b) const {
   const auto spread = [&](const Expr& e) { return broadcast_to(reshape(e, kept), x.shape()); };
   const Expr dy = spread(b.dy());
   if (kind == ReduceKind::sum) return {dy};
-  const auto picked = [](Scalar a, Scalar y) { return logical_or(equal(a, y), logical_and(isnan(a), isnan(y))); };
+  const auto picked = [](Scalar a, Scalar y) {
+    return logical_or(equal(a, y), logical_and(isnan(a), isnan(y)));
+  };
   const Expr y = spread(b.y());
   const Expr mask = map("equal", {x, y}, [&](auto s) { return picked(s[0], s[1]); });
   const Expr ones = map("where", {mask, x}, [](auto s) { return astype(s[0], s[1].dtype()); });
@@ -77,7 +81,8 @@ Cost Reduce::cost(Types in, Types out) const {
   return cost;
 }
 
-Expr reduce(const Expr& x, ReduceKind kind, std::span<const int> axes, bool keepdims, SourceLoc where) {
+Expr reduce(const Expr& x, ReduceKind kind, std::span<const int> axes, bool keepdims,
+            SourceLoc where) {
   std::uint32_t mask = 0;
   try {
     for (const int axis : axes) {
@@ -86,7 +91,8 @@ Expr reduce(const Expr& x, ReduceKind kind, std::span<const int> axes, bool keep
       mask |= bit;
     }
   } catch (const Error& error) {
-    throw Error(to_string(current_origin(where), name(kind)) + ": " + error.what() + join({" for shape ", x.shape()}));
+    throw Error(to_string(current_origin(where), name(kind)) + ": " + error.what() +
+                join({" for shape ", x.shape()}));
   }
   if (axes.empty()) mask = (1u << x.rank()) - 1;
   return make(Reduce{kind, mask, keepdims}, {x}, where);

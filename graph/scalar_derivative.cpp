@@ -5,8 +5,8 @@ namespace blockgrad {
 
 namespace {
 
-// An adjoint and the conditions of the `where` branches it came through. They are applied last, so that a
-// branch that is not taken adds exactly 0 even where its slope is infinite or NaN.
+// An adjoint and the conditions of the `where` branches it came through. They are applied last, so
+// that a branch that is not taken adds exactly 0 even where its slope is infinite or NaN.
 struct Adjoint {
   Scalar value = 0;
   Scalar condition = 1;  // a number: no condition
@@ -23,7 +23,8 @@ Adjoint total(std::span<const Adjoint> parts) {
   return {sum, 1};
 }
 
-// d where a > b, half of it where both are equal; a NaN attracts the whole adjoint (half if both are NaN).
+// d where a > b, half of it where both are equal; a NaN attracts the whole adjoint (half if both
+// are NaN).
 Scalar share_of_larger(Scalar d, Scalar a, Scalar b) {
   if (!is_floating(d.dtype())) return 0;
   const Scalar half = d * Scalar(0.5);
@@ -49,7 +50,8 @@ class Backwards {
   Scalar adjoint_of_input(int input) {
     for (std::size_t i = 0; i < fn_.code().size(); ++i) {
       const ScalarInstr& instr = fn_.code()[i];
-      if (instr.op == ScalarOp::input && instr.bits == static_cast<std::uint64_t>(input) && !adjoints_[i].empty()) {
+      if (instr.op == ScalarOp::input && instr.bits == static_cast<std::uint64_t>(input) &&
+          !adjoints_[i].empty()) {
         return recorder_.cast(resolved(total(adjoints_[i])), instr.dtype);
       }
     }
@@ -75,7 +77,8 @@ class Backwards {
         std::array<Scalar, 3> args{0, 0, 0};
         const int count = arity(instr.op);
         for (int a = 0; a < count; ++a) args[static_cast<std::size_t>(a)] = value(instr, a);
-        values_.push_back(recorder_.apply(instr.op, std::span(args).first(static_cast<std::size_t>(count))));
+        values_.push_back(
+            recorder_.apply(instr.op, std::span(args).first(static_cast<std::size_t>(count))));
       }
     }
   }
@@ -93,7 +96,8 @@ class Backwards {
 
   void give(const ScalarInstr& instr, int arg, Scalar adjoint, Scalar condition) {
     if (adjoint.is_number()) return;  // T(0): nothing flows
-    adjoints_[static_cast<std::size_t>(instr.args[static_cast<std::size_t>(arg)])].push_back({adjoint, condition});
+    adjoints_[static_cast<std::size_t>(instr.args[static_cast<std::size_t>(arg)])].push_back(
+        {adjoint, condition});
   }
 
   void send(std::size_t i, const Adjoint& adjoint) {
@@ -108,10 +112,10 @@ class Backwards {
     switch (instr.op) {
 #define BG_UNARY(name, types, value, adjoint_of_a) \
   case ScalarOp::name: give(instr, 0, adjoint_of_a, adjoint.condition); return;
-#define BG_BINARY(name, types, value, to_a, to_b)  \
-  case ScalarOp::name:                             \
-    give(instr, 0, to_a, adjoint.condition);       \
-    give(instr, 1, to_b, adjoint.condition);       \
+#define BG_BINARY(name, types, value, to_a, to_b) \
+  case ScalarOp::name:                            \
+    give(instr, 0, to_a, adjoint.condition);      \
+    give(instr, 1, to_b, adjoint.condition);      \
     return;
 #define BG_PREDICATE(name, value)
 #define BG_COMPARE(name, value)
@@ -151,14 +155,15 @@ class Backwards {
 ScalarFn derivative(const ScalarFn& fn, std::span<const int> wants) {
   std::vector<DType> inputs(fn.inputs().begin(), fn.inputs().end());
   for (int pass = 0; pass < 2; ++pass) {
-    for (std::size_t r = 0; r < fn.results().size(); ++r) inputs.push_back(fn.result_dtype(static_cast<int>(r)));
+    for (std::size_t r = 0; r < fn.results().size(); ++r)
+      inputs.push_back(fn.result_dtype(static_cast<int>(r)));
   }
   ScalarRecorder recorder(inputs);
   Backwards backwards(fn, recorder);
   std::vector<Scalar> results;
   for (const int want : wants) {
-    check_internal(is_floating(fn.inputs()[static_cast<std::size_t>(want)]), "derivative by an input of ",
-                   fn.inputs()[static_cast<std::size_t>(want)]);
+    check_internal(is_floating(fn.inputs()[static_cast<std::size_t>(want)]),
+                   "derivative by an input of ", fn.inputs()[static_cast<std::size_t>(want)]);
     results.push_back(backwards.adjoint_of_input(want));
   }
   return recorder.finish(results);

@@ -29,26 +29,27 @@ T from_bits(std::uint64_t bits) {
 
 template <class T>
 std::uint64_t to_bits(T value) {
-  if constexpr (std::is_floating_point_v<T>) return std::bit_cast<std::uint64_t>(static_cast<double>(value));
+  if constexpr (std::is_floating_point_v<T>)
+    return std::bit_cast<std::uint64_t>(static_cast<double>(value));
   else return static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
 }
 
 template <class T>
 std::uint64_t evaluate_as(ScalarOp op, const T& a, const T& b) {
   switch (op) {
-#define BG_UNARY(name, types, value, adjoint)                    \
-  case ScalarOp::name:                                           \
-    if constexpr (allows<T>(types)) return to_bits<T>(value);    \
+#define BG_UNARY(name, types, value, adjoint)                 \
+  case ScalarOp::name:                                        \
+    if constexpr (allows<T>(types)) return to_bits<T>(value); \
     break;
 #define BG_BINARY(name, types, value, to_a, to_b) BG_UNARY(name, types, value, to_a)
-#define BG_PREDICATE(name, value)                                                  \
-  case ScalarOp::name:                                                             \
-    if constexpr (std::is_floating_point_v<T>) return to_bits<bool>(value);        \
+#define BG_PREDICATE(name, value)                                           \
+  case ScalarOp::name:                                                      \
+    if constexpr (std::is_floating_point_v<T>) return to_bits<bool>(value); \
     break;
 #define BG_COMPARE(name, value) \
   case ScalarOp::name: return to_bits<bool>(value);
-#define BG_LOGICAL(name, value)                                                    \
-  case ScalarOp::name:                                                             \
+#define BG_LOGICAL(name, value)                                                            \
+  case ScalarOp::name:                                                                     \
     if constexpr (std::is_same_v<T, bool>) return to_bits<bool>(static_cast<bool>(value)); \
     break;
 #include "blockgrad/graph/scalar.def"
@@ -118,14 +119,17 @@ std::uint64_t evaluate(const ScalarInstr& instr, std::span<const DType> arg_dtyp
   switch (instr.op) {
     case ScalarOp::input: fail_internal({"an input has no value of its own"});
     case ScalarOp::constant:
-      return visit(instr.dtype, [&](auto zero) { return to_bits(from_bits<decltype(zero)>(instr.bits)); });
+      return visit(instr.dtype,
+                   [&](auto zero) { return to_bits(from_bits<decltype(zero)>(instr.bits)); });
     case ScalarOp::logical_not: return to_bits<bool>(!from_bits<bool>(args[0]));
     case ScalarOp::where: return from_bits<bool>(args[0]) ? args[1] : args[2];
     case ScalarOp::fma:
       if (instr.dtype == DType::f32) {
-        return to_bits(math::fma(from_bits<float>(args[0]), from_bits<float>(args[1]), from_bits<float>(args[2])));
+        return to_bits(math::fma(from_bits<float>(args[0]), from_bits<float>(args[1]),
+                                 from_bits<float>(args[2])));
       }
-      return to_bits(math::fma(from_bits<double>(args[0]), from_bits<double>(args[1]), from_bits<double>(args[2])));
+      return to_bits(math::fma(from_bits<double>(args[0]), from_bits<double>(args[1]),
+                               from_bits<double>(args[2])));
     case ScalarOp::cast:
       return visit(instr.dtype, [&](auto to) {
         return visit(arg_dtypes[0], [&](auto from) {
@@ -135,12 +139,14 @@ std::uint64_t evaluate(const ScalarInstr& instr, std::span<const DType> arg_dtyp
     default:
       return visit(arg_dtypes[0], [&](auto zero) {
         using T = decltype(zero);
-        return evaluate_as<T>(instr.op, from_bits<T>(args[0]), from_bits<T>(args.size() > 1 ? args[1] : args[0]));
+        return evaluate_as<T>(instr.op, from_bits<T>(args[0]),
+                              from_bits<T>(args.size() > 1 ? args[1] : args[0]));
       });
   }
 }
 
-ScalarFn::ScalarFn(std::vector<DType> inputs, std::vector<ScalarInstr> code, std::vector<std::int32_t> results) {
+ScalarFn::ScalarFn(std::vector<DType> inputs, std::vector<ScalarInstr> code,
+                   std::vector<std::int32_t> results) {
   auto data = std::make_shared<Data>();
   data->inputs = std::move(inputs);
   data->code = std::move(code);
@@ -159,13 +165,15 @@ ScalarFn::ScalarFn(std::vector<DType> inputs, std::vector<ScalarInstr> code, std
 }
 
 DType ScalarFn::result_dtype(int result) const {
-  return data_->code[static_cast<std::size_t>(data_->results[static_cast<std::size_t>(result)])].dtype;
+  return data_->code[static_cast<std::size_t>(data_->results[static_cast<std::size_t>(result)])]
+      .dtype;
 }
 
 bool ScalarFn::operator==(const ScalarFn& other) const {
   if (data_ == other.data_) return true;
-  return data_ && other.data_ && data_->hash == other.data_->hash && data_->inputs == other.data_->inputs &&
-         data_->code == other.data_->code && data_->results == other.data_->results;
+  return data_ && other.data_ && data_->hash == other.data_->hash &&
+         data_->inputs == other.data_->inputs && data_->code == other.data_->code &&
+         data_->results == other.data_->results;
 }
 
 std::string to_string(const ScalarFn& fn) {
@@ -178,7 +186,8 @@ std::string to_string(const ScalarFn& fn) {
       text += is_floating(instr.dtype) ? fmt::format(" {}", std::bit_cast<double>(instr.bits))
                                        : fmt::format(" {}", static_cast<std::int64_t>(instr.bits));
     }
-    for (int a = 0; a < arity(instr.op); ++a) text += fmt::format(" %{}", instr.args[static_cast<std::size_t>(a)]);
+    for (int a = 0; a < arity(instr.op); ++a)
+      text += fmt::format(" %{}", instr.args[static_cast<std::size_t>(a)]);
     text += fmt::format(" : {}\n", name(instr.dtype));
   }
   text += "give";

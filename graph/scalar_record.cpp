@@ -55,10 +55,15 @@ bool gives_bool(ScalarOp op) {
 void check_argument(ScalarOp op, DType dtype) {
   switch (argument_rule(op)) {
     case Rule::floating:
-      require(is_floating(dtype), name(op), " wants a floating dtype, got ", dtype, "; convert with astype");
+      require(is_floating(dtype), name(op), " wants a floating dtype, got ", dtype,
+              "; convert with astype");
       return;
-    case Rule::number: require(dtype != DType::boolean, name(op), " wants numbers, got bool"); return;
-    case Rule::boolean: require(dtype == DType::boolean, name(op), " wants bool, got ", dtype); return;
+    case Rule::number:
+      require(dtype != DType::boolean, name(op), " wants numbers, got bool");
+      return;
+    case Rule::boolean:
+      require(dtype == DType::boolean, name(op), " wants bool, got ", dtype);
+      return;
     case Rule::any: return;
   }
 }
@@ -66,14 +71,15 @@ void check_argument(ScalarOp op, DType dtype) {
 std::uint64_t number_bits(double value, DType dtype) {
   if (is_floating(dtype)) {
     // Stored as the dtype sees it, so that equal constants are equal bits.
-    return std::bit_cast<std::uint64_t>(dtype == DType::f32 ? static_cast<double>(static_cast<float>(value)) : value);
+    return std::bit_cast<std::uint64_t>(
+        dtype == DType::f32 ? static_cast<double>(static_cast<float>(value)) : value);
   }
   if (dtype == DType::boolean) {
     require(value == 0 || value == 1, "a bool is 0 or 1, got ", value);
     return static_cast<std::uint64_t>(value);
   }
-  require(std::trunc(value) == value && std::abs(value) < 0x1p63, "the number ", value, " does not fit ", dtype,
-          "; convert the tensor with astype");
+  require(std::trunc(value) == value && std::abs(value) < 0x1p63, "the number ", value,
+          " does not fit ", dtype, "; convert the tensor with astype");
   return static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
 }
 
@@ -81,8 +87,9 @@ double fold_number(ScalarOp op, std::span<const Scalar> args, std::span<const do
   std::array<DType, 3> dtypes{DType::f64, DType::f64, DType::f64};
   std::array<std::uint64_t, 3> bits{};
   for (std::size_t i = 0; i < args.size(); ++i) bits[i] = std::bit_cast<std::uint64_t>(values[i]);
-  const std::uint64_t result = evaluate({op, DType::f64, {}, 0}, std::span(dtypes).first(args.size()),
-                                        std::span(bits).first(args.size()));
+  const std::uint64_t result =
+      evaluate({op, DType::f64, {}, 0}, std::span(dtypes).first(args.size()),
+               std::span(bits).first(args.size()));
   return gives_bool(op) ? static_cast<double>(result) : std::bit_cast<double>(result);
 }
 
@@ -93,7 +100,8 @@ DType Scalar::dtype() const {
   return recorder_->instr(*this).dtype;
 }
 
-ScalarRecorder::ScalarRecorder(std::span<const DType> inputs) : inputs_(inputs.begin(), inputs.end()) {
+ScalarRecorder::ScalarRecorder(std::span<const DType> inputs)
+    : inputs_(inputs.begin(), inputs.end()) {
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     code_.push_back({ScalarOp::input, inputs_[i], {-1, -1, -1}, i});
   }
@@ -131,7 +139,10 @@ Scalar ScalarRecorder::cast(Scalar value, DType dtype) {
   if (from.op == ScalarOp::constant) {
     const std::array<DType, 1> dtypes{from.dtype};
     const std::array<std::uint64_t, 1> bits{from.bits};
-    return add({ScalarOp::constant, dtype, {-1, -1, -1}, evaluate({ScalarOp::cast, dtype, {}, 0}, dtypes, bits)});
+    return add({ScalarOp::constant,
+                dtype,
+                {-1, -1, -1},
+                evaluate({ScalarOp::cast, dtype, {}, 0}, dtypes, bits)});
   }
   return add({ScalarOp::cast, dtype, {value.index_, -1, -1}, 0});
 }
@@ -164,8 +175,11 @@ Scalar ScalarRecorder::apply(ScalarOp op, std::span<const Scalar> args) {
   bool all_constant = true;
   for (std::size_t i = 0; i < args.size(); ++i) {
     const bool condition = i < first;
-    const Scalar arg = args[i].is_number() ? constant(args[i].number_, condition ? DType::boolean : dtype) : args[i];
-    require(!condition || arg.dtype() == DType::boolean, "where wants a bool condition, got ", arg.dtype());
+    const Scalar arg = args[i].is_number()
+                           ? constant(args[i].number_, condition ? DType::boolean : dtype)
+                           : args[i];
+    require(!condition || arg.dtype() == DType::boolean, "where wants a bool condition, got ",
+            arg.dtype());
     instr.args[i] = arg.index_;
     dtypes[i] = arg.dtype();
     const ScalarInstr& source = this->instr(arg);
@@ -178,7 +192,8 @@ Scalar ScalarRecorder::apply(ScalarOp op, std::span<const Scalar> args) {
     return add({ScalarOp::constant, instr.dtype, {-1, -1, -1}, value});
   }
   const auto is = [&](int i, double number) {
-    const ScalarInstr& source = code_[static_cast<std::size_t>(instr.args[static_cast<std::size_t>(i)])];
+    const ScalarInstr& source =
+        code_[static_cast<std::size_t>(instr.args[static_cast<std::size_t>(i)])];
     return source.op == ScalarOp::constant && is_floating(source.dtype) &&
            source.bits == std::bit_cast<std::uint64_t>(number);
   };
@@ -205,9 +220,11 @@ std::vector<Scalar> ScalarRecorder::inlined(const ScalarFn& fn, std::span<const 
     }
     std::array<Scalar, 3> operands{0, 0, 0};
     const auto count = static_cast<std::size_t>(arity(instr.op));
-    for (std::size_t a = 0; a < count; ++a) operands[a] = values[static_cast<std::size_t>(instr.args[a])];
-    values.push_back(instr.op == ScalarOp::cast ? cast(operands[0], instr.dtype)
-                                                : apply(instr.op, std::span(operands).first(count)));
+    for (std::size_t a = 0; a < count; ++a)
+      operands[a] = values[static_cast<std::size_t>(instr.args[a])];
+    values.push_back(instr.op == ScalarOp::cast
+                         ? cast(operands[0], instr.dtype)
+                         : apply(instr.op, std::span(operands).first(count)));
   }
   std::vector<Scalar> results;
   for (const std::int32_t r : fn.results()) results.push_back(values[static_cast<std::size_t>(r)]);
@@ -219,7 +236,8 @@ ScalarFn ScalarRecorder::finish(std::span<const Scalar> results) const {
   for (const Scalar& r : results) used[static_cast<std::size_t>(r.index_)] = 1;
   for (std::size_t i = code_.size(); i-- > 0;) {
     if (!used[i]) continue;
-    for (int a = 0; a < arity(code_[i].op); ++a) used[static_cast<std::size_t>(code_[i].args[static_cast<std::size_t>(a)])] = 1;
+    for (int a = 0; a < arity(code_[i].op); ++a)
+      used[static_cast<std::size_t>(code_[i].args[static_cast<std::size_t>(a)])] = 1;
   }
   std::vector<std::int32_t> moved(code_.size(), -1);
   std::vector<ScalarInstr> code;
@@ -233,8 +251,8 @@ ScalarFn ScalarRecorder::finish(std::span<const Scalar> results) const {
     moved[i] = static_cast<std::int32_t>(code.size());
     code.push_back(instr);
   }
-  require(code.size() <= ScalarFn::max_size, "an elementwise formula has at most ", ScalarFn::max_size,
-          " instructions, this one has ", code.size());
+  require(code.size() <= ScalarFn::max_size, "an elementwise formula has at most ",
+          ScalarFn::max_size, " instructions, this one has ", code.size());
   std::vector<std::int32_t> outputs;
   for (const Scalar& r : results) outputs.push_back(moved[static_cast<std::size_t>(r.index_)]);
   return {inputs_, std::move(code), std::move(outputs)};
@@ -270,8 +288,12 @@ Scalar ScalarRecorder::record(ScalarOp op, std::initializer_list<Scalar> list) {
 #undef BG_LOGICAL
 
 Scalar logical_not(Scalar a) { return ScalarRecorder::record(ScalarOp::logical_not, {a}); }
-Scalar where(Scalar c, Scalar a, Scalar b) { return ScalarRecorder::record(ScalarOp::where, {c, a, b}); }
-Scalar fma(Scalar a, Scalar b, Scalar c) { return ScalarRecorder::record(ScalarOp::fma, {a, b, c}); }
+Scalar where(Scalar c, Scalar a, Scalar b) {
+  return ScalarRecorder::record(ScalarOp::where, {c, a, b});
+}
+Scalar fma(Scalar a, Scalar b, Scalar c) {
+  return ScalarRecorder::record(ScalarOp::fma, {a, b, c});
+}
 Scalar astype(Scalar a, DType dtype) { return ScalarRecorder::record_cast(a, dtype); }
 
 Scalar ScalarRecorder::record_cast(Scalar value, DType dtype) {

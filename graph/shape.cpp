@@ -99,7 +99,8 @@ Runs even_runs(const Layout& layout) {
     const std::int64_t size = layout.shape[a];
     if (size == 1) continue;
     const std::int64_t stride = layout.strides[static_cast<std::size_t>(a)];
-    Run* last = result.count > 0 ? &result.runs[static_cast<std::size_t>(result.count - 1)] : nullptr;
+    Run* last =
+        result.count > 0 ? &result.runs[static_cast<std::size_t>(result.count - 1)] : nullptr;
     if (last && stride == last->stride * last->size) last->size *= size;
     else result.runs[static_cast<std::size_t>(result.count++)] = {size, stride};
   }
@@ -147,7 +148,8 @@ bool compose(const Layout& outer, const Layout& inner, Layout& result) {
   }
   if (outer.shape.size() > 0) {
     for (int r = 0; r + 1 < inner_runs.count; ++r) {
-      if (high[static_cast<std::size_t>(r)] >= inner_runs.runs[static_cast<std::size_t>(r)].size) return false;
+      if (high[static_cast<std::size_t>(r)] >= inner_runs.runs[static_cast<std::size_t>(r)].size)
+        return false;
     }
   }
   result = composed;

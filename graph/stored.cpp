@@ -11,14 +11,16 @@ Stored::Stored(const Tensor& initial, std::string name)
 
 Tensor Stored::value() const {
   auto copy = allocate_bytes(bytes_of(type_));
-  require(lock_shared(), "'", name_, "' is being updated by a running program; read it after the run");
+  require(lock_shared(), "'", name_,
+          "' is being updated by a running program; read it after the run");
   std::memcpy(copy.get(), data_.get(), static_cast<std::size_t>(bytes_of(type_)));
   unlock_shared();
   return adopt(type_, std::move(copy));
 }
 
 void Stored::set_value(const Tensor& value) {
-  require(value.type() == type_, "'", name_, "' holds ", to_string(type_), ", got ", to_string(value.type()));
+  require(value.type() == type_, "'", name_, "' holds ", to_string(type_), ", got ",
+          to_string(value.type()));
   require(lock_exclusive(), "'", name_, "' is in use by a running program; write it between runs");
   std::memcpy(data_.get(), value.bytes(), static_cast<std::size_t>(bytes_of(type_)));
   bump_version();

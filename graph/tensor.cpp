@@ -20,8 +20,10 @@ To convert(From value) {
     return value != From{};
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
     if (std::isnan(value)) return To{};
-    if (value <= static_cast<From>(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
-    if (value >= static_cast<From>(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
+    if (value <= static_cast<From>(std::numeric_limits<To>::min()))
+      return std::numeric_limits<To>::min();
+    if (value >= static_cast<From>(std::numeric_limits<To>::max()))
+      return std::numeric_limits<To>::max();
     return static_cast<To>(value);
   } else {
     return static_cast<To>(value);
@@ -40,7 +42,8 @@ Tensor generate(const TensorType& type, Make make) {
 }
 
 void append_value(std::string& text, const Tensor& tensor, std::int64_t i) {
-  if (tensor.dtype() == DType::f32) text += fmt::format("{}", tensor.span<float>()[static_cast<std::size_t>(i)]);
+  if (tensor.dtype() == DType::f32)
+    text += fmt::format("{}", tensor.span<float>()[static_cast<std::size_t>(i)]);
   else text += fmt::format("{}", tensor.at(i));
 }
 
@@ -57,13 +60,17 @@ std::int64_t bytes_of(const TensorType& type) {
 std::shared_ptr<std::byte> allocate_bytes(std::int64_t bytes) {
   // Rounded up, so that vector loads of the last elements stay inside.
   const std::int64_t rounded = checked_add(bytes, alignment) / 64 * 64;
-  void* memory = ::operator new(static_cast<std::size_t>(rounded), std::align_val_t{alignment}, std::nothrow);
-  if (!memory) throw DeviceError(fmt::format("out of memory: {} bytes could not be allocated", bytes));
+  void* memory =
+      ::operator new(static_cast<std::size_t>(rounded), std::align_val_t{alignment}, std::nothrow);
+  if (!memory)
+    throw DeviceError(fmt::format("out of memory: {} bytes could not be allocated", bytes));
   return {static_cast<std::byte*>(memory),
           [](std::byte* p) { ::operator delete(p, std::align_val_t{alignment}); }};
 }
 
-Tensor adopt(TensorType type, std::shared_ptr<const std::byte> data) { return {type, std::move(data)}; }
+Tensor adopt(TensorType type, std::shared_ptr<const std::byte> data) {
+  return {type, std::move(data)};
+}
 
 Tensor::Tensor() : Tensor(full({}, 0)) {}
 
@@ -82,14 +89,15 @@ Tensor Tensor::rows(std::int64_t first, std::int64_t last) const {
   std::array<std::int64_t, max_rank> sizes{};
   for (int a = 0; a < shape().rank(); ++a) sizes[static_cast<std::size_t>(a)] = shape()[a];
   sizes[0] = last - first;
-  const Shape part(std::span<const std::int64_t>(sizes.data(), static_cast<std::size_t>(shape().rank())));
+  const Shape part(
+      std::span<const std::int64_t>(sizes.data(), static_cast<std::size_t>(shape().rank())));
   const std::int64_t row = shape()[0] == 0 ? 0 : bytes_of(type_) / shape()[0];
   return {{dtype(), part}, std::shared_ptr<const std::byte>(data_, data_.get() + first * row)};
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
-  require(shape.size() == size(), "cannot reshape ", this->shape(), " to ", shape, ": ", size(), " elements against ",
-          shape.size());
+  require(shape.size() == size(), "cannot reshape ", this->shape(), " to ", shape, ": ", size(),
+          " elements against ", shape.size());
   return {{dtype(), shape}, data_};
 }
 

@@ -13,10 +13,12 @@ void check_inside(const Layout& layout, std::int64_t size) {
   if (layout.shape.size() == 0) return;
   std::int64_t low = layout.offset, high = layout.offset;
   for (int a = 0; a < layout.shape.rank(); ++a) {
-    const std::int64_t reach = checked_multiply(layout.shape[a] - 1, layout.strides[static_cast<std::size_t>(a)]);
+    const std::int64_t reach =
+        checked_multiply(layout.shape[a] - 1, layout.strides[static_cast<std::size_t>(a)]);
     (reach < 0 ? low : high) += reach;
   }
-  check_internal(low >= 0 && high < size, "layout ", to_string(layout), " leaves a value of ", size, " elements");
+  check_internal(low >= 0 && high < size, "layout ", to_string(layout), " leaves a value of ", size,
+                 " elements");
 }
 
 Layout without_axes(const Layout& layout, std::span<const int> dropped) {
@@ -32,14 +34,16 @@ Layout without_axes(const Layout& layout, std::span<const int> dropped) {
   return result;
 }
 
-// The order of axes in which the layout runs through memory, or empty if it does not cover it exactly once.
+// The order of axes in which the layout runs through memory, or empty if it does not cover it
+// exactly once.
 std::vector<int> covering_order(const Layout& layout, std::int64_t size) {
   if (layout.offset != 0 || layout.shape.size() != size) return {};
   std::vector<int> order;
   for (int a = 0; a < layout.shape.rank(); ++a) order.push_back(a);
   const auto stride = [&](int a) { return layout.strides[static_cast<std::size_t>(a)]; };
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-    if (layout.shape[a] == 1 || layout.shape[b] == 1) return layout.shape[a] == 1 && layout.shape[b] != 1;
+    if (layout.shape[a] == 1 || layout.shape[b] == 1)
+      return layout.shape[a] == 1 && layout.shape[b] != 1;
     return stride(a) > stride(b);
   });
   std::int64_t expected = 1;
@@ -61,7 +65,8 @@ std::vector<Expr> View::vjp(const Backward& b) const {
   Expr dy = b.dy();
   std::vector<int> repeated;
   for (int a = 0; a < layout.shape.rank(); ++a) {
-    if (layout.strides[static_cast<std::size_t>(a)] == 0 && layout.shape[a] != 1) repeated.push_back(a);
+    if (layout.strides[static_cast<std::size_t>(a)] == 0 && layout.shape[a] != 1)
+      repeated.push_back(a);
   }
   if (!repeated.empty()) dy = reduce(dy, ReduceKind::sum, repeated, false);
   const Layout rest = without_axes(layout, repeated);
@@ -74,11 +79,13 @@ std::vector<Expr> View::vjp(const Backward& b) const {
 }
 
 TensorType Unview::infer(Types in) const {
-  check_internal(in.size() == layouts.size() && !in.empty(), "unview of ", layouts.size(), " parts got ", in.size());
+  check_internal(in.size() == layouts.size() && !in.empty(), "unview of ", layouts.size(),
+                 " parts got ", in.size());
   for (std::size_t i = 0; i < in.size(); ++i) {
-    require(in[i].dtype == in[0].dtype, "parts differ in dtype: ", in[0].dtype, " and ", in[i].dtype);
-    check_internal(in[i].shape == layouts[i].shape, "part ", i, " has shape ", in[i].shape, ", its layout ",
-                   layouts[i].shape);
+    require(in[i].dtype == in[0].dtype, "parts differ in dtype: ", in[0].dtype, " and ",
+            in[i].dtype);
+    check_internal(in[i].shape == layouts[i].shape, "part ", i, " has shape ", in[i].shape,
+                   ", its layout ", layouts[i].shape);
     check_inside(layouts[i], shape.size());
   }
   return {in[0].dtype, shape};
@@ -87,7 +94,8 @@ TensorType Unview::infer(Types in) const {
 std::vector<Expr> Unview::vjp(const Backward& b) const {
   std::vector<Expr> gradients;
   for (std::size_t i = 0; i < layouts.size(); ++i) {
-    gradients.push_back(b.wants(static_cast<int>(i)) ? make(View{layouts[i], short_name}, {b.dy()}) : Expr());
+    gradients.push_back(b.wants(static_cast<int>(i)) ? make(View{layouts[i], short_name}, {b.dy()})
+                                                     : Expr());
   }
   return gradients;
 }
@@ -104,7 +112,8 @@ Expr broadcast_to(const Expr& x, const Shape& shape, SourceLoc where) {
     if (!repeats && x.shape()[a] != shape[a + added]) {
       throw Error(context() + join({": cannot broadcast ", x.shape(), " to ", shape}));
     }
-    layout.strides[static_cast<std::size_t>(a + added)] = repeats ? 0 : dense.strides[static_cast<std::size_t>(a)];
+    layout.strides[static_cast<std::size_t>(a + added)] =
+        repeats ? 0 : dense.strides[static_cast<std::size_t>(a)];
   }
   return make(View{layout, "broadcast_to"}, {x}, where);
 }
@@ -124,7 +133,8 @@ Expr reshape(const Expr& x, std::span<const std::int64_t> sizes, SourceLoc where
   }
   if (open) {
     if (product == 0 || x.shape().size() % product != 0) {
-      throw Error(context() + join({": the size -1 cannot be worked out for ", x.shape().size(), " elements and ", product}));
+      throw Error(context() + join({": the size -1 cannot be worked out for ", x.shape().size(),
+                                    " elements and ", product}));
     }
     *open = x.shape().size() / product;
   }
@@ -135,7 +145,8 @@ Expr reshape(const Expr& x, const Shape& shape, SourceLoc where) {
   if (x.shape() == shape) return x;
   if (x.shape().size() != shape.size()) {
     throw Error(to_string(current_origin(where), "reshape") +
-                join({": cannot reshape ", x.shape(), " to ", shape, ": ", x.shape().size(), " elements against ", shape.size()}));
+                join({": cannot reshape ", x.shape(), " to ", shape, ": ", x.shape().size(),
+                      " elements against ", shape.size()}));
   }
   return make(View{Layout::dense(shape), "reshape"}, {x}, where);
 }
@@ -153,9 +164,11 @@ Expr permute_dims(const Expr& x, std::span<const int> axes, SourceLoc where) {
   bool identity = true;
   for (int i = 0; i < rank; ++i) {
     int axis = axes[static_cast<std::size_t>(i)];
-    if (axis < -rank || axis >= rank) throw Error(context() + join({": axis ", axis, " is outside [", -rank, ", ", rank, ")"}));
+    if (axis < -rank || axis >= rank)
+      throw Error(context() + join({": axis ", axis, " is outside [", -rank, ", ", rank, ")"}));
     if (axis < 0) axis += rank;
-    if (std::exchange(seen[static_cast<std::size_t>(axis)], true)) throw Error(context() + join({": axis ", axis, " is named twice"}));
+    if (std::exchange(seen[static_cast<std::size_t>(axis)], true))
+      throw Error(context() + join({": axis ", axis, " is named twice"}));
     sizes.push_back(x.shape()[axis]);
     layout.strides[static_cast<std::size_t>(i)] = dense.strides[static_cast<std::size_t>(axis)];
     identity = identity && axis == i;

@@ -5,11 +5,13 @@ namespace blockgrad {
 namespace detail {
 
 Expr unary(ScalarOp op, const Arg& a) {
-  return map(name(op), {a}, [op](std::span<const Scalar> x) { return ScalarRecorder::record(op, {x[0]}); });
+  return map(name(op), {a},
+             [op](std::span<const Scalar> x) { return ScalarRecorder::record(op, {x[0]}); });
 }
 
 Expr binary(ScalarOp op, const Arg& a, const Arg& b) {
-  return map(name(op), {a, b}, [op](std::span<const Scalar> x) { return ScalarRecorder::record(op, {x[0], x[1]}); });
+  return map(name(op), {a, b},
+             [op](std::span<const Scalar> x) { return ScalarRecorder::record(op, {x[0], x[1]}); });
 }
 
 }  // namespace detail

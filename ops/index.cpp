@@ -9,7 +9,8 @@ namespace blockgrad {
 namespace {
 
 void require_indices(const TensorType& type) {
-  require(type.dtype == DType::i32 || type.dtype == DType::i64, "indices must be i32 or i64, got ", type.dtype);
+  require(type.dtype == DType::i32 || type.dtype == DType::i64, "indices must be i32 or i64, got ",
+          type.dtype);
 }
 
 // [indices.., rest of x without axis 0]
@@ -43,7 +44,8 @@ TensorType ScatterAdd::infer(Types in) const {
   require(in[0].shape.rank() >= 1, "wants rows, got a scalar");
   require(in[0].dtype == in[2].dtype, "dtypes differ: ", in[0].dtype, " and ", in[2].dtype);
   const Shape expected = gathered(in[0].shape, in[1].shape);
-  require(in[2].shape == expected, "the added rows must have shape ", expected, ", got ", in[2].shape);
+  require(in[2].shape == expected, "the added rows must have shape ", expected, ", got ",
+          in[2].shape);
   return in[0];
 }
 
@@ -59,14 +61,16 @@ Expr checked_index(const Expr& indices, std::int64_t n, SourceLoc where) {
 
 Expr take(Arg x, Arg indices) {
   const Expr e = as_expr(x, DType::f32);
-  require(e.rank() >= 1, to_string(current_origin(x.where()), "take"), ": wants rows, got a scalar");
+  require(e.rank() >= 1, to_string(current_origin(x.where()), "take"),
+          ": wants rows, got a scalar");
   const Expr i = detail::checked_index(as_expr(indices, DType::i32), e.shape()[0], x.where());
   return make(Gather{}, {e, i}, x.where());
 }
 
 Expr scatter_add(Arg x, Arg indices, Arg v) {
   const Expr e = as_expr(x, DType::f32);
-  require(e.rank() >= 1, to_string(current_origin(x.where()), "scatter_add"), ": wants rows, got a scalar");
+  require(e.rank() >= 1, to_string(current_origin(x.where()), "scatter_add"),
+          ": wants rows, got a scalar");
   const Expr i = detail::checked_index(as_expr(indices, DType::i32), e.shape()[0], x.where());
   return make(ScatterAdd{}, {e, i, as_expr(v, e.dtype())}, x.where());
 }
@@ -77,9 +81,10 @@ Expr one_hot(Arg indices, std::int64_t n, DType dtype) {
   std::vector<std::int64_t> sizes(i.shape().sizes().begin(), i.shape().sizes().end());
   sizes.push_back(n);
   const Expr place = coordinate(Shape(sizes), -1, indices.where());
-  return map("one_hot", {{place, indices.where()}, {column, indices.where()}}, [&](std::span<const Scalar> s) {
-    return astype(equal(astype(s[0], i.dtype()), s[1]), dtype);
-  });
+  return map("one_hot", {{place, indices.where()}, {column, indices.where()}},
+             [&](std::span<const Scalar> s) {
+               return astype(equal(astype(s[0], i.dtype()), s[1]), dtype);
+             });
 }
 
 }  // namespace blockgrad

@@ -24,7 +24,8 @@ Shape batch_of(const Shape& shape) {
 TensorType MatMul::infer(Types in) const {
   const Shape& a = in[0].shape;
   const Shape& b = in[1].shape;
-  require(in[0].dtype == in[1].dtype, "dtypes differ: ", in[0].dtype, " and ", in[1].dtype, "; convert one with astype");
+  require(in[0].dtype == in[1].dtype, "dtypes differ: ", in[0].dtype, " and ", in[1].dtype,
+          "; convert one with astype");
   require(is_floating(in[0].dtype), "wants a floating dtype, got ", in[0].dtype);
   require(a.rank() >= 2 && b.rank() >= 2, "wants matrices, got ", a, " x ", b);
   const std::int64_t ka = a[a.rank() - 1];
@@ -56,7 +57,8 @@ bool MatMul::accepts(int, const Layout& layout) const {
 
 Cost MatMul::cost(Types in, Types out) const {
   Cost cost = detail::default_cost(in, out);
-  cost.flops = 2.0 * static_cast<double>(out[0].shape.size()) * static_cast<double>(in[0].shape[in[0].shape.rank() - 1]);
+  cost.flops = 2.0 * static_cast<double>(out[0].shape.size()) *
+               static_cast<double>(in[0].shape[in[0].shape.rank() - 1]);
   return cost;
 }
 
@@ -79,8 +81,10 @@ Expr matmul(Arg a, Arg b, MatMulOptions options) {
                       join({": batch axes do not broadcast: ", x.shape(), " x ", y.shape()}));
         }
       }();
-      x = broadcast_to(x, with_batch(batch, x.shape()[x.rank() - 2], x.shape()[x.rank() - 1]), a.where());
-      y = broadcast_to(y, with_batch(batch, y.shape()[y.rank() - 2], y.shape()[y.rank() - 1]), a.where());
+      x = broadcast_to(x, with_batch(batch, x.shape()[x.rank() - 2], x.shape()[x.rank() - 1]),
+                       a.where());
+      y = broadcast_to(y, with_batch(batch, y.shape()[y.rank() - 2], y.shape()[y.rank() - 1]),
+                       a.where());
     }
   }
   Expr product = make(MatMul{}, {x, y}, a.where());

@@ -15,21 +15,25 @@ namespace {
 const Constant* fixed(const Expr& weight) { return weight.op().as<Constant>(); }
 
 bool same_weight(const Expr& a, const Expr& b) {
-  return a == b || (fixed(a) && fixed(b) && a.type() == b.type() && fixed(a)->tensor.at(0) == fixed(b)->tensor.at(0));
+  return a == b || (fixed(a) && fixed(b) && a.type() == b.type() &&
+                    fixed(a)->tensor.at(0) == fixed(b)->tensor.at(0));
 }
 
 Loss averaged(const Expr& terms, SourceLoc where) {
-  return {sum({terms, where}), constant(full({}, static_cast<double>(terms.shape().size()), terms.dtype()), where), {}};
+  return {sum({terms, where}),
+          constant(full({}, static_cast<double>(terms.shape().size()), terms.dtype()), where),
+          {}};
 }
 
 void require_equal_shapes(const Expr& y, const Expr& t, std::string_view op, SourceLoc where) {
-  require(y.shape() == t.shape(), to_string(current_origin(where), op), ": shapes must be equal, got ", y.shape(),
-          " and ", t.shape());
+  require(y.shape() == t.shape(), to_string(current_origin(where), op),
+          ": shapes must be equal, got ", y.shape(), " and ", t.shape());
 }
 
 Loss over_pairs(std::string_view op, const Arg& y, const Arg& t, Scalar (*term)(Scalar, Scalar)) {
   require_equal_shapes(as_expr(y, DType::f32), as_expr(t, DType::f32), op, y.where());
-  const Expr terms = map(op, {y, t}, [term](std::span<const Scalar> s) { return term(s[0], s[1]); });
+  const Expr terms =
+      map(op, {y, t}, [term](std::span<const Scalar> s) { return term(s[0], s[1]); });
   return averaged(terms, y.where());
 }
 
@@ -41,16 +45,19 @@ struct CrossEntropy {
   TensorType infer(Types in) const {
     const Shape& x = in[0].shape;
     require(is_floating(in[0].dtype), "logits must be floating, got ", in[0].dtype);
-    require(in[1].dtype == DType::i32 || in[1].dtype == DType::i64, "labels must be i32 or i64, got ", in[1].dtype);
+    require(in[1].dtype == DType::i32 || in[1].dtype == DType::i64,
+            "labels must be i32 or i64, got ", in[1].dtype);
     require(x.rank() >= 1 && x[x.rank() - 1] > 0, "logits need at least one class, got ", x);
     const Shape labels(x.sizes().first(static_cast<std::size_t>(x.rank() - 1)));
-    require(in[1].shape == labels, "logits ", x, " want labels of shape ", labels, ", got ", in[1].shape);
+    require(in[1].shape == labels, "logits ", x, " want labels of shape ", labels, ", got ",
+            in[1].shape);
     return {in[0].dtype, labels};
   }
   static Expr is_label(const Expr& x, const Expr& labels) {
     const Expr place = coordinate(x.shape(), -1);
-    return map("equal", {place, expand_dims(labels, -1)},
-               [&](std::span<const Scalar> s) { return equal(astype(s[0], labels.dtype()), s[1]); });
+    return map("equal", {place, expand_dims(labels, -1)}, [&](std::span<const Scalar> s) {
+      return equal(astype(s[0], labels.dtype()), s[1]);
+    });
   }
   std::vector<Expr> vjp(const Backward& b) const {
     const Expr& x = b.input(0);
@@ -73,8 +80,9 @@ struct CrossEntropy {
 
 Penalty penalty(Arg value) {
   const Expr e = as_expr(value, DType::f32);
-  require(is_floating(e.dtype()) && e.shape().size() == 1, to_string(current_origin(value.where()), "penalty"),
-          ": wants a floating scalar, got ", to_string(e.type()));
+  require(is_floating(e.dtype()) && e.shape().size() == 1,
+          to_string(current_origin(value.where()), "penalty"), ": wants a floating scalar, got ",
+          to_string(e.type()));
   return {reshape(e, Shape{}, value.where())};
 }
 
@@ -91,7 +99,8 @@ Loss operator+(const Loss& loss, const Penalty& term) {
 }
 
 Loss operator+(const Loss& a, const Loss& b) {
-  require(same_weight(a.weight, b.weight), "losses of different weights cannot be added: ", describe(a.sum), " and ",
+  require(same_weight(a.weight, b.weight),
+          "losses of different weights cannot be added: ", describe(a.sum), " and ",
           describe(b.sum), "; add mean(a) and mean(b)");
   Loss result{a.sum + b.sum, a.weight, a.penalties};
   result.penalties.insert(result.penalties.end(), b.penalties.begin(), b.penalties.end());
@@ -137,8 +146,9 @@ Loss cross_entropy(Arg logits, Arg labels) {
   const Expr x = as_expr(logits, DType::f32);
   const Expr i = as_expr(labels, DType::i32);
   const std::int64_t classes = x.rank() > 0 ? x.shape()[x.rank() - 1] : 0;
-  return averaged(make(CrossEntropy{}, {x, detail::checked_index(i, classes, logits.where())}, logits.where()),
-                  logits.where());
+  return averaged(
+      make(CrossEntropy{}, {x, detail::checked_index(i, classes, logits.where())}, logits.where()),
+      logits.where());
 }
 
 Loss accuracy(Arg logits, Arg labels) {

@@ -16,7 +16,9 @@ auto in_context(std::string_view name, SourceLoc where, F f) {
   }
 }
 
-std::vector<std::int64_t> sizes_of(const Expr& x) { return {x.shape().sizes().begin(), x.shape().sizes().end()}; }
+std::vector<std::int64_t> sizes_of(const Expr& x) {
+  return {x.shape().sizes().begin(), x.shape().sizes().end()};
+}
 
 }  // namespace
 
@@ -72,14 +74,17 @@ Expr slice(Arg x, int axis, std::int64_t start, std::int64_t stop, std::int64_t 
     const int at = normalize_axis(axis, e.rank());
     require(step > 0, "the step must be positive, got ", step);
     const std::int64_t n = e.shape()[at];
-    const auto clipped = [n](std::int64_t i) { return std::clamp<std::int64_t>(i < 0 ? i + n : i, 0, n); };
+    const auto clipped = [n](std::int64_t i) {
+      return std::clamp<std::int64_t>(i < 0 ? i + n : i, 0, n);
+    };
     const std::int64_t first = clipped(start);
     const std::int64_t last = std::max(first, clipped(stop));
     Layout layout = Layout::dense(e.shape());
     std::vector<std::int64_t> sizes = sizes_of(e);
     sizes[static_cast<std::size_t>(at)] = (last - first + step - 1) / step;
     layout.shape = Shape(sizes);
-    layout.offset = layout.shape.size() == 0 ? 0 : first * layout.strides[static_cast<std::size_t>(at)];
+    layout.offset =
+        layout.shape.size() == 0 ? 0 : first * layout.strides[static_cast<std::size_t>(at)];
     layout.strides[static_cast<std::size_t>(at)] *= step;
     if (layout.shape == e.shape()) return e;
     return make(View{layout, "slice"}, {e}, x.where());
@@ -94,15 +99,19 @@ Expr concat(std::span<const Expr> parts, int axis, SourceLoc where) {
     std::int64_t& total = sizes[static_cast<std::size_t>(at)];
     for (const Expr& part : parts.subspan(1)) {
       bool fits = part.rank() == parts[0].rank();
-      for (int a = 0; fits && a < part.rank(); ++a) fits = a == at || part.shape()[a] == parts[0].shape()[a];
-      require(fits, "parts do not fit along axis ", at, ": ", parts[0].shape(), " and ", part.shape());
+      for (int a = 0; fits && a < part.rank(); ++a)
+        fits = a == at || part.shape()[a] == parts[0].shape()[a];
+      require(fits, "parts do not fit along axis ", at, ": ", parts[0].shape(), " and ",
+              part.shape());
       total = checked_add(total, part.shape()[at]);
     }
     const Layout whole = Layout::dense(Shape(sizes));
     Unview op{{}, whole.shape, 0.0, "concat"};
     std::int64_t first = 0;
     for (const Expr& part : parts) {
-      op.layouts.push_back({part.shape(), whole.strides, part.shape().size() == 0 ? 0 : first * whole.strides[static_cast<std::size_t>(at)]});
+      op.layouts.push_back(
+          {part.shape(), whole.strides,
+           part.shape().size() == 0 ? 0 : first * whole.strides[static_cast<std::size_t>(at)]});
       first += part.shape()[at];
     }
     return make(std::move(op), {parts.begin(), parts.end()}, where);
@@ -115,7 +124,8 @@ Expr coordinate(const Shape& shape, int axis, SourceLoc where) {
     require(shape[at] < (std::int64_t{1} << 31), "axis of size ", shape[at], " does not fit i32");
     std::vector<std::int64_t> sizes(static_cast<std::size_t>(shape.rank()), 1);
     sizes[static_cast<std::size_t>(at)] = shape[at];
-    const Tensor steps = arange(0, static_cast<double>(shape[at]), 1, DType::i32).reshape(Shape(sizes));
+    const Tensor steps =
+        arange(0, static_cast<double>(shape[at]), 1, DType::i32).reshape(Shape(sizes));
     return broadcast_to(constant(steps, where), shape, where);
   });
 }

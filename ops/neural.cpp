@@ -35,7 +35,9 @@ struct LogSoftmax {
   bool operator==(const LogSoftmax&) const = default;
   TensorType infer(Types in) const { return same_floating(in); }
   // dx = dy - exp(y) * sum(dy)
-  std::vector<Expr> vjp(const Backward& b) const { return {b.dy() - exp(b.y()) * sum(b.dy(), axis, true)}; }
+  std::vector<Expr> vjp(const Backward& b) const {
+    return {b.dy() - exp(b.y()) * sum(b.dy(), axis, true)};
+  }
   Expr expand(std::span<const Expr> in) const {
     if (in[0].shape().size() == 0) return in[0];
     const Expr shifted = in[0] - max(in[0], axis, true);
@@ -47,7 +49,8 @@ int checked_axis(const Arg& x, const Expr& e, int axis, std::string_view op) {
   try {
     return normalize_axis(axis, e.rank());
   } catch (const Error& error) {
-    throw Error(to_string(current_origin(x.where()), op) + ": " + error.what() + join({" for shape ", e.shape()}));
+    throw Error(to_string(current_origin(x.where()), op) + ": " + error.what() +
+                join({" for shape ", e.shape()}));
   }
 }
 

@@ -14,9 +14,11 @@ Expr picked(const Arg& x, ReduceKind kind, const Axes& axes, bool keepdims) {
   return reduce(as_expr(x, DType::f32), kind, axes.list, keepdims, x.where());
 }
 
-Expr of_bools(const Arg& x, std::string_view name, ReduceKind kind, const Axes& axes, bool keepdims) {
+Expr of_bools(const Arg& x, std::string_view name, ReduceKind kind, const Axes& axes,
+              bool keepdims) {
   const Expr e = as_expr(x, DType::f32);
-  require(e.dtype() == DType::boolean, to_string(current_origin(x.where()), name), ": wants bool, got ", e.dtype());
+  require(e.dtype() == DType::boolean, to_string(current_origin(x.where()), name),
+          ": wants bool, got ", e.dtype());
   return reduce(e, kind, axes.list, keepdims, x.where());
 }
 
@@ -39,9 +41,11 @@ struct LogSumExp {
   std::vector<Expr> vjp(const Backward& b) const {
     const Expr& x = b.input(0);
     // exp(-inf - -inf) would be NaN; a line of -inf sends no gradient.
-    return {map("logsumexp", {kept(b.dy(), x.shape()), x, kept(b.y(), x.shape())}, [](std::span<const Scalar> s) {
-      return where(equal(s[2], -std::numeric_limits<double>::infinity()), 0, s[0] * exp(s[1] - s[2]));
-    })};
+    return {map("logsumexp", {kept(b.dy(), x.shape()), x, kept(b.y(), x.shape())},
+                [](std::span<const Scalar> s) {
+                  return where(equal(s[2], -std::numeric_limits<double>::infinity()), 0,
+                               s[0] * exp(s[1] - s[2]));
+                })};
   }
   Expr expand(std::span<const Expr> in) const {
     const Expr& x = in[0];
@@ -58,23 +62,38 @@ struct LogSumExp {
 
 }  // namespace
 
-Expr sum(Arg x, const Axes& axes, bool keepdims) { return picked(x, ReduceKind::sum, axes, keepdims); }
-Expr max(Arg x, const Axes& axes, bool keepdims) { return picked(x, ReduceKind::max, axes, keepdims); }
-Expr min(Arg x, const Axes& axes, bool keepdims) { return picked(x, ReduceKind::min, axes, keepdims); }
+Expr sum(Arg x, const Axes& axes, bool keepdims) {
+  return picked(x, ReduceKind::sum, axes, keepdims);
+}
+Expr max(Arg x, const Axes& axes, bool keepdims) {
+  return picked(x, ReduceKind::max, axes, keepdims);
+}
+Expr min(Arg x, const Axes& axes, bool keepdims) {
+  return picked(x, ReduceKind::min, axes, keepdims);
+}
 
 Expr mean(Arg x, const Axes& axes, bool keepdims) {
   const Expr e = as_expr(x, DType::f32);
-  require(is_floating(e.dtype()), to_string(current_origin(x.where()), "mean"), ": wants a floating dtype, got ",
-          e.dtype(), "; convert with astype");
+  require(is_floating(e.dtype()), to_string(current_origin(x.where()), "mean"),
+          ": wants a floating dtype, got ", e.dtype(), "; convert with astype");
   const Expr total = sum(x, axes, keepdims);
-  const double count = static_cast<double>(e.shape().size()) / static_cast<double>(std::max<std::int64_t>(total.shape().size(), 1));
+  const double count = static_cast<double>(e.shape().size()) /
+                       static_cast<double>(std::max<std::int64_t>(total.shape().size(), 1));
   return divide({total, x.where()}, count);
 }
 
-Expr all(Arg x, const Axes& axes, bool keepdims) { return of_bools(x, "all", ReduceKind::min, axes, keepdims); }
-Expr any(Arg x, const Axes& axes, bool keepdims) { return of_bools(x, "any", ReduceKind::max, axes, keepdims); }
-Expr argmax(Arg x, int axis, bool keepdims) { return picked(x, ReduceKind::argmax, axis, keepdims); }
-Expr argmin(Arg x, int axis, bool keepdims) { return picked(x, ReduceKind::argmin, axis, keepdims); }
+Expr all(Arg x, const Axes& axes, bool keepdims) {
+  return of_bools(x, "all", ReduceKind::min, axes, keepdims);
+}
+Expr any(Arg x, const Axes& axes, bool keepdims) {
+  return of_bools(x, "any", ReduceKind::max, axes, keepdims);
+}
+Expr argmax(Arg x, int axis, bool keepdims) {
+  return picked(x, ReduceKind::argmax, axis, keepdims);
+}
+Expr argmin(Arg x, int axis, bool keepdims) {
+  return picked(x, ReduceKind::argmin, axis, keepdims);
+}
 
 Expr logsumexp(Arg x, int axis, bool keepdims) {
   const Expr e = as_expr(x, DType::f32);

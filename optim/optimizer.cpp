@@ -18,7 +18,8 @@ struct OptimizerCore {
     bool left_out = false;  // it was 0 when a step was built, so no formula reads it
   };
   std::map<std::string, Value, std::less<>> settings;
-  std::map<std::pair<const Node*, std::string>, Expr> slots;  // found by parameter and name; listed by order_
+  std::map<std::pair<const Node*, std::string>, Expr>
+      slots;                     // found by parameter and name; listed by order_
   std::vector<Expr> parameters;  // keeps the keys of `slots` alive
   std::vector<Expr> slot_order;
   std::function<void(UpdateRule&)> rule;
@@ -46,15 +47,21 @@ Setting& Setting::operator=(double value) {
   auto& setting = core_->setting(name_);
   require(std::isfinite(value), "setting '", name_, "' must be finite, got ", value);
   require(value == 0 || !setting.left_out, "setting '", name_,
-          "' was 0 when a step was built and its term left out; build the step again with the new value");
+          "' was 0 when a step was built and its term left out; build the step again with the new "
+          "value");
   setting.leaf.set_value(full({}, value, DType::f64));
   return *this;
 }
 
 Setting::operator double() const { return read(core_->setting(name_).leaf); }
 
-UpdateRule::UpdateRule(detail::OptimizerCore& core, Updates& updates, const Expr& parameter, Expr gradient, Expr guard)
-    : core_(core), updates_(updates), parameter_(parameter), gradient_(std::move(gradient)), guard_(std::move(guard)) {}
+UpdateRule::UpdateRule(detail::OptimizerCore& core, Updates& updates, const Expr& parameter,
+                       Expr gradient, Expr guard)
+    : core_(core),
+      updates_(updates),
+      parameter_(parameter),
+      gradient_(std::move(gradient)),
+      guard_(std::move(guard)) {}
 
 Expr UpdateRule::setting(std::string_view name) const { return core_.setting(name).leaf; }
 
@@ -78,7 +85,8 @@ Expr UpdateRule::slot(std::string_view name) const {
 
 void UpdateRule::set(const Expr& leaf, const Expr& value) { updates_.set(leaf, value, guard_); }
 
-Optimizer::Optimizer(std::vector<std::pair<std::string, double>> settings, std::function<void(UpdateRule&)> rule)
+Optimizer::Optimizer(std::vector<std::pair<std::string, double>> settings,
+                     std::function<void(UpdateRule&)> rule)
     : learning_rate(nullptr, "learning_rate"), core_(std::make_unique<detail::OptimizerCore>()) {
   core_->rule = std::move(rule);
   learning_rate.core_ = core_.get();
@@ -102,14 +110,14 @@ std::vector<Expr> Optimizer::states() const {
   return all;
 }
 
-Updates Optimizer::apply(std::span<const Expr> parameters, std::span<const Expr> gradients, const Expr& guard,
-                         SourceLoc where) {
-  require(parameters.size() == gradients.size(), "apply: ", parameters.size(), " parameters but ", gradients.size(),
-          " gradients");
+Updates Optimizer::apply(std::span<const Expr> parameters, std::span<const Expr> gradients,
+                         const Expr& guard, SourceLoc where) {
+  require(parameters.size() == gradients.size(), "apply: ", parameters.size(), " parameters but ",
+          gradients.size(), " gradients");
   Updates updates;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    require(parameters[i].type() == gradients[i].type(), describe(parameters[i]), " is ", to_string(parameters[i].type()),
-            ", its gradient ", to_string(gradients[i].type()));
+    require(parameters[i].type() == gradients[i].type(), describe(parameters[i]), " is ",
+            to_string(parameters[i].type()), ", its gradient ", to_string(gradients[i].type()));
     const auto name = std::make_shared<const std::string>("update of " + leaf_name(parameters[i]));
     const Origin origin{where, name, {}, {}};
     const OriginScope scope(origin);
@@ -131,11 +139,13 @@ Expr all_finite(std::span<const Expr> values, SourceLoc where) {
   return result ? result : constant(full({}, 1, DType::boolean));
 }
 
-Updates minimize(Optimizer& optimizer, const Loss& loss, const MinimizeOptions& options, SourceLoc where) {
+Updates minimize(Optimizer& optimizer, const Loss& loss, const MinimizeOptions& options,
+                 SourceLoc where) {
   std::vector<Expr> roots = loss.penalties;
   roots.push_back(loss.sum);
   const std::vector<Expr> parameters = options.only.empty() ? parameters_of(roots) : options.only;
-  require(!parameters.empty(), "minimize at ", to_string(where), ": the loss depends on no parameter");
+  require(!parameters.empty(), "minimize at ", to_string(where),
+          ": the loss depends on no parameter");
   const Expr average = mean(loss);
   std::vector<Expr> checked = grad(average, parameters, where);
   const std::vector<Expr> gradients = checked;

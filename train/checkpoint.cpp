@@ -10,7 +10,8 @@ namespace {
 
 void require_storage(std::span<const Expr> leaves, std::string_view call) {
   for (const Expr& leaf : leaves) {
-    require(leaf && stored(leaf), call, ": only parameters and states can be saved and loaded, got ",
+    require(leaf && stored(leaf), call,
+            ": only parameters and states can be saved and loaded, got ",
             leaf ? describe(leaf) : "an empty Expr");
   }
 }
@@ -33,11 +34,14 @@ void load(const std::string& path, std::span<const Expr> leaves) {
     if (!file.contains(name)) {
       wrong += "\n  '" + name + "' is missing";
     } else if (!(file[name].type() == leaf.type())) {
-      wrong += "\n  '" + name + "' is " + to_string(file[name].type()) + ", expected " + to_string(leaf.type());
+      wrong += "\n  '" + name + "' is " + to_string(file[name].type()) + ", expected " +
+               to_string(leaf.type());
     }
   }
   for (const data::NamedTensor& tensor : file.tensors) {
-    const bool known = std::any_of(leaves.begin(), leaves.end(), [&](const Expr& leaf) { return leaf_name(leaf) == tensor.name; });
+    const bool known = std::any_of(leaves.begin(), leaves.end(), [&](const Expr& leaf) {
+      return leaf_name(leaf) == tensor.name;
+    });
     if (!known) wrong += "\n  '" + tensor.name + "' is not asked for";
   }
   require(wrong.empty(), path, " does not fit; nothing was loaded:", wrong);

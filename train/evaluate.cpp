@@ -5,8 +5,8 @@
 
 namespace blockgrad::train {
 
-Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t batch_size, const Device& device,
-                  const CompileOptions& compile_options) {
+Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t batch_size,
+                  const Device& device, const CompileOptions& compile_options) {
   const std::int64_t rows = data.rows();
   require(rows > 0, "evaluate: the data has no rows");
   require(batch_size >= 0, "evaluate: batch_size must not be negative, got ", batch_size);
@@ -38,13 +38,15 @@ Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t ba
         weight += results.number(at++);
       }
       penalty = 0;
-      for (std::size_t p = 0; p < batch.outcome.loss.penalties.size(); ++p) penalty += results.number(at++);
+      for (std::size_t p = 0; p < batch.outcome.loss.penalties.size(); ++p)
+        penalty += results.number(at++);
     }
   }
   Averages averages;
   averages.loss = (loss_weight == 0 ? 0 : loss_sum / loss_weight) + penalty;
   for (std::size_t m = 0; m < names.size(); ++m) {
-    averages.metrics.emplace_back(names[m], sums[m].second == 0 ? 0 : sums[m].first / sums[m].second);
+    averages.metrics.emplace_back(names[m],
+                                  sums[m].second == 0 ? 0 : sums[m].first / sums[m].second);
   }
   return averages;
 }

@@ -17,14 +17,18 @@ using Clock = std::chrono::steady_clock;
 constexpr std::int64_t updates_between_checks = 100;  // for `tolerance`
 constexpr double seconds_between_reports = 0.1;
 
-std::int64_t next_record(std::int64_t epoch) { return epoch < 50 ? epoch + 1 : epoch + std::max<std::int64_t>(1, epoch / 50); }
+std::int64_t next_record(std::int64_t epoch) {
+  return epoch < 50 ? epoch + 1 : epoch + std::max<std::int64_t>(1, epoch / 50);
+}
 
 class Fit {
  public:
-  Fit(const Model& model, const data::Dataset& data, Optimizer& optimizer, const FitOptions& options)
+  Fit(const Model& model, const data::Dataset& data, Optimizer& optimizer,
+      const FitOptions& options)
       : model_(model), data_(data), optimizer_(optimizer), options_(options), rows_(data.rows()) {
     require(options.epochs >= 0, "fit: epochs must not be negative, got ", options.epochs);
-    require(options.batch_size >= 0, "fit: batch_size must not be negative, got ", options.batch_size);
+    require(options.batch_size >= 0, "fit: batch_size must not be negative, got ",
+            options.batch_size);
     require(options.tolerance >= 0, "fit: tolerance must not be negative, got ", options.tolerance);
     require(rows_ > 0, "fit: the data has no rows");
     require(rows_ < (std::int64_t{1} << 31), "fit: at most 2^31 rows, got ", rows_);
@@ -39,16 +43,20 @@ class Fit {
     start_ = Clock::now();
     std::int64_t record_at = std::min(next_record(0), options_.epochs);
     const std::int64_t batches = (rows_ + batch_size_ - 1) / batch_size_;
-    const std::int64_t check_every = std::max<std::int64_t>(1, (updates_between_checks + batches - 1) / batches);
+    const std::int64_t check_every =
+        std::max<std::int64_t>(1, (updates_between_checks + batches - 1) / batches);
     remember_parameters();
     while (result_.epochs < options_.epochs && !is_stopped_) {
-      const std::int64_t check_at = options_.tolerance > 0 ? (result_.epochs / check_every + 1) * check_every : options_.epochs;
+      const std::int64_t check_at = options_.tolerance > 0
+                                        ? (result_.epochs / check_every + 1) * check_every
+                                        : options_.epochs;
       run_epochs(std::min({record_at, check_at, options_.epochs}) - result_.epochs);
       const bool converged = options_.tolerance > 0 && result_.epochs == check_at && has_settled();
       if (converged) result_.end = FitEnd::converged;
       if (result_.epochs == record_at || converged || is_stopped_) record();
       if (converged) break;
-      while (record_at <= result_.epochs) record_at = std::min(next_record(record_at), std::max(options_.epochs, record_at + 1));
+      while (record_at <= result_.epochs)
+        record_at = std::min(next_record(record_at), std::max(options_.epochs, record_at + 1));
     }
     result_.seconds = seconds();
     report_progress(true);
@@ -64,15 +72,19 @@ class Fit {
     const std::vector<Expr> again = parameters_of({{second.outcome.loss.sum}});
     for (const Expr& p : made) {
       require(std::find(again.begin(), again.end(), p) != again.end(), "fit: ", describe(p),
-              " is made inside the model function, which is called once per batch size; make it outside");
+              " is made inside the model function, which is called once per batch size; make it "
+              "outside");
     }
     counters_.emplace(first.outcome);
-    step_.emplace(make_step(model_, data_, batch_size_, feeding_, optimizer_, *counters_, options_));
+    step_.emplace(
+        make_step(model_, data_, batch_size_, feeding_, optimizer_, *counters_, options_));
     if (rows_ % batch_size_ != 0) {
-      rest_.emplace(make_step(model_, data_, rows_ % batch_size_, feeding_, optimizer_, *counters_, options_));
+      rest_.emplace(make_step(model_, data_, rows_ % batch_size_, feeding_, optimizer_, *counters_,
+                              options_));
     }
     // The shuffled row numbers stay in place, so the feeds of all batches are made once.
-    const Tensor order = borrow(std::span<const std::int32_t>(order_), {static_cast<std::int64_t>(order_.size())});
+    const Tensor order =
+        borrow(std::span<const std::int32_t>(order_), {static_cast<std::int64_t>(order_.size())});
     for (std::int64_t first_row = 0; first_row + batch_size_ <= rows_; first_row += batch_size_) {
       feeds_.push_back(feed_of(step_->batch, data_, first_row, first_row + batch_size_, order));
     }
@@ -87,7 +99,8 @@ class Fit {
       constexpr std::int64_t most = 4096;
       while (epochs > 0 && !is_stopped_) {
         const std::int64_t now = std::min(epochs, std::max<std::int64_t>(1, most / batches));
-        const std::int64_t steps = step_->program.run_many(now * batches, feeds_, options_.stop).steps();
+        const std::int64_t steps =
+            step_->program.run_many(now * batches, feeds_, options_.stop).steps();
         is_stopped_ = steps < now * batches;
         finish_epochs(is_stopped_ ? steps / batches : now);
         epochs -= now;
@@ -95,9 +108,11 @@ class Fit {
       return;
     }
     for (; epochs > 0 && !is_stopped_; --epochs) {
-      if (!order_.empty()) data::fill_permutation(order_, options_.seed, static_cast<std::uint64_t>(result_.epochs));
+      if (!order_.empty())
+        data::fill_permutation(order_, options_.seed, static_cast<std::uint64_t>(result_.epochs));
       is_stopped_ = step_->program.run_many(batches, feeds_, options_.stop).steps() < batches;
-      if (rest_ && !is_stopped_) is_stopped_ = rest_->program.run_many(1, {&rest_feed_, 1}, options_.stop).steps() < 1;
+      if (rest_ && !is_stopped_)
+        is_stopped_ = rest_->program.run_many(1, {&rest_feed_, 1}, options_.stop).steps() < 1;
       if (!is_stopped_) finish_epochs(1);
     }
   }
@@ -112,22 +127,26 @@ class Fit {
     if (counters_->has_failed()) explain_divergence();
     result_.updates = counters_->updates_done();
     if (is_stopped_) result_.end = FitEnd::stopped;
-    const bool is_new = result_.history.empty() || result_.history.back().updates != result_.updates;
+    const bool is_new =
+        result_.history.empty() || result_.history.back().updates != result_.updates;
     if (!is_new) return;
     Record point{result_.epochs, result_.updates, seconds(), counters_->take(), {}};
     if (options_.validation) {
-      point.validation.push_back(evaluate(model_, *options_.validation, 0, options_.device, options_.compile));
+      point.validation.push_back(
+          evaluate(model_, *options_.validation, 0, options_.device, options_.compile));
     }
     result_.history.push_back(std::move(point));
   }
 
-  // The failed step has updated nothing, and neither has any behind it: run again, op by op, it fails again.
+  // The failed step has updated nothing, and neither has any behind it: run again, op by op, it
+  // fails again.
   [[noreturn]] void explain_divergence() {
     const std::int64_t done = counters_->updates_done();
     const std::int64_t batches = static_cast<std::int64_t>(feeds_.size()) + (rest_ ? 1 : 0);
     const std::int64_t epoch = done / batches;
     const std::int64_t batch = done % batches;
-    if (!order_.empty()) data::fill_permutation(order_, options_.seed, static_cast<std::uint64_t>(epoch));
+    if (!order_.empty())
+      data::fill_permutation(order_, options_.seed, static_cast<std::uint64_t>(epoch));
     const bool is_rest = batch == static_cast<std::int64_t>(feeds_.size());
     const TrainingStep& step = is_rest ? *rest_ : *step_;
     std::string cause = "the replay stayed finite";
@@ -137,14 +156,17 @@ class Fit {
       CompileOptions options = options_.compile;
       options.skip = {"fuse_maps"};
       options.check_numerics = true;
-      compile(outputs, {}, options_.device, options).run(is_rest ? rest_feed_ : feeds_[static_cast<std::size_t>(batch)]);
+      compile(outputs, {}, options_.device, options)
+          .run(is_rest ? rest_feed_ : feeds_[static_cast<std::size_t>(batch)]);
     } catch (const Error& error) {
       cause = error.what();
     }
-    throw DivergenceError(join({"training diverged at update ", done + 1, " (epoch ", epoch + 1, ", batch ", batch + 1,
-                                "): ", cause, "; the parameters are as before that update; a smaller learning rate, ",
-                                "standardized inputs or clipped gradients usually help"}),
-                          done + 1);
+    throw DivergenceError(
+        join({"training diverged at update ", done + 1, " (epoch ", epoch + 1, ", batch ",
+              batch + 1, "): ", cause,
+              "; the parameters are as before that update; a smaller learning rate, ",
+              "standardized inputs or clipped gradients usually help"}),
+        done + 1);
   }
 
   void remember_parameters() {
@@ -159,7 +181,8 @@ class Fit {
     for (std::size_t p = 0; p < before.size(); ++p) {
       for (std::int64_t i = 0; i < before[p].size(); ++i) {
         const double now = before_[p].at(i);
-        if (!(std::abs(now - before[p].at(i)) <= options_.tolerance * std::max(1.0, std::abs(now)))) return false;
+        if (!(std::abs(now - before[p].at(i)) <= options_.tolerance * std::max(1.0, std::abs(now))))
+          return false;
       }
     }
     return true;
@@ -172,7 +195,8 @@ class Fit {
     const double now = seconds();
     if (!is_last && now - last_report_ < seconds_between_reports) return;
     last_report_ = now;
-    const double loss = result_.history.empty() ? std::nan("") : result_.history.back().training.loss;
+    const double loss =
+        result_.history.empty() ? std::nan("") : result_.history.back().training.loss;
     options_.on_progress({result_.epochs, options_.epochs, counters_->updates_done(), loss, now});
   }
 
@@ -197,7 +221,8 @@ class Fit {
 
 }  // namespace
 
-FitResult fit(const Model& model, const data::Dataset& data, Optimizer& optimizer, const FitOptions& options) {
+FitResult fit(const Model& model, const data::Dataset& data, Optimizer& optimizer,
+              const FitOptions& options) {
   return Fit(model, data, optimizer, options).run();
 }
 

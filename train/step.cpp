@@ -10,7 +10,9 @@ namespace blockgrad::train {
 
 namespace {
 
-Expr counter(std::string name, DType dtype = DType::f64) { return state(zeros({}, dtype), "fit." + std::move(name)); }
+Expr counter(std::string name, DType dtype = DType::f64) {
+  return state(zeros({}, dtype), "fit." + std::move(name));
+}
 
 double take_number(const Expr& leaf) {
   const double value = leaf.value().at(0);
@@ -61,10 +63,13 @@ Averages Counters::take() const {
   return averages;
 }
 
-std::int64_t Counters::updates_done() const { return static_cast<std::int64_t>(updates.value().at(0)); }
+std::int64_t Counters::updates_done() const {
+  return static_cast<std::int64_t>(updates.value().at(0));
+}
 bool Counters::has_failed() const { return is_bad.value().at(0) != 0; }
 
-Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding, bool is_training) {
+Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding,
+                  bool is_training) {
   std::vector<Expr> fed;
   std::vector<std::pair<std::string, Expr>> columns;
   const Expr rows = feeding == Feeding::gathered ? input("fit.rows", {size}, DType::i32) : Expr();
@@ -72,7 +77,8 @@ Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t si
     if (feeding == Feeding::gathered) {
       columns.emplace_back(column.name, make(Gather{}, {constant(column.tensor), rows}));
     } else {
-      fed.push_back(input(column.name, with_rows(column.tensor.shape(), size), column.tensor.dtype()));
+      fed.push_back(
+          input(column.name, with_rows(column.tensor.shape(), size), column.tensor.dtype()));
       columns.emplace_back(column.name, fed.back());
     }
   }
@@ -80,7 +86,8 @@ Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t si
   return {std::move(fed), rows, model(inputs)};
 }
 
-Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first, std::int64_t last, const Tensor& order) {
+Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first, std::int64_t last,
+              const Tensor& order) {
   if (batch.rows) return {{batch.rows, order.rows(first, last)}};
   Feeds feeds;
   for (std::size_t c = 0; c < batch.columns.size(); ++c) {
@@ -89,8 +96,9 @@ Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first,
   return feeds;
 }
 
-TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding,
-                       Optimizer& optimizer, const Counters& counters, const FitOptions& options) {
+TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,
+                       Feeding feeding, Optimizer& optimizer, const Counters& counters,
+                       const FitOptions& options) {
   Batch batch = build_batch(model, data, size, feeding, true);
   const Loss& loss = batch.outcome.loss;
   std::vector<Expr> roots = loss.penalties;
@@ -103,12 +111,15 @@ TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64
   checked.push_back(average);
   const Expr good = logical_and(all_finite(checked), logical_not(counters.is_bad));
   Updates updates = optimizer.apply(parameters, gradients, good);
-  const auto add = [&](const Expr& to, const Expr& value) { updates.set(to, to + astype(value, DType::f64), good); };
+  const auto add = [&](const Expr& to, const Expr& value) {
+    updates.set(to, to + astype(value, DType::f64), good);
+  };
   updates.set(counters.is_bad, logical_not(good));
   updates.set(counters.updates, counters.updates + 1.0, good);
   add(counters.loss_sum, loss.sum);
   add(counters.loss_weight, loss.weight);
-  // A penalty counts once per update; weighted like the samples, so that the mean over an epoch is that of the loss.
+  // A penalty counts once per update; weighted like the samples, so that the mean over an epoch is
+  // that of the loss.
   Expr penalties;
   for (const Expr& p : loss.penalties) penalties = penalties ? penalties + p : p;
   if (penalties) updates.set(counters.penalty_sum, astype(penalties, DType::f64), good);

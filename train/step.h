@@ -13,10 +13,11 @@ enum class Feeding {
   gathered,  // copied by the program from the resident data, by row numbers
 };
 
-/// Sums since they were last read, kept in the graph so that many steps run without the host looking.
+/// Sums since they were last read, kept in the graph so that many steps run without the host
+/// looking.
 struct Counters {
-  Expr updates;   // f64: good updates
-  Expr is_bad;    // bool: a step was not finite; all later ones update nothing
+  Expr updates;  // f64: good updates
+  Expr is_bad;   // bool: a step was not finite; all later ones update nothing
   Expr loss_sum, loss_weight, penalty_sum;
   std::vector<std::pair<Expr, Expr>> metrics;  // sum, weight
   std::vector<std::string> names;
@@ -34,10 +35,12 @@ struct Batch {
   Expr rows;                  // input of row numbers when gathered
   Outcome outcome;
 };
-Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding, bool is_training);
+Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding,
+                  bool is_training);
 
 /// The feed of rows [first, last), or of the given row numbers.
-Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first, std::int64_t last, const Tensor& order);
+Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first, std::int64_t last,
+              const Tensor& order);
 
 struct TrainingStep {
   Batch batch;
@@ -45,7 +48,8 @@ struct TrainingStep {
   std::vector<Expr> gradients;
   Program program;
 };
-TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding,
-                       Optimizer& optimizer, const Counters& counters, const FitOptions& options);
+TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,
+                       Feeding feeding, Optimizer& optimizer, const Counters& counters,
+                       const FitOptions& options);
 
 }  // namespace blockgrad::train

@@ -1,5 +1,5 @@
-// The CPU backend: a plan becomes a flat array of instructions with resolved pointers. A step walks it, checks the
-// guards, writes updates in place and commits the rest.
+// The CPU backend: a plan becomes a flat array of instructions with resolved pointers. A step walks
+// it, checks the guards, writes updates in place and commits the rest.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -56,7 +56,8 @@ struct ParallelCall {
   int threads;
 };
 
-// Parts are dealt out in equal runs: who does a part depends on the thread count, what a part is does not.
+// Parts are dealt out in equal runs: who does a part depends on the thread count, what a part is
+// does not.
 void run_share(void* context, int thread) {
   const auto& shared = *static_cast<const ParallelCall*>(context);
   const std::int64_t parts = shared.instruction->kernel.parts;
@@ -71,18 +72,23 @@ void run_share(void* context, int thread) {
 class CpuExecutable final : public Executable {
  public:
   CpuExecutable(const Graph& graph, const Plan& plan, const CompileOptions& options)
-      : graph_(graph), plan_(plan), isa_(choose_isa(options.isa)), check_numerics_(options.check_numerics) {
+      : graph_(graph),
+        plan_(plan),
+        isa_(choose_isa(options.isa)),
+        check_numerics_(options.check_numerics) {
     threads_ = options.threads > 0 ? options.threads : available_threads();
     arena_ = allocate_bytes(plan.arena_bytes);
     // NaN in floating values: reading what no kernel wrote shows.
     std::memset(arena_.get(), 0xFF, static_cast<std::size_t>(plan.arena_bytes));
-    for (const std::int32_t node : plan.storages) storages_.push_back(leaf<StoredLeaf>(node).storage);
+    for (const std::int32_t node : plan.storages)
+      storages_.push_back(leaf<StoredLeaf>(node).storage);
     feed_slots_.resize(plan.feeds.size());
     for (const PlanStep& step : plan.steps) steps_.push_back(instruction(step));
     for (const PlanStep& step : plan.updates) updates_.push_back(instruction(step));
     for (const Commit& commit : plan.commits) {
       const auto& storage = *storages_[static_cast<std::size_t>(commit.storage)];
-      copies_.push_back({place(commit.source), storage.bytes(), static_cast<std::size_t>(bytes_of(storage.type())), commit.guard});
+      copies_.push_back({place(commit.source), storage.bytes(),
+                         static_cast<std::size_t>(bytes_of(storage.type())), commit.guard});
     }
     for (const Operand& guard : plan.guards) guards_.push_back(place(guard));
     thread_scratch_ = (thread_scratch_ + 127) / 128 * 128;
@@ -102,11 +108,14 @@ class CpuExecutable final : public Executable {
     return n;
   }
 
-  const std::byte* output(int i) const override { return place(plan_.outputs[static_cast<std::size_t>(i)]); }
+  const std::byte* output(int i) const override {
+    return place(plan_.outputs[static_cast<std::size_t>(i)]);
+  }
 
   void describe(Report& report) const override {
-    report.device = fmt::format("cpu, {}{}, {} thread{}", isa_name(isa_), isa_ == Isa::portable ? " (slow)" : "", threads_,
-                                threads_ == 1 ? "" : "s");
+    report.device =
+        fmt::format("cpu, {}{}, {} thread{}", isa_name(isa_),
+                    isa_ == Isa::portable ? " (slow)" : "", threads_, threads_ == 1 ? "" : "s");
     report.peak_bytes += plan_.arena_bytes + static_cast<std::int64_t>(thread_scratch_) * threads_;
     for (const auto* phase : {&steps_, &updates_}) {
       for (const Instruction& i : *phase) {
@@ -133,8 +142,8 @@ class CpuExecutable final : public Executable {
     const std::string name = !asked.empty() ? asked : from_environment ? from_environment : "";
     if (name.empty()) return best_isa();
     const Isa isa = parse_isa(name);
-    require(is_supported(isa), "this processor or build has no instruction set '", name, "'; the best one here is ",
-            isa_name(best_isa()));
+    require(is_supported(isa), "this processor or build has no instruction set '", name,
+            "'; the best one here is ", isa_name(best_isa()));
     return isa;
   }
 
@@ -148,7 +157,8 @@ class CpuExecutable final : public Executable {
       case Place::arena: return arena_.get() + operand.at;
       case Place::stored: return storages_[static_cast<std::size_t>(operand.at)]->bytes();
       case Place::constant:
-        return const_cast<std::byte*>(leaf<Constant>(plan_.constants[static_cast<std::size_t>(operand.at)]).tensor.bytes());
+        return const_cast<std::byte*>(
+            leaf<Constant>(plan_.constants[static_cast<std::size_t>(operand.at)]).tensor.bytes());
       case Place::feed: return nullptr;  // bound per step
     }
     return nullptr;
@@ -157,7 +167,8 @@ class CpuExecutable final : public Executable {
   Instruction instruction(const PlanStep& step) {
     const GraphNode& node = graph_.nodes[static_cast<std::size_t>(step.node)];
     const KernelTable::Maker* maker = cpu_kernels().find(node.op);
-    require(maker != nullptr, graph_.describe(step.node), ": the CPU has no kernel for this op, and it has no expand");
+    require(maker != nullptr, graph_.describe(step.node),
+            ": the CPU has no kernel for this op, and it has no expand");
     Instruction made;
     made.kernel = (*maker)({node, step.inputs, step.outputs, isa_});
     made.node = step.node;
@@ -165,7 +176,8 @@ class CpuExecutable final : public Executable {
     made.first_in = inputs_.size();
     made.first_out = outputs_.size();
     for (const Operand& in : step.inputs) {
-      if (in.place == Place::feed) feed_slots_[static_cast<std::size_t>(in.at)].push_back(inputs_.size());
+      if (in.place == Place::feed)
+        feed_slots_[static_cast<std::size_t>(in.at)].push_back(inputs_.size());
       inputs_.push_back(place(in));
     }
     for (const Operand& out : step.outputs) {
@@ -200,10 +212,13 @@ class CpuExecutable final : public Executable {
     }
   }
 
-  bool holds(std::int32_t guard) const { return guard < 0 || *guards_[static_cast<std::size_t>(guard)] != std::byte{0}; }
+  bool holds(std::int32_t guard) const {
+    return guard < 0 || *guards_[static_cast<std::size_t>(guard)] != std::byte{0};
+  }
 
   void execute(const Instruction& i) {
-    const KernelCall call{inputs_.data() + i.first_in, outputs_.data() + i.first_out, scratch_.get(), &errors_};
+    const KernelCall call{inputs_.data() + i.first_in, outputs_.data() + i.first_out,
+                          scratch_.get(), &errors_};
     if (i.threads > 1) {
       ParallelCall shared{&i, call, thread_scratch_, i.threads};
       if (ThreadPool::shared().run(&run_share, &shared, i.threads)) return;
@@ -215,8 +230,8 @@ class CpuExecutable final : public Executable {
     const std::int64_t value = errors_.value();
     const std::int64_t position = errors_.position();
     errors_.clear();
-    fail({graph_.describe(i.node), ": index ", value, " at position ", position, " is out of range (", i.kernel.why,
-          "); step ", number, " of this run updated nothing"});
+    fail({graph_.describe(i.node), ": index ", value, " at position ", position,
+          " is out of range (", i.kernel.why, "); step ", number, " of this run updated nothing"});
   }
 
   void check_finite(const Instruction& i, std::int64_t number) const {
@@ -226,8 +241,10 @@ class CpuExecutable final : public Executable {
       for (std::int64_t e = 0; e < size; ++e) {
         const double value = element(outputs_[i.first_out + r], dtype, e);
         if (std::isfinite(value)) continue;
-        fail({graph_.describe(i.node), ": the first value that is not finite: ", value, " at element ", e, " of ",
-              graph_.nodes[static_cast<std::size_t>(i.node)].types[r].shape, " in step ", number, "; its inputs:", input_ranges(i)});
+        fail({graph_.describe(i.node), ": the first value that is not finite: ", value,
+              " at element ", e, " of ",
+              graph_.nodes[static_cast<std::size_t>(i.node)].types[r].shape, " in step ", number,
+              "; its inputs:", input_ranges(i)});
       }
     }
   }
@@ -249,13 +266,15 @@ class CpuExecutable final : public Executable {
         low = std::fmin(low, value);
         high = std::fmax(high, value);
       }
-      text += fmt::format(" {} in [{:.6g}, {:.6g}]", graph_.describe(node.inputs[n].node), low, high);
+      text +=
+          fmt::format(" {} in [{:.6g}, {:.6g}]", graph_.describe(node.inputs[n].node), low, high);
     }
     return text.empty() ? " (views)" : text;
   }
 
   const std::vector<Operand>& operands_of(std::int32_t node) const {
-    const auto found = std::find_if(plan_.steps.begin(), plan_.steps.end(), [&](const PlanStep& s) { return s.node == node; });
+    const auto found = std::find_if(plan_.steps.begin(), plan_.steps.end(),
+                                    [&](const PlanStep& s) { return s.node == node; });
     return found->inputs;
   }
 
@@ -277,7 +296,8 @@ class CpuExecutable final : public Executable {
 
 }  // namespace
 
-std::unique_ptr<Executable> make_cpu_executable(const Graph& graph, const Plan& plan, const CompileOptions& options) {
+std::unique_ptr<Executable> make_cpu_executable(const Graph& graph, const Plan& plan,
+                                                const CompileOptions& options) {
   return std::make_unique<CpuExecutable>(graph, plan, options);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// The CPU's kernels by family. Called by name, not by static registrars, which a static library would drop.
+// The CPU's kernels by family. Called by name, not by static registrars, which a static library
+// would drop.
 
 #include "backends/kernel.h"
 

@@ -1,5 +1,6 @@
-// Rows by number on the CPU. Indices were checked by CheckIndex, whose output replaces a bad index by 0: nothing
-// behind it reads out of bounds, and the run ends in an Error before it updates anything.
+// Rows by number on the CPU. Indices were checked by CheckIndex, whose output replaces a bad index
+// by 0: nothing behind it reads out of bounds, and the run ends in an Error before it updates
+// anything.
 #include <cstring>
 
 #include "backends/cpu/families.h"
@@ -47,8 +48,8 @@ void add_row(DType dtype, std::byte* to, const std::byte* from, std::int64_t cou
 }
 
 Kernel single_part(std::function<void(const KernelCall&)> run, double bytes, std::string why) {
-  return {[run = std::move(run)](const KernelCall& call, std::int64_t, std::int64_t) { run(call); }, 1, 0, 20 + bytes / 8,
-          std::move(why)};
+  return {[run = std::move(run)](const KernelCall& call, std::int64_t, std::int64_t) { run(call); },
+          1, 0, 20 + bytes / 8, std::move(why)};
 }
 
 }  // namespace
@@ -72,7 +73,8 @@ void add_index_kernels(KernelTable& table) {
     return single_part(
         [=](const KernelCall& call) {
           for (std::int64_t i = 0; i < count && row > 0; ++i) {
-            std::memcpy(call.out[0] + i * row, call.in[0] + index_at(call.in[1], dtype, i) * row, static_cast<std::size_t>(row));
+            std::memcpy(call.out[0] + i * row, call.in[0] + index_at(call.in[1], dtype, i) * row,
+                        static_cast<std::size_t>(row));
           }
         },
         static_cast<double>(count * row), join({count, " rows of ", row, " bytes"}));
@@ -82,16 +84,19 @@ void add_index_kernels(KernelTable& table) {
     const DType dtype = request.inputs[0].dtype;
     const DType index = request.inputs[1].dtype;
     const std::int64_t row = row_bytes(request.inputs[0].layout.shape, dtype);
-    const std::int64_t all = request.inputs[0].layout.shape.size() * static_cast<std::int64_t>(size_of(dtype));
+    const std::int64_t all =
+        request.inputs[0].layout.shape.size() * static_cast<std::int64_t>(size_of(dtype));
     const std::int64_t elements = row / static_cast<std::int64_t>(size_of(dtype));
     return single_part(
         [=](const KernelCall& call) {
           std::memcpy(call.out[0], call.in[0], static_cast<std::size_t>(all));
           for (std::int64_t i = 0; i < count && row > 0; ++i) {
-            add_row(dtype, call.out[0] + index_at(call.in[1], index, i) * row, call.in[2] + i * row, elements);
+            add_row(dtype, call.out[0] + index_at(call.in[1], index, i) * row, call.in[2] + i * row,
+                    elements);
           }
         },
-        static_cast<double>(all + count * row), join({count, " rows of ", row, " bytes, in order"}));
+        static_cast<double>(all + count * row),
+        join({count, " rows of ", row, " bytes, in order"}));
   });
 }
 

@@ -1,5 +1,5 @@
-// Map on the CPU: the scalar program becomes a tape. Registers whose value is no longer needed give their slot back,
-// so that a chunk of all of them stays in the L1 cache.
+// Map on the CPU: the scalar program becomes a tape. Registers whose value is no longer needed give
+// their slot back, so that a chunk of all of them stays in the L1 cache.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -19,7 +19,8 @@ using Kind = TapeRegister::Kind;
 
 class TapeBuilder {
  public:
-  explicit TapeBuilder(const KernelRequest& request) : request_(request), fn_(request.node.op.as<Map>()->fn) {}
+  explicit TapeBuilder(const KernelRequest& request)
+      : request_(request), fn_(request.node.op.as<Map>()->fn) {}
 
   TapeProgram build() {
     tape_.elements = request_.node.types[0].shape.size();
@@ -42,20 +43,25 @@ class TapeBuilder {
   std::int32_t size() const { return static_cast<std::int32_t>(fn_.code().size()); }
   const ScalarInstr& at(std::int32_t i) const { return fn_.code()[static_cast<std::size_t>(i)]; }
   std::int32_t& home(std::int32_t i) { return home_[static_cast<std::size_t>(i)]; }
-  std::int32_t argument(std::int32_t i, int a) const { return at(i).args[static_cast<std::size_t>(a)]; }
+  std::int32_t argument(std::int32_t i, int a) const {
+    return at(i).args[static_cast<std::size_t>(a)];
+  }
 
   void find_reads() {
     last_read_.assign(fn_.code().size(), -1);
     is_result_.assign(fn_.code().size(), 0);
     for (std::int32_t i = 0; i < size(); ++i) {
-      for (int a = 0; a < arity(at(i).op); ++a) last_read_[static_cast<std::size_t>(argument(i, a))] = i;
+      for (int a = 0; a < arity(at(i).op); ++a)
+        last_read_[static_cast<std::size_t>(argument(i, a))] = i;
     }
     for (const std::int32_t r : fn_.results()) is_result_[static_cast<std::size_t>(r)] = 1;
     is_written_.assign(fn_.results().size(), 0);
   }
 
-  std::int32_t add_register(Kind kind, std::int32_t index, std::int32_t instr, std::int64_t offset = 0) {
-    tape_.registers.push_back({kind, index, static_cast<std::int32_t>(size_of(at(instr).dtype)), offset});
+  std::int32_t add_register(Kind kind, std::int32_t index, std::int32_t instr,
+                            std::int64_t offset = 0) {
+    tape_.registers.push_back(
+        {kind, index, static_cast<std::int32_t>(size_of(at(instr).dtype)), offset});
     const auto number = static_cast<std::int32_t>(tape_.registers.size()) - 1;
     if (kind == Kind::input || kind == Kind::output) tape_.moving.push_back(number);
     return number;
@@ -81,11 +87,13 @@ class TapeBuilder {
       home(i) = add_register(Kind::input, input, i, layout.offset);
       return;
     }
-    home(i) = add_register(Kind::slot, take_slot(), i);  // kept throughout: a scalar is spread only once
+    home(i) =
+        add_register(Kind::slot, take_slot(), i);  // kept throughout: a scalar is spread only once
     tape_.loads.push_back({input, home(i), walk, walk.is_scalar()});
   }
 
-  // The result that instruction i may write where it belongs: not if that memory is an operand read later on.
+  // The result that instruction i may write where it belongs: not if that memory is an operand read
+  // later on.
   std::int32_t direct_result(std::int32_t i) const {
     for (std::size_t r = 0; r < fn_.results().size(); ++r) {
       if (fn_.results()[r] != i) continue;
@@ -93,7 +101,8 @@ class TapeBuilder {
       for (std::int32_t k = 0; k < size(); ++k) {
         if (at(k).op != ScalarOp::input) continue;
         const Operand& in = request_.inputs[static_cast<std::size_t>(at(k).bits)];
-        const bool is_needed = last_read_[static_cast<std::size_t>(k)] > i || is_result_[static_cast<std::size_t>(k)];
+        const bool is_needed =
+            last_read_[static_cast<std::size_t>(k)] > i || is_result_[static_cast<std::size_t>(k)];
         if (in.place == out.place && in.at == out.at && is_needed) return -1;
       }
       return static_cast<std::int32_t>(r);
@@ -112,7 +121,8 @@ class TapeBuilder {
     if (count > 2) made.c = home(argument(i, 2));
     const std::int32_t result = direct_result(i);
     if (result >= 0) is_written_[static_cast<std::size_t>(result)] = 1;
-    home(i) = result >= 0 ? add_register(Kind::output, result, i) : add_register(Kind::slot, take_slot(), i);
+    home(i) = result >= 0 ? add_register(Kind::output, result, i)
+                          : add_register(Kind::slot, take_slot(), i);
     made.out = home(i);
     tape_.code.push_back(made);
     for (int a = 0; a < count; ++a) give_slot_back(argument(i, a), i);
@@ -121,9 +131,11 @@ class TapeBuilder {
   void give_slot_back(std::int32_t value, std::int32_t now) {
     const TapeRegister& place = tape_.registers[static_cast<std::size_t>(home(value))];
     const bool is_loaded = at(value).op == ScalarOp::input;
-    const bool is_needed = last_read_[static_cast<std::size_t>(value)] != now || is_result_[static_cast<std::size_t>(value)];
+    const bool is_needed = last_read_[static_cast<std::size_t>(value)] != now ||
+                           is_result_[static_cast<std::size_t>(value)];
     if (place.kind != Kind::slot || is_loaded || is_needed) return;
-    if (std::find(free_slots_.begin(), free_slots_.end(), place.index) == free_slots_.end()) free_slots_.push_back(place.index);
+    if (std::find(free_slots_.begin(), free_slots_.end(), place.index) == free_slots_.end())
+      free_slots_.push_back(place.index);
   }
 
   void copy_results_left_over() {
@@ -143,13 +155,15 @@ class TapeBuilder {
   }
 
   void spread_constants() {
-    tape_.constants = allocate_bytes(static_cast<std::int64_t>(constants_.size()) * tape_.slot_bytes);
+    tape_.constants =
+        allocate_bytes(static_cast<std::int64_t>(constants_.size()) * tape_.slot_bytes);
     for (std::size_t k = 0; k < constants_.size(); ++k) {
       std::byte* memory = tape_.constants.get() + static_cast<std::int64_t>(k) * tape_.slot_bytes;
       visit(constants_[k].dtype, [&](auto zero) {
         using T = decltype(zero);
         T value{};
-        if constexpr (std::is_floating_point_v<T>) value = static_cast<T>(std::bit_cast<double>(constants_[k].bits));
+        if constexpr (std::is_floating_point_v<T>)
+          value = static_cast<T>(std::bit_cast<double>(constants_[k].bits));
         else value = static_cast<T>(static_cast<std::int64_t>(constants_[k].bits));
         std::fill_n(reinterpret_cast<T*>(memory), tape_.chunk, value);
       });
@@ -178,8 +192,11 @@ void add_map_kernels(KernelTable& table) {
     kernel.parts = tape->parts();
     kernel.scratch = tape->scratch();
     kernel.cost = 20 + 0.15 * static_cast<double>(tape->elements) * static_cast<double>(steps);
-    kernel.why = join({tape->code.size(), " instructions in chunks of ", tape->chunk, ", ", tape->slots, " slots"});
-    kernel.run = [tape](const KernelCall& call, std::int64_t first, std::int64_t last) { tape->run(call, first, last); };
+    kernel.why = join({tape->code.size(), " instructions in chunks of ", tape->chunk, ", ",
+                       tape->slots, " slots"});
+    kernel.run = [tape](const KernelCall& call, std::int64_t first, std::int64_t last) {
+      tape->run(call, first, last);
+    };
     return kernel;
   });
 }

@@ -21,8 +21,8 @@ struct Batched {
       const std::int64_t batch = first / parts;
       const std::int64_t end = std::min(last, (batch + 1) * parts);
       const auto i = static_cast<std::size_t>(batch);
-      gemm.run(call.in[0] + a[i] * size, call.in[1] + b[i] * size, call.out[0] + batch * c * size, first - batch * parts,
-               end - batch * parts, call.scratch);
+      gemm.run(call.in[0] + a[i] * size, call.in[1] + b[i] * size, call.out[0] + batch * c * size,
+               first - batch * parts, end - batch * parts, call.scratch);
       first = end;
     }
   }
@@ -33,7 +33,8 @@ std::vector<std::int64_t> batch_starts(const Layout& layout) {
   for (int a = 0; a < layout.shape.rank() - 2; ++a) {
     std::vector<std::int64_t> next;
     for (const std::int64_t start : starts) {
-      for (std::int64_t i = 0; i < layout.shape[a]; ++i) next.push_back(start + i * layout.strides[static_cast<std::size_t>(a)]);
+      for (std::int64_t i = 0; i < layout.shape[a]; ++i)
+        next.push_back(start + i * layout.strides[static_cast<std::size_t>(a)]);
     }
     starts = std::move(next);
   }
@@ -56,14 +57,17 @@ void add_matmul_kernels(KernelTable& table) {
     shape.a_col = a.strides[row + 1];
     shape.b_row = b.strides[row];
     shape.b_col = b.strides[row + 1];
-    auto batched = std::make_shared<Batched>(Batched{Gemm::make(shape, request.isa), batch_starts(a), batch_starts(b),
-                                                     shape.m * shape.n, static_cast<std::int64_t>(size_of(request.inputs[0].dtype))});
+    auto batched = std::make_shared<Batched>(
+        Batched{Gemm::make(shape, request.isa), batch_starts(a), batch_starts(b), shape.m * shape.n,
+                static_cast<std::int64_t>(size_of(request.inputs[0].dtype))});
     Kernel kernel;
     kernel.parts = batched->gemm.parts() * static_cast<std::int64_t>(batched->a.size());
     kernel.scratch = batched->gemm.scratch();
-    kernel.cost = 20 + 2.0 * static_cast<double>(shape.m * shape.n * shape.k) * static_cast<double>(batched->a.size()) / 60;
+    kernel.cost = 20 + 2.0 * static_cast<double>(shape.m * shape.n * shape.k) *
+                           static_cast<double>(batched->a.size()) / 60;
     kernel.why = to_string(batched->gemm.plan());
-    kernel.run = [batched = std::shared_ptr<const Batched>(batched)](const KernelCall& call, std::int64_t first, std::int64_t last) {
+    kernel.run = [batched = std::shared_ptr<const Batched>(batched)](
+                     const KernelCall& call, std::int64_t first, std::int64_t last) {
       batched->run(call, first, last);
     };
     return kernel;

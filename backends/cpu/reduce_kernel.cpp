@@ -1,5 +1,6 @@
-// Reduce on the CPU: lines that lie in a row, lines side by side in columns, and any other layout gathered line
-// by line. All three add in the same order, which depends on the number of elements alone.
+// Reduce on the CPU: lines that lie in a row, lines side by side in columns, and any other layout
+// gathered line by line. All three add in the same order, which depends on the number of elements
+// alone.
 #include <algorithm>
 #include <memory>
 
@@ -46,19 +47,27 @@ class Reduction {
     columns_ = table.find_columns(op.kind, in);
     check_internal(rows_ && columns_, "no kernel for ", name(op.kind), " of ", in);
     if (line_.is_contiguous()) form_ = Form::rows;
-    else if (line_.rank == 1 && step_ == 1 && run_ > 1 && line_.strides[0] > 0) form_ = Form::columns;
+    else if (line_.rank == 1 && step_ == 1 && run_ > 1 && line_.strides[0] > 0)
+      form_ = Form::columns;
     else form_ = Form::gathered;
     lines_per_part_ = std::max<std::int64_t>(1, part_elements / std::max<std::int64_t>(n_, 1));
-    if (form_ == Form::columns) lines_per_part_ = std::max<std::int64_t>(64, lines_per_part_ / 64 * 64);
+    if (form_ == Form::columns)
+      lines_per_part_ = std::max<std::int64_t>(64, lines_per_part_ / 64 * 64);
   }
 
   Kernel kernel(std::shared_ptr<const Reduction> self) const {
     Kernel kernel;
-    kernel.run = [self](const KernelCall& call, std::int64_t first, std::int64_t last) { self->run(call, first, last); };
+    kernel.run = [self](const KernelCall& call, std::int64_t first, std::int64_t last) {
+      self->run(call, first, last);
+    };
     kernel.parts = std::max<std::int64_t>(1, (lines_ + lines_per_part_ - 1) / lines_per_part_);
-    kernel.scratch = form_ == Form::gathered ? static_cast<std::size_t>((n_ * in_size_ + 63) / 64 * 64) : 0;
+    kernel.scratch =
+        form_ == Form::gathered ? static_cast<std::size_t>((n_ * in_size_ + 63) / 64 * 64) : 0;
     kernel.cost = 20 + static_cast<double>(lines_ * n_) * 0.2;
-    kernel.why = join({lines_, " lines of ", n_, form_ == Form::rows ? " in rows" : form_ == Form::columns ? " in columns" : " gathered"});
+    kernel.why = join({lines_, " lines of ", n_,
+                       form_ == Form::rows      ? " in rows"
+                       : form_ == Form::columns ? " in columns"
+                                                : " gathered"});
     return kernel;
   }
 
@@ -103,16 +112,25 @@ class Reduction {
 
   void gather(std::byte* out, const std::byte* in) const {
     switch (in_size_) {
-      case 1: line_.load(reinterpret_cast<std::uint8_t*>(out), reinterpret_cast<const std::uint8_t*>(in), 0, n_); return;
-      case 4: line_.load(reinterpret_cast<std::uint32_t*>(out), reinterpret_cast<const std::uint32_t*>(in), 0, n_); return;
-      default: line_.load(reinterpret_cast<std::uint64_t*>(out), reinterpret_cast<const std::uint64_t*>(in), 0, n_); return;
+      case 1:
+        line_.load(reinterpret_cast<std::uint8_t*>(out), reinterpret_cast<const std::uint8_t*>(in),
+                   0, n_);
+        return;
+      case 4:
+        line_.load(reinterpret_cast<std::uint32_t*>(out),
+                   reinterpret_cast<const std::uint32_t*>(in), 0, n_);
+        return;
+      default:
+        line_.load(reinterpret_cast<std::uint64_t*>(out),
+                   reinterpret_cast<const std::uint64_t*>(in), 0, n_);
+        return;
     }
   }
 
   Walk kept_, line_;
   std::int64_t offset_ = 0, in_size_ = 0, out_size_ = 0;
-  std::int64_t lines_ = 0, n_ = 0;        // outputs, elements of each
-  std::int64_t run_ = 1, step_ = 0;       // how many lines step evenly, and by how much
+  std::int64_t lines_ = 0, n_ = 0;   // outputs, elements of each
+  std::int64_t run_ = 1, step_ = 0;  // how many lines step evenly, and by how much
   std::int64_t lines_per_part_ = 1;
   bool picks_index_ = false;
   Form form_ = Form::rows;

@@ -12,22 +12,26 @@ namespace {
 constexpr std::int64_t part_size = 16384;  // elements; what one thread takes at a time
 constexpr std::size_t most_registers = 2 * ScalarFn::max_size + 16;
 
-std::byte* start_of(const TapeProgram& tape, const TapeRegister& reg, const KernelCall& call, std::int64_t begin) {
+std::byte* start_of(const TapeProgram& tape, const TapeRegister& reg, const KernelCall& call,
+                    std::int64_t begin) {
   switch (reg.kind) {
     case TapeRegister::Kind::slot: return call.scratch + reg.index * tape.slot_bytes;
     case TapeRegister::Kind::constant: return tape.constants.get() + reg.index * tape.slot_bytes;
-    case TapeRegister::Kind::input: return const_cast<std::byte*>(call.in[reg.index]) + (begin + reg.offset) * reg.size;
+    case TapeRegister::Kind::input:
+      return const_cast<std::byte*>(call.in[reg.index]) + (begin + reg.offset) * reg.size;
     case TapeRegister::Kind::output: return call.out[reg.index] + begin * reg.size;
   }
   return nullptr;
 }
 
 template <class T>
-void load(const Walk& walk, std::byte* out, const std::byte* in, std::int64_t first, std::int64_t n) {
+void load(const Walk& walk, std::byte* out, const std::byte* in, std::int64_t first,
+          std::int64_t n) {
   walk.load(reinterpret_cast<T*>(out), reinterpret_cast<const T*>(in), first, n);
 }
 
-void load(const TapeLoad& l, std::int32_t size, std::byte* out, const std::byte* in, std::int64_t first, std::int64_t n) {
+void load(const TapeLoad& l, std::int32_t size, std::byte* out, const std::byte* in,
+          std::int64_t first, std::int64_t n) {
   switch (size) {
     case 1: return load<std::uint8_t>(l.walk, out, in, first, n);
     case 4: return load<std::uint32_t>(l.walk, out, in, first, n);
@@ -37,13 +41,16 @@ void load(const TapeLoad& l, std::int32_t size, std::byte* out, const std::byte*
 
 }  // namespace
 
-std::int64_t TapeProgram::parts() const { return std::max<std::int64_t>(1, (elements + part_size - 1) / part_size); }
+std::int64_t TapeProgram::parts() const {
+  return std::max<std::int64_t>(1, (elements + part_size - 1) / part_size);
+}
 
 void TapeProgram::run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
   std::byte* at[most_registers];
   const std::int64_t begin = first * part_size;
   const std::int64_t end = std::min(elements, last * part_size);
-  for (std::size_t r = 0; r < registers.size(); ++r) at[r] = start_of(*this, registers[r], call, begin);
+  for (std::size_t r = 0; r < registers.size(); ++r)
+    at[r] = start_of(*this, registers[r], call, begin);
   std::int64_t spread = 0;  // elements of the scalar slots that are set
   for (std::int64_t i = begin; i < end; i += chunk) {
     const std::int64_t n = std::min(chunk, end - i);
@@ -55,7 +62,9 @@ void TapeProgram::run(const KernelCall& call, std::int64_t first, std::int64_t l
     spread = std::max(spread, n);
     for (const TapeInstruction& step : code) {
       if (step.run) step.run(at[step.out], at[step.a], at[step.b], at[step.c], n);
-      else std::memcpy(at[step.out], at[step.a], static_cast<std::size_t>(n * registers[static_cast<std::size_t>(step.a)].size));
+      else
+        std::memcpy(at[step.out], at[step.a],
+                    static_cast<std::size_t>(n * registers[static_cast<std::size_t>(step.a)].size));
     }
     for (const std::int32_t r : moving) at[r] += n * registers[static_cast<std::size_t>(r)].size;
   }

@@ -1,6 +1,6 @@
 #pragma once
-// A scalar program made ready for the CPU: registers with a home, instructions with a kernel. Elements are
-// independent, so chunks, parts and threads do not change a bit.
+// A scalar program made ready for the CPU: registers with a home, instructions with a kernel.
+// Elements are independent, so chunks, parts and threads do not change a bit.
 
 #include <cstdint>
 #include <memory>

@@ -46,7 +46,9 @@ void relax() {
 
 }  // namespace
 
-int available_threads() { return std::clamp(std::min(affinity_threads(), quota_threads()), 1, most_threads); }
+int available_threads() {
+  return std::clamp(std::min(affinity_threads(), quota_threads()), 1, most_threads);
+}
 
 struct ThreadPool::State {
   std::atomic_flag busy = ATOMIC_FLAG_INIT;
@@ -64,7 +66,9 @@ struct ThreadPool::State {
   std::condition_variable wake;
 
   void wait_for_news(std::uint64_t seen) {
-    const auto news = [&] { return epoch.load(std::memory_order_seq_cst) != seen || ends.load(std::memory_order_acquire); };
+    const auto news = [&] {
+      return epoch.load(std::memory_order_seq_cst) != seen || ends.load(std::memory_order_acquire);
+    };
     for (int i = 0; i < polls_before_sleep; ++i) {
       if (news()) return;
       relax();
@@ -117,7 +121,8 @@ ThreadPool& ThreadPool::shared() {
 
 bool ThreadPool::run(Work work, void* context, int threads) {
   State& s = *state_;
-  if (threads < 2 || threads > most_threads || (s.process != 0 && s.process != getpid())) return false;
+  if (threads < 2 || threads > most_threads || (s.process != 0 && s.process != getpid()))
+    return false;
   if (s.busy.test_and_set(std::memory_order_acquire)) return false;
   try {
     if (static_cast<int>(s.workers.size()) < threads - 1) s.start(threads - 1);
@@ -131,7 +136,9 @@ bool ThreadPool::run(Work work, void* context, int threads) {
   s.left.store(static_cast<int>(s.workers.size()), std::memory_order_relaxed);
   s.epoch.fetch_add(1, std::memory_order_seq_cst);
   if (s.sleeping.load(std::memory_order_seq_cst) > 0) {
-    { const std::lock_guard lock(s.mutex); }
+    {
+      const std::lock_guard lock(s.mutex);
+    }
     s.wake.notify_all();
   }
   work(context, 0);

@@ -1,6 +1,6 @@
 #pragma once
-// The engine's own threads. One pool for all programs; a run that finds it busy works alone, with equal bits.
-// Workers poll for a while, then sleep. Nothing here allocates after the pool is made.
+// The engine's own threads. One pool for all programs; a run that finds it busy works alone, with
+// equal bits. Workers poll for a while, then sleep. Nothing here allocates after the pool is made.
 
 #include <cstdint>
 
@@ -15,8 +15,8 @@ class ThreadPool {
   static ThreadPool& shared();
 
   using Work = void (*)(void* context, int thread);
-  /// Calls work(context, t) for every t < threads, t = 0 on the caller, and returns when all are done.
-  /// False, without any call, if the pool is busy or has fewer threads.
+  /// Calls work(context, t) for every t < threads, t = 0 on the caller, and returns when all are
+  /// done. False, without any call, if the pool is busy or has fewer threads.
   bool run(Work work, void* context, int threads);
 
   ThreadPool(const ThreadPool&) = delete;

@@ -1,4 +1,5 @@
-// Unview on the CPU: parts are put one after the other; a place hit for the first time is stored, later hits add.
+// Unview on the CPU: parts are put one after the other; a place hit for the first time is stored,
+// later hits add.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -22,7 +23,8 @@ struct Placement {
     auto* hit = reinterpret_cast<std::uint8_t*>(call.scratch);
     std::fill_n(out, size, static_cast<T>(fill));
     std::memset(hit, 0, static_cast<std::size_t>(size));
-    for (std::size_t p = 0; p < layouts.size(); ++p) place(out, hit, reinterpret_cast<const T*>(call.in[p]), layouts[p]);
+    for (std::size_t p = 0; p < layouts.size(); ++p)
+      place(out, hit, reinterpret_cast<const T*>(call.in[p]), layouts[p]);
   }
 
   template <class T>
@@ -49,7 +51,8 @@ struct Placement {
 void add_unview_kernels(KernelTable& table) {
   table.add<Unview>([](const KernelRequest& request) {
     const Unview& op = *request.node.op.as<Unview>();
-    auto placement = std::make_shared<const Placement>(Placement{op.layouts, op.shape.size(), op.fill.value});
+    auto placement =
+        std::make_shared<const Placement>(Placement{op.layouts, op.shape.size(), op.fill.value});
     const DType dtype = request.outputs[0].dtype;
     Kernel kernel;
     kernel.scratch = static_cast<std::size_t>((op.shape.size() + 63) / 64 * 64);

@@ -17,7 +17,8 @@ struct Walk {
   std::int64_t offset = 0;
 
   explicit Walk(const Layout& layout) : offset(layout.offset) {
-    for (int a = 0; a < layout.shape.rank(); ++a) append(layout.shape[a], layout.strides[static_cast<std::size_t>(a)]);
+    for (int a = 0; a < layout.shape.rank(); ++a)
+      append(layout.shape[a], layout.strides[static_cast<std::size_t>(a)]);
   }
 
   bool is_contiguous() const { return rank == 0 || (rank == 1 && strides[0] == 1); }
@@ -48,8 +49,10 @@ struct Walk {
     while (n > 0) {
       const std::int64_t run = n < sizes[last] - at[last] ? n : sizes[last] - at[last];
       if (step == 1) std::memcpy(out, base, static_cast<std::size_t>(run) * sizeof(T));
-      else if (step == 0) for (std::int64_t i = 0; i < run; ++i) out[i] = *base;
-      else for (std::int64_t i = 0; i < run; ++i) out[i] = base[i * step];
+      else if (step == 0)
+        for (std::int64_t i = 0; i < run; ++i) out[i] = *base;
+      else
+        for (std::int64_t i = 0; i < run; ++i) out[i] = base[i * step];
       out += run;
       n -= run;
       at[last] += run;

@@ -62,7 +62,7 @@ std::string script(const Plot& plot, const std::string& csv, const std::string& 
   text += "set datafile separator ','\n";
   text += "set title " + quoted(plot.title) + "\n";
   text += "set xlabel " + quoted(plot.x_label) + "\nset ylabel " + quoted(plot.y_label) + "\n";
-  text += "set grid linecolor '#dddddd'\nset key top right\nset format y '%g'\n";
+  text += "set grid linecolor '#dddddd'\nset key top right\nunset mytics\nset format y '%g'\n";
   if (log_x) text += "set logscale x\n";
   if (log_y) text += "set logscale y\nset format y '%.0e'\n";
   const char* const colours[] = {"#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e"};

@@ -10,20 +10,25 @@ namespace blockgrad {
 
 namespace {
 
-constexpr int most_open = 64;     // clusters that may still grow, one bit each
-constexpr std::int64_t most_streams = 12;  // values that a fused sweep reads from or writes to memory
+constexpr int most_open = 64;  // clusters that may still grow, one bit each
+constexpr std::int64_t most_streams =
+    12;  // values that a fused sweep reads from or writes to memory
 
 using Mask = std::uint64_t;
 
-// Which clusters a Map may join without making the clusters wait for each other in a circle. For every node the
-// mask of open clusters among its ancestors is kept, and for every open cluster the mask of those it waits for.
-// When all bits are in use, all clusters are closed and counting starts again; a node of an earlier epoch
-// cannot wait for a cluster of a later one, so its mask counts as empty.
+// Which clusters a Map may join without making the clusters wait for each other in a circle. For
+// every node the mask of open clusters among its ancestors is kept, and for every open cluster the
+// mask of those it waits for. When all bits are in use, all clusters are closed and counting starts
+// again; a node of an earlier epoch cannot wait for a cluster of a later one, so its mask counts as
+// empty.
 class Clusters {
  public:
-  explicit Clusters(std::size_t nodes) : cluster_(nodes, -1), ancestors_(nodes, 0), epoch_(nodes, -1) {}
+  explicit Clusters(std::size_t nodes)
+      : cluster_(nodes, -1), ancestors_(nodes, 0), epoch_(nodes, -1) {}
 
-  std::int32_t cluster_of(std::int32_t node) const { return cluster_[static_cast<std::size_t>(node)]; }
+  std::int32_t cluster_of(std::int32_t node) const {
+    return cluster_[static_cast<std::size_t>(node)];
+  }
   const std::vector<std::vector<std::int32_t>>& members() const { return members_; }
   bool is_open(std::int32_t cluster) const { return cluster >= first_open_; }
 
@@ -38,7 +43,8 @@ class Clusters {
       if (c >= 0 && is_open(c)) mask |= bit(c);
     }
     Mask closed = mask;
-    for (Mask rest = mask; rest != 0; rest &= rest - 1) closed |= waiting_[static_cast<std::size_t>(__builtin_ctzll(rest))];
+    for (Mask rest = mask; rest != 0; rest &= rest - 1)
+      closed |= waiting_[static_cast<std::size_t>(__builtin_ctzll(rest))];
     return closed;
   }
 
@@ -46,7 +52,9 @@ class Clusters {
     return is_open(cluster) && !(waits_for(inputs, cluster) & bit(cluster));
   }
 
-  void add_plain(std::int32_t node, std::span<const Value> inputs) { remember(node, waits_for(inputs, -1)); }
+  void add_plain(std::int32_t node, std::span<const Value> inputs) {
+    remember(node, waits_for(inputs, -1));
+  }
 
   void join(std::int32_t node, std::span<const Value> inputs, std::int32_t cluster) {
     const Mask news = waits_for(inputs, cluster);
@@ -70,7 +78,9 @@ class Clusters {
   }
 
  private:
-  std::size_t slot(std::int32_t cluster) const { return static_cast<std::size_t>(cluster - first_open_); }
+  std::size_t slot(std::int32_t cluster) const {
+    return static_cast<std::size_t>(cluster - first_open_);
+  }
   Mask bit(std::int32_t cluster) const { return Mask{1} << slot(cluster); }
 
   void remember(std::int32_t node, Mask mask) {
@@ -101,7 +111,11 @@ struct Tail {
 
 class Fusion {
  public:
-  explicit Fusion(const Graph& graph) : graph_(graph), clusters_(graph.nodes.size()), outside_(use_counts(graph)), tail_(graph.nodes.size()) {
+  explicit Fusion(const Graph& graph)
+      : graph_(graph),
+        clusters_(graph.nodes.size()),
+        outside_(use_counts(graph)),
+        tail_(graph.nodes.size()) {
     find_tails();
   }
 
@@ -147,8 +161,8 @@ class Fusion {
     return -1;
   }
 
-  // Maps that only new values of storage depend on run last, in place, under their update's guard. They fuse
-  // among themselves: together with anything else they could not wait for the guard.
+  // Maps that only new values of storage depend on run last, in place, under their update's guard.
+  // They fuse among themselves: together with anything else they could not wait for the guard.
   void find_tails() {
     struct Use {
       bool any = false, free = true;
@@ -183,7 +197,9 @@ class Fusion {
   };
 
   Sweep with(std::int32_t i, std::int32_t cluster) const {
-    Sweep sweep = cluster < static_cast<std::int32_t>(sweeps_.size()) ? sweeps_[static_cast<std::size_t>(cluster)] : Sweep{};
+    Sweep sweep = cluster < static_cast<std::int32_t>(sweeps_.size())
+                      ? sweeps_[static_cast<std::size_t>(cluster)]
+                      : Sweep{};
     sweep.instructions += at(i).op.as<Map>()->fn.code().size();
     sweep.writes += static_cast<std::int64_t>(at(i).types.size());
     const std::vector<Value>& inputs = at(i).inputs;
@@ -192,7 +208,10 @@ class Fusion {
       if (inside) {
         const bool first = std::find(inputs.begin(), v, *v) == v;
         const auto times = std::count(inputs.begin(), inputs.end(), *v);
-        if (first && outside_[static_cast<std::size_t>(v->node)][static_cast<std::size_t>(v->result)] == times) --sweep.writes;
+        if (first &&
+            outside_[static_cast<std::size_t>(v->node)][static_cast<std::size_t>(v->result)] ==
+                times)
+          --sweep.writes;
       } else if (std::find(sweep.reads.begin(), sweep.reads.end(), *v) == sweep.reads.end()) {
         sweep.reads.push_back(*v);
       }
@@ -203,7 +222,9 @@ class Fusion {
   bool fits(std::int32_t i, std::int32_t cluster) const {
     if (cluster < 0 || !clusters_.is_open(cluster)) return false;
     const std::int32_t member = clusters_.members()[static_cast<std::size_t>(cluster)][0];
-    if (!(shape(member) == shape(i)) || !(tail_[static_cast<std::size_t>(member)] == tail_[static_cast<std::size_t>(i)])) return false;
+    if (!(shape(member) == shape(i)) ||
+        !(tail_[static_cast<std::size_t>(member)] == tail_[static_cast<std::size_t>(i)]))
+      return false;
     const Sweep sweep = with(i, cluster);
     return sweep.instructions <= ScalarFn::max_size &&
            static_cast<std::int64_t>(sweep.reads.size()) + sweep.writes <= most_streams &&
@@ -215,11 +236,13 @@ class Fusion {
     if (cluster == static_cast<std::int32_t>(sweeps_.size())) sweeps_.emplace_back();
     sweeps_[static_cast<std::size_t>(cluster)] = std::move(sweep);
     for (const Value v : at(i).inputs) {
-      if (clusters_.cluster_of(v.node) == cluster) --outside_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
+      if (clusters_.cluster_of(v.node) == cluster)
+        --outside_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
     }
   }
 
-  // Emits clusters and other nodes in the order their inputs become ready, walking with an explicit stack.
+  // Emits clusters and other nodes in the order their inputs become ready, walking with an explicit
+  // stack.
   Graph rebuilt() {
     Rewrite rewrite(graph_);
     std::vector<char> done(graph_.nodes.size(), 0);
@@ -234,7 +257,8 @@ class Fusion {
         }
         const std::int32_t cluster = clusters_.cluster_of(i);
         const std::span<const std::int32_t> members =
-            cluster < 0 ? std::span(&i, 1) : std::span(clusters_.members()[static_cast<std::size_t>(cluster)]);
+            cluster < 0 ? std::span(&i, 1)
+                        : std::span(clusters_.members()[static_cast<std::size_t>(cluster)]);
         const std::size_t before = stack.size();
         for (const std::int32_t m : members) {
           for (const Value v : at(m).inputs) {
@@ -291,9 +315,12 @@ class Fusion {
     std::vector<Value> operands;
     for (const int i : kept) operands.push_back(inputs[static_cast<std::size_t>(i)]);
     std::vector<TensorType> types;
-    for (std::size_t r = 0; r < results.size(); ++r) types.push_back({fn.result_dtype(static_cast<int>(r)), shape(members[0])});
-    const std::int32_t made = rewrite.add({Map{fn, "fused map"}, operands, types, at(members.back()).origin});
-    for (std::size_t r = 0; r < leaving.size(); ++r) rewrite.rename(leaving[r], {made, static_cast<std::int32_t>(r)});
+    for (std::size_t r = 0; r < results.size(); ++r)
+      types.push_back({fn.result_dtype(static_cast<int>(r)), shape(members[0])});
+    const std::int32_t made =
+        rewrite.add({Map{fn, "fused map"}, operands, types, at(members.back()).origin});
+    for (std::size_t r = 0; r < leaving.size(); ++r)
+      rewrite.rename(leaving[r], {made, static_cast<std::int32_t>(r)});
   }
 
   const Graph& graph_;

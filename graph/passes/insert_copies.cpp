@@ -23,7 +23,8 @@ class Copies {
     std::vector<GraphUpdate> updates;
     for (const Value output : graph_.outputs) outputs.push_back(own_memory(output));
     for (const GraphUpdate& u : graph_.updates) {
-      updates.push_back({rewrite_.renamed(u.leaf), own_memory(u.value), u.guard ? own_memory(u.guard) : Value{}});
+      updates.push_back(
+          {rewrite_.renamed(u.leaf), own_memory(u.value), u.guard ? own_memory(u.guard) : Value{}});
     }
     return rewrite_.finish(std::move(outputs), std::move(updates));
   }
@@ -43,7 +44,9 @@ class Copies {
         source = copy(source, node.origin);
       }
     }
-    rewrite_.rename({i, 0}, {rewrite_.add({View{layout, view.short_name}, {source}, node.types, node.origin}), 0});
+    rewrite_.rename(
+        {i, 0},
+        {rewrite_.add({View{layout, view.short_name}, {source}, node.types, node.origin}), 0});
   }
 
   void add_reader(std::int32_t i) {
@@ -55,7 +58,9 @@ class Copies {
       if (view && !node.op->accepts(static_cast<int>(n), view->layout)) in = copy(in, node.origin);
     }
     const std::int32_t added = rewrite_.add(std::move(node));
-    for (std::int32_t r = 0; r < static_cast<std::int32_t>(graph_.nodes[static_cast<std::size_t>(i)].types.size()); ++r) {
+    for (std::int32_t r = 0;
+         r < static_cast<std::int32_t>(graph_.nodes[static_cast<std::size_t>(i)].types.size());
+         ++r) {
       rewrite_.rename({i, r}, {added, r});
     }
   }
@@ -79,7 +84,8 @@ class Copies {
 
   const Graph& graph_;
   Rewrite rewrite_;
-  std::unordered_map<std::int64_t, Value> copies_;  // of a value, by node and result; looked up only
+  std::unordered_map<std::int64_t, Value>
+      copies_;  // of a value, by node and result; looked up only
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 #pragma once
-// The passes of compile. Each is a pure function from graph to graph that keeps the meaning of outputs and
-// updates; the pipeline runs, prints, times, skips and verifies them.
+// The passes of compile. Each is a pure function from graph to graph that keeps the meaning of
+// outputs and updates; the pipeline runs, prints, times, skips and verifies them.
 
 #include <functional>
 #include <span>
@@ -24,25 +24,27 @@ struct PassRecord {
   std::int64_t nodes = 0;  // after the pass
 };
 
-/// Runs the passes in order and verifies each result. `skip` leaves passes out, `print` writes the graph after
-/// them to standard output. Throws Error for a name that no pass has, or a pass that cannot be left out.
+/// Runs the passes in order and verifies each result. `skip` leaves passes out, `print` writes the
+/// graph after them to standard output. Throws Error for a name that no pass has, or a pass that
+/// cannot be left out.
 Graph run_passes(Graph graph, std::span<const Pass> passes, std::span<const std::string> skip,
                  std::span<const std::string> print, std::vector<PassRecord>& records);
 
-/// Views of views become one View, Views that change nothing go; constant scalars move into the Maps that read
-/// them, and reductions over axes of size 1 become Views. No value changes, signed zeros and NaN included.
+/// Views of views become one View, Views that change nothing go; constant scalars move into the
+/// Maps that read them, and reductions over axes of size 1 become Views. No value changes, signed
+/// zeros and NaN included.
 Graph simplify(const Graph& graph);
 
 /// Equal ops on equal inputs become one node.
 Graph merge_equal(const Graph& graph);
 
-/// Puts an explicit Copy (a Map that changes nothing) where a reader refuses a View's layout, where two Views
-/// do not compose, and in front of outputs and updates that would otherwise alias other storage. Afterwards
-/// every View reads a value that is not a View.
+/// Puts an explicit Copy (a Map that changes nothing) where a reader refuses a View's layout, where
+/// two Views do not compose, and in front of outputs and updates that would otherwise alias other
+/// storage. Afterwards every View reads a value that is not a View.
 Graph insert_copies(const Graph& graph);
 
-/// Maps over the same elements become one Map with several results when one reads the other or both read the
-/// same values: fewer sweeps over memory, equal bits.
+/// Maps over the same elements become one Map with several results when one reads the other or both
+/// read the same values: fewer sweeps over memory, equal bits.
 Graph fuse_maps(const Graph& graph);
 
 }  // namespace blockgrad

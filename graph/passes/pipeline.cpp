@@ -12,9 +12,11 @@ bool names(std::span<const std::string> list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
-void check_names(std::span<const std::string> asked, std::span<const Pass> passes, std::string_view option) {
+void check_names(std::span<const std::string> asked, std::span<const Pass> passes,
+                 std::string_view option) {
   for (const std::string& name : asked) {
-    const auto known = std::find_if(passes.begin(), passes.end(), [&](const Pass& p) { return p.name == name; });
+    const auto known =
+        std::find_if(passes.begin(), passes.end(), [&](const Pass& p) { return p.name == name; });
     if (known == passes.end()) {
       std::string all;
       for (const Pass& pass : passes) all += (all.empty() ? "" : ", ") + std::string(pass.name);
@@ -37,8 +39,10 @@ Graph run_passes(Graph graph, std::span<const Pass> passes, std::span<const std:
     graph = pass.run(graph);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     verify(graph, pass.name);
-    records.push_back({std::string(pass.name), seconds.count(), static_cast<std::int64_t>(graph.nodes.size())});
-    if (names(print, pass.name)) std::printf("after %s\n%s", std::string(pass.name).c_str(), to_text(graph).c_str());
+    records.push_back(
+        {std::string(pass.name), seconds.count(), static_cast<std::int64_t>(graph.nodes.size())});
+    if (names(print, pass.name))
+      std::printf("after %s\n%s", std::string(pass.name).c_str(), to_text(graph).c_str());
   }
   return graph;
 }

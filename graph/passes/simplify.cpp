@@ -19,7 +19,8 @@ class Simplify {
       const Op& op = graph_.nodes[static_cast<std::size_t>(i)].op;
       if (op.as<View>()) add_view(i, op.as<View>()->layout, op.as<View>()->short_name);
       else if (op.as<Map>()) add_map(i, op.as<Map>()->fn, op.as<Map>()->short_name);
-      else if (op.as<Reduce>() && keeps_elements(i)) add_view(i, Layout::dense(types(i)[0].shape), "reshape");
+      else if (op.as<Reduce>() && keeps_elements(i))
+        add_view(i, Layout::dense(types(i)[0].shape), "reshape");
       else rewrite_.keep(i);
     }
     return rewrite_.finish();
@@ -33,7 +34,8 @@ class Simplify {
   // A reduction over axes of size 1 that gives the element itself.
   bool keeps_elements(std::int32_t i) const {
     const Reduce& op = *at(i).op.as<Reduce>();
-    return !op.not_differentiable(0) && graph_.type(at(i).inputs[0]).shape.size() == types(i)[0].shape.size() &&
+    return !op.not_differentiable(0) &&
+           graph_.type(at(i).inputs[0]).shape.size() == types(i)[0].shape.size() &&
            graph_.type(at(i).inputs[0]).dtype == types(i)[0].dtype;
   }
 
@@ -44,8 +46,11 @@ class Simplify {
       layout = composed;
       source = made(source).inputs[0];
     }
-    if (layout == Layout::dense(rewrite_.result().type(source).shape)) rewrite_.rename({i, 0}, source);
-    else rewrite_.rename({i, 0}, {rewrite_.add({View{layout, short_name}, {source}, types(i), at(i).origin}), 0});
+    if (layout == Layout::dense(rewrite_.result().type(source).shape))
+      rewrite_.rename({i, 0}, source);
+    else
+      rewrite_.rename(
+          {i, 0}, {rewrite_.add({View{layout, short_name}, {source}, types(i), at(i).origin}), 0});
   }
 
   // The value of a constant scalar, also where it is spread over a shape.
@@ -59,7 +64,8 @@ class Simplify {
     return visit(scalar.dtype(), [&](auto zero) {
       using T = decltype(zero);
       const T value = *reinterpret_cast<const T*>(scalar.bytes());
-      if constexpr (std::is_floating_point_v<T>) return std::bit_cast<std::uint64_t>(static_cast<double>(value));
+      if constexpr (std::is_floating_point_v<T>)
+        return std::bit_cast<std::uint64_t>(static_cast<double>(value));
       else return static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
     });
   }
@@ -67,7 +73,8 @@ class Simplify {
   static Tensor scalar_of(std::uint64_t bits, DType dtype) {
     return visit(dtype, [&](auto zero) {
       using T = decltype(zero);
-      if constexpr (std::is_floating_point_v<T>) return full({}, std::bit_cast<double>(bits), dtype);
+      if constexpr (std::is_floating_point_v<T>)
+        return full({}, std::bit_cast<double>(bits), dtype);
       else if constexpr (std::is_same_v<T, bool>) return full({}, static_cast<double>(bits), dtype);
       else return tensor<T>({static_cast<T>(static_cast<std::int64_t>(bits))}, Shape{});
     });
@@ -95,7 +102,8 @@ class Simplify {
     std::vector<Scalar> args;
     int next = 0;
     for (const Tensor* value : known) {
-      args.push_back(value ? recorder.constant_bits(bits_of(*value), value->dtype()) : recorder.input(next++));
+      args.push_back(value ? recorder.constant_bits(bits_of(*value), value->dtype())
+                           : recorder.input(next++));
     }
     const std::vector<Scalar> results = recorder.inlined(fn, args);
     std::vector<Scalar> computed;
@@ -116,7 +124,8 @@ class Simplify {
     const ScalarFn folded = without_unused_inputs(recorder.finish(computed), kept);
     GraphNode node{Map{folded, short_name}, {}, {}, at(i).origin};
     for (const int k : kept) node.inputs.push_back(inputs[static_cast<std::size_t>(k)]);
-    for (const std::int32_t r : numbers) node.types.push_back(types(i)[static_cast<std::size_t>(r)]);
+    for (const std::int32_t r : numbers)
+      node.types.push_back(types(i)[static_cast<std::size_t>(r)]);
     const std::int32_t added = rewrite_.add(std::move(node));
     for (std::size_t c = 0; c < numbers.size(); ++c) {
       rewrite_.rename({i, numbers[c]}, {added, static_cast<std::int32_t>(c)});
@@ -126,9 +135,13 @@ class Simplify {
   Value spread_constant(std::int32_t i, std::int32_t result, const ScalarInstr& instr) {
     const TensorType& type = types(i)[static_cast<std::size_t>(result)];
     const TensorType scalar{instr.dtype, {}};
-    const Value value{rewrite_.add({Constant{scalar_of(instr.bits, instr.dtype)}, {}, {scalar}, at(i).origin}), 0};
+    const Value value{
+        rewrite_.add({Constant{scalar_of(instr.bits, instr.dtype)}, {}, {scalar}, at(i).origin}),
+        0};
     if (type.shape.rank() == 0) return value;
-    return {rewrite_.add({View{{type.shape, {}, 0}, "broadcast_to"}, {value}, {type}, at(i).origin}), 0};
+    return {
+        rewrite_.add({View{{type.shape, {}, 0}, "broadcast_to"}, {value}, {type}, at(i).origin}),
+        0};
   }
 
   const Graph& graph_;

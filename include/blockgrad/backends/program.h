@@ -1,6 +1,7 @@
 #pragma once
-// compile and Program: one whole step (forward, backward, update) with everything decided beforehand. Running it
-// allocates nothing. A Program runs in one thread at a time; Programs that only read a parameter may run together.
+// compile and Program: one whole step (forward, backward, update) with everything decided
+// beforehand. Running it allocates nothing. A Program runs in one thread at a time; Programs that
+// only read a parameter may run together.
 
 #include <atomic>
 #include <cstdint>
@@ -40,9 +41,10 @@ struct CompileOptions {
   std::vector<std::string> skip = {};   // passes to leave out
   std::vector<std::string> print = {};  // passes to print the graph after
   int threads = 0;                      // 0: all that this process may use
-  std::string isa = {};                 // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
+  std::string isa = {};  // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
   bool reuse_memory = true;
-  bool check_numerics = false;          // each run ends at the first value that is not finite, with an Error naming its node
+  bool check_numerics =
+      false;  // each run ends at the first value that is not finite, with an Error naming its node
 };
 
 /// One value of a leaf for a run; the tensor is read, not copied.
@@ -84,14 +86,14 @@ struct NodeReport {
 
 /// Known before the first run.
 struct Report {
-  std::string device;             // what runs it: "cpu, avx2, 2 threads"
-  std::int64_t peak_bytes = 0;    // arena, scratch of all threads, and storage
+  std::string device;           // what runs it: "cpu, avx2, 2 threads"
+  std::int64_t peak_bytes = 0;  // arena, scratch of all threads, and storage
   std::int64_t arena_bytes = 0;
-  std::int64_t reused_bytes = 0;  // saved by giving memory to several values
-  std::int64_t storage_bytes = 0; // parameters and states
+  std::int64_t reused_bytes = 0;   // saved by giving memory to several values
+  std::int64_t storage_bytes = 0;  // parameters and states
   std::int64_t kernels = 0;
-  double flops = 0;               // of one step
-  double bytes = 0;               // moved by one step
+  double flops = 0;  // of one step
+  double bytes = 0;  // moved by one step
   double compile_seconds = 0;
   std::vector<NodeReport> nodes;  // in order of running, updates last
   std::vector<std::string> passes;
@@ -118,13 +120,17 @@ class Results {
 
 class Program {
  public:
-  /// One step. Throws Error if a feed is missing, unknown, named twice or of another type, if the step finds an
-  /// index out of range (it then updates nothing), or if storage is in use by another program.
-  Results run(std::initializer_list<Feed> feeds = {}) { return run(std::span(feeds.begin(), feeds.size())); }
+  /// One step. Throws Error if a feed is missing, unknown, named twice or of another type, if the
+  /// step finds an index out of range (it then updates nothing), or if storage is in use by another
+  /// program.
+  Results run(std::initializer_list<Feed> feeds = {}) {
+    return run(std::span(feeds.begin(), feeds.size()));
+  }
   Results run(std::span<const Feed> feeds);
 
   /// n steps; step i reads feeds[i mod feeds.size()]. Equal, bit for bit, to n calls of run.
-  Results run_many(std::int64_t n, std::span<const Feeds> feeds = {}, const StopToken* stop = nullptr);
+  Results run_many(std::int64_t n, std::span<const Feeds> feeds = {},
+                   const StopToken* stop = nullptr);
   Results run_many(std::int64_t n, std::initializer_list<Feeds> feeds) {
     return run_many(n, std::span(feeds.begin(), feeds.size()));
   }
@@ -138,23 +144,27 @@ class Program {
   std::string to_dot() const;
 
  private:
-  friend Program compile(std::span<const Output>, const Updates&, const Device&, const CompileOptions&, SourceLoc);
+  friend Program compile(std::span<const Output>, const Updates&, const Device&,
+                         const CompileOptions&, SourceLoc);
   explicit Program(std::shared_ptr<detail::ProgramState> state) : state_(std::move(state)) {}
   std::shared_ptr<detail::ProgramState> state_;
 };
 
-/// Fixes kernels, block plans and memory for these outputs and updates. Throws Error if two inputs, or two
-/// storages, have one name, or if a node has no kernel on the device.
+/// Fixes kernels, block plans and memory for these outputs and updates. Throws Error if two inputs,
+/// or two storages, have one name, or if a node has no kernel on the device.
 Program compile(std::span<const Output> outputs, const Updates& updates, const Device& device,
                 const CompileOptions& options = {}, SourceLoc where = SourceLoc::here());
-inline Program compile(std::initializer_list<Output> outputs, const Updates& updates = {}, const Device& device = cpu(),
-                       const CompileOptions& options = {}, SourceLoc where = SourceLoc::here()) {
+inline Program compile(std::initializer_list<Output> outputs, const Updates& updates = {},
+                       const Device& device = cpu(), const CompileOptions& options = {},
+                       SourceLoc where = SourceLoc::here()) {
   return compile(std::span(outputs.begin(), outputs.size()), updates, device, options, where);
 }
 
 /// The value of an expression, computed once: for tests, examples and small questions.
-Tensor evaluate(const Expr& expr, std::span<const Feed> feeds = {}, const CompileOptions& options = {});
-inline Tensor evaluate(const Expr& expr, std::initializer_list<Feed> feeds, const CompileOptions& options = {}) {
+Tensor evaluate(const Expr& expr, std::span<const Feed> feeds = {},
+                const CompileOptions& options = {});
+inline Tensor evaluate(const Expr& expr, std::initializer_list<Feed> feeds,
+                       const CompileOptions& options = {}) {
   return evaluate(expr, std::span(feeds.begin(), feeds.size()), options);
 }
 

@@ -10,8 +10,8 @@
 
 namespace blockgrad {
 
-/// f32 is the working type, f64 serves statistics and gradient checks; i32, i64 and u8 index and count;
-/// boolean (one byte, 0 or 1) is what comparisons give.
+/// f32 is the working type, f64 serves statistics and gradient checks; i32, i64 and u8 index and
+/// count; boolean (one byte, 0 or 1) is what comparisons give.
 enum class DType : std::uint8_t { f32, f64, i32, i64, u8, boolean };
 
 constexpr std::size_t size_of(DType dtype) {
@@ -57,7 +57,8 @@ constexpr DType dtype_of() {
   }
 }
 
-/// Calls f with a value of the C++ type of `dtype`: `visit(dtype, [&](auto zero) { using T = decltype(zero); … })`.
+/// Calls f with a value of the C++ type of `dtype`: `visit(dtype, [&](auto zero) { using T =
+/// decltype(zero); … })`.
 template <class F>
 decltype(auto) visit(DType dtype, F&& f) {
   switch (dtype) {

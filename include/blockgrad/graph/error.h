@@ -1,6 +1,7 @@
 #pragma once
-// Errors, the user's source line, and the stack of scopes. Every message of the engine says what was expected,
-// what came, and where in the user's program. Scopes are per thread; everything else is a value.
+// Errors, the user's source line, and the stack of scopes. Every message of the engine says what
+// was expected, what came, and where in the user's program. Scopes are per thread; everything else
+// is a value.
 
 #include <cstdint>
 #include <initializer_list>
@@ -120,7 +121,8 @@ class Scope {
   Scope* outer_;
 };
 
-/// Nodes built while it lives carry this origin instead of their own line; used by gradients and passes.
+/// Nodes built while it lives carry this origin instead of their own line; used by gradients and
+/// passes.
 class OriginScope {
  public:
   explicit OriginScope(const Origin& origin);

@@ -1,6 +1,6 @@
 #pragma once
-// Expr: a cheap handle to one result of an immutable node. A node keeps what it points to alive; handles may be
-// shared between threads. Nothing here is computed before a Program runs.
+// Expr: a cheap handle to one result of an immutable node. A node keeps what it points to alive;
+// handles may be shared between threads. Nothing here is computed before a Program runs.
 
 #include <concepts>
 #include <cstdint>
@@ -34,7 +34,8 @@ class Expr {
     if (node_) detail::retain(node_);
   }
   Expr(const Expr& other) : Expr(other.node_, other.result_) {}
-  Expr(Expr&& other) noexcept : node_(std::exchange(other.node_, nullptr)), result_(other.result_) {}
+  Expr(Expr&& other) noexcept
+      : node_(std::exchange(other.node_, nullptr)), result_(other.result_) {}
   Expr& operator=(Expr other) noexcept {
     std::swap(node_, other.node_);
     std::swap(result_, other.result_);
@@ -46,7 +47,9 @@ class Expr {
 
   explicit operator bool() const { return node_ != nullptr; }
   /// Identity, for containers; values are compared with equal(a, b).
-  bool operator==(const Expr& other) const { return node_ == other.node_ && result_ == other.result_; }
+  bool operator==(const Expr& other) const {
+    return node_ == other.node_ && result_ == other.result_;
+  }
 
   const Node* node() const { return node_; }
   int result() const { return result_; }
@@ -56,9 +59,11 @@ class Expr {
   DType dtype() const { return type().dtype; }
   int rank() const { return shape().rank(); }
 
-  /// The current value of a parameter or state, or the value of a constant, copied. Throws Error for other nodes.
+  /// The current value of a parameter or state, or the value of a constant, copied. Throws Error
+  /// for other nodes.
   Tensor value() const;
-  /// Writes a parameter or state between runs. Throws Error if the type differs or the leaf has no storage.
+  /// Writes a parameter or state between runs. Throws Error if the type differs or the leaf has no
+  /// storage.
   void set_value(const Tensor& value) const;
 
  private:
@@ -89,10 +94,12 @@ class Arg {
 Expr as_expr(const Arg& arg, DType dtype);
 
 /// A value fed in each run.
-Expr input(std::string name, const Shape& shape, DType dtype = DType::f32, SourceLoc where = SourceLoc::here());
+Expr input(std::string name, const Shape& shape, DType dtype = DType::f32,
+           SourceLoc where = SourceLoc::here());
 /// A value that never changes. Constants are equal by identity of the tensor.
 Expr constant(const Tensor& tensor, SourceLoc where = SourceLoc::here());
-/// Storage that an optimizer changes; found by `minimize` from the loss. Named, so that it can be saved.
+/// Storage that an optimizer changes; found by `minimize` from the loss. Named, so that it can be
+/// saved.
 Expr parameter(const Tensor& initial, std::string name, SourceLoc where = SourceLoc::here());
 /// Storage that updates or the host change: moments, settings, counters.
 Expr state(const Tensor& initial, std::string name, SourceLoc where = SourceLoc::here());

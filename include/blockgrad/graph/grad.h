@@ -9,14 +9,17 @@
 
 namespace blockgrad {
 
-/// The gradients of the scalar y with respect to each Expr of `wrt`, in that order (Griewank and Walther 2008,
-/// chapter 3). Throws Error, naming all of them at once, if y is not a floating scalar, if y does not depend on
-/// one of `wrt`, or if an op on the way has no gradient.
-std::vector<Expr> grad(const Expr& y, std::span<const Expr> wrt, SourceLoc where = SourceLoc::here());
-std::vector<Expr> grad(const Expr& y, std::initializer_list<Expr> wrt, SourceLoc where = SourceLoc::here());
+/// The gradients of the scalar y with respect to each Expr of `wrt`, in that order (Griewank and
+/// Walther 2008, chapter 3). Throws Error, naming all of them at once, if y is not a floating
+/// scalar, if y does not depend on one of `wrt`, or if an op on the way has no gradient.
+std::vector<Expr> grad(const Expr& y, std::span<const Expr> wrt,
+                       SourceLoc where = SourceLoc::here());
+std::vector<Expr> grad(const Expr& y, std::initializer_list<Expr> wrt,
+                       SourceLoc where = SourceLoc::here());
 
 /// The vector-Jacobian product: as above for y of any shape with the adjoint dy of y's type.
-std::vector<Expr> vjp(const Expr& y, const Expr& dy, std::span<const Expr> wrt, SourceLoc where = SourceLoc::here());
+std::vector<Expr> vjp(const Expr& y, const Expr& dy, std::span<const Expr> wrt,
+                      SourceLoc where = SourceLoc::here());
 
 /// x, through which no gradient flows.
 Expr stop_gradient(const Arg& x);

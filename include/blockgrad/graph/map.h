@@ -1,6 +1,6 @@
 #pragma once
-// Map: a scalar program at every position of equally shaped inputs. All elementwise ops are Maps, and so are
-// their gradients; `elementwise` makes one from a user's formula.
+// Map: a scalar program at every position of equally shaped inputs. All elementwise ops are Maps,
+// and so are their gradients; `elementwise` makes one from a user's formula.
 
 #include <functional>
 #include <initializer_list>
@@ -14,7 +14,8 @@
 
 namespace blockgrad {
 
-/// y_r[p] = fn_r(x_0[p], x_1[p], …) at every position p. Inputs: one shape, dtypes as in `fn`. Any layout is read.
+/// y_r[p] = fn_r(x_0[p], x_1[p], …) at every position p. Inputs: one shape, dtypes as in `fn`. Any
+/// layout is read.
 struct Map {
   static constexpr std::string_view name = "map";
   ScalarFn fn;
@@ -30,31 +31,35 @@ struct Map {
   Cost cost(Types in, Types out) const;
 };
 
-/// Records `formula` over the arguments, broadcast to one shape; numbers become constants of the formula.
-/// Throws Error, naming `short_name` and the user's line, if shapes or dtypes do not fit.
+/// Records `formula` over the arguments, broadcast to one shape; numbers become constants of the
+/// formula. Throws Error, naming `short_name` and the user's line, if shapes or dtypes do not fit.
 Expr map(std::string_view short_name, std::initializer_list<Arg> args,
          const std::function<Scalar(std::span<const Scalar>)>& formula);
 
-/// An elementwise op from one formula: `auto swish = elementwise([](auto x) { return x / (1 + exp(-x)); });`
-/// The formula is run once per use with Scalars, then differentiated, fused and compiled like a built-in op.
+/// An elementwise op from one formula: `auto swish = elementwise([](auto x) { return x / (1 +
+/// exp(-x)); });` The formula is run once per use with Scalars, then differentiated, fused and
+/// compiled like a built-in op.
 template <class F>
 class Elementwise {
  public:
   explicit Elementwise(F formula) : formula_(std::move(formula)) {}
 
   Expr operator()(Arg a) const {
-    return map("elementwise", {a}, [this](std::span<const Scalar> x) -> Scalar { return formula_(x[0]); });
+    return map("elementwise", {a},
+               [this](std::span<const Scalar> x) -> Scalar { return formula_(x[0]); });
   }
   Expr operator()(Arg a, Arg b) const {
-    return map("elementwise", {a, b}, [this](std::span<const Scalar> x) -> Scalar { return formula_(x[0], x[1]); });
+    return map("elementwise", {a, b},
+               [this](std::span<const Scalar> x) -> Scalar { return formula_(x[0], x[1]); });
   }
   Expr operator()(Arg a, Arg b, Arg c) const {
     return map("elementwise", {a, b, c},
                [this](std::span<const Scalar> x) -> Scalar { return formula_(x[0], x[1], x[2]); });
   }
   Expr operator()(Arg a, Arg b, Arg c, Arg d) const {
-    return map("elementwise", {a, b, c, d},
-               [this](std::span<const Scalar> x) -> Scalar { return formula_(x[0], x[1], x[2], x[3]); });
+    return map("elementwise", {a, b, c, d}, [this](std::span<const Scalar> x) -> Scalar {
+      return formula_(x[0], x[1], x[2], x[3]);
+    });
   }
 
  private:

@@ -1,6 +1,6 @@
 #pragma once
-// What an op is: a plain struct with a name, a type rule and a gradient. Op holds any such struct by value; a
-// user's op is the same thing as a built-in one.
+// What an op is: a plain struct with a name, a type rule and a gradient. Op holds any such struct
+// by value; a user's op is the same thing as a built-in one.
 
 #include <concepts>
 #include <cstdint>
@@ -29,7 +29,9 @@ class Backward {
   Expr y(int result = 0) const;
   /// The adjoint of a result; zeros if nothing flows into it.
   Expr dy(int result = 0) const;
-  bool has_dy(int result = 0) const { return static_cast<bool>(adjoints_[static_cast<std::size_t>(result)]); }
+  bool has_dy(int result = 0) const {
+    return static_cast<bool>(adjoints_[static_cast<std::size_t>(result)]);
+  }
   /// Whether the gradient of this input is used; others may stay empty.
   bool wants(int input) const { return wants_[static_cast<std::size_t>(input)] != 0; }
 
@@ -53,18 +55,21 @@ struct Cost {
   double bytes = 0;
 };
 
-/// Required of an op: `name`, `infer(Types)` giving a TensorType or a vector of them (throws Error), `vjp(Backward)`
-/// giving one gradient per input (empty: none), and `==` over its attributes. Optional members:
+/// Required of an op: `name`, `infer(Types)` giving a TensorType or a vector of them (throws
+/// Error), `vjp(Backward)` giving one gradient per input (empty: none), and `==` over its
+/// attributes. Optional members:
 ///   expand(span<const Expr>) -> Expr or vector<Expr>   the op written with other ops
 ///   not_differentiable(int) -> bool                    declares that an input has no gradient
-///   hash() -> size_t                                   spreads equal-named ops while equal nodes are merged
-///   title() -> string_view                             what users call it, where that is not `name`; a literal
-///   print() -> string                                  attributes for dumps
-///   cost(Types inputs, Types results) -> Cost          where elements and bytes of all operands are wrong
-///   accepts(int input, const Layout&) -> bool          which layouts an input may have; default: dense only
+///   hash() -> size_t                                   spreads equal-named ops while equal nodes
+///   are merged title() -> string_view                             what users call it, where that
+///   is not `name`; a literal print() -> string                                  attributes for
+///   dumps cost(Types inputs, Types results) -> Cost          where elements and bytes of all
+///   operands are wrong accepts(int input, const Layout&) -> bool          which layouts an input
+///   may have; default: dense only
 template <class T>
 concept OpLike = requires(const T& op, Types in, const Backward& b) {
-  // First, so that the question is settled for Op itself before it asks whether an Op can be copied.
+  // First, so that the question is settled for Op itself before it asks whether an Op can be
+  // copied.
   { T::name } -> std::convertible_to<std::string_view>;
   op.infer(in);
   { op.vjp(b) } -> std::same_as<std::vector<Expr>>;
@@ -156,12 +161,15 @@ class Op {
 
   const detail::OpModel* operator->() const { return model_.get(); }
   const std::type_info& type() const { return model_->type(); }
-  bool operator==(const Op& other) const { return model_ == other.model_ || model_->equals(*other.model_); }
+  bool operator==(const Op& other) const {
+    return model_ == other.model_ || model_->equals(*other.model_);
+  }
 
   /// The struct inside if it is a T, else null.
   template <OpLike T>
   const T* as() const {
-    return model_->type() == typeid(T) ? &static_cast<const detail::OpHolder<T>&>(*model_).op : nullptr;
+    return model_->type() == typeid(T) ? &static_cast<const detail::OpHolder<T>&>(*model_).op
+                                       : nullptr;
   }
 
  private:

@@ -1,6 +1,6 @@
 #pragma once
-// The elementwise language: ScalarFn is a small straight-line program over the elements at one position of its
-// inputs; Scalar records one by running ordinary C++ formulas. Both are values.
+// The elementwise language: ScalarFn is a small straight-line program over the elements at one
+// position of its inputs; Scalar records one by running ordinary C++ formulas. Both are values.
 
 #include <array>
 #include <cstdint>
@@ -54,7 +54,8 @@ class ScalarFn {
   static constexpr int max_size = 256;
 
   ScalarFn() = default;
-  ScalarFn(std::vector<DType> inputs, std::vector<ScalarInstr> code, std::vector<std::int32_t> results);
+  ScalarFn(std::vector<DType> inputs, std::vector<ScalarInstr> code,
+           std::vector<std::int32_t> results);
 
   std::span<const DType> inputs() const { return data_->inputs; }
   std::span<const ScalarInstr> code() const { return data_->code; }
@@ -78,8 +79,8 @@ std::string to_string(const ScalarFn& fn);
 
 class ScalarRecorder;
 
-/// A value in a formula being recorded. Numbers take the dtype of what they meet; arithmetic between two
-/// dtypes, or a fraction with an integer, throws Error.
+/// A value in a formula being recorded. Numbers take the dtype of what they meet; arithmetic
+/// between two dtypes, or a fraction with an integer, throws Error.
 class Scalar {
  public:
   Scalar(double number) : number_(number) {}
@@ -95,8 +96,8 @@ class Scalar {
   double number_ = 0;
 };
 
-/// Collects instructions; equal ones are shared, constants folded, and x * 1, x - 0, x / 1 dropped (no value,
-/// signed zero, NaN or infinity changes).
+/// Collects instructions; equal ones are shared, constants folded, and x * 1, x - 0, x / 1 dropped
+/// (no value, signed zero, NaN or infinity changes).
 class ScalarRecorder {
  public:
   explicit ScalarRecorder(std::span<const DType> inputs);
@@ -114,7 +115,9 @@ class ScalarRecorder {
   ScalarFn finish(std::span<const Scalar> results) const;
 
   /// The instruction behind a recorded value.
-  const ScalarInstr& instr(Scalar value) const { return code_[static_cast<std::size_t>(value.index_)]; }
+  const ScalarInstr& instr(Scalar value) const {
+    return code_[static_cast<std::size_t>(value.index_)];
+  }
   std::int32_t index(Scalar value) const { return value.index_; }
   Scalar at(std::int32_t index);
 
@@ -158,13 +161,14 @@ inline Scalar operator>(Scalar a, Scalar b) { return greater(a, b); }
 inline Scalar operator>=(Scalar a, Scalar b) { return greater_equal(a, b); }
 Scalar operator==(Scalar, Scalar) = delete;  // write equal(a, b)
 
-/// Derivatives: a program over the inputs of `fn`, then its results y, then one adjoint dy per result; it gives
-/// the adjoints of the inputs named in `wants`, in that order. A branch of `where` that is not taken adds
-/// exactly 0, even where its slope is infinite or NaN. Non-floating inputs must not be wanted.
+/// Derivatives: a program over the inputs of `fn`, then its results y, then one adjoint dy per
+/// result; it gives the adjoints of the inputs named in `wants`, in that order. A branch of `where`
+/// that is not taken adds exactly 0, even where its slope is infinite or NaN. Non-floating inputs
+/// must not be wanted.
 ScalarFn derivative(const ScalarFn& fn, std::span<const int> wants);
 
-/// One instruction's value on host numbers in the arithmetic of its dtype; used to fold constants and by the
-/// reference interpreter. `args` and the result are bits as in ScalarInstr::bits.
+/// One instruction's value on host numbers in the arithmetic of its dtype; used to fold constants
+/// and by the reference interpreter. `args` and the result are bits as in ScalarInstr::bits.
 std::uint64_t evaluate(const ScalarInstr& instr, std::span<const DType> arg_dtypes,
                        std::span<const std::uint64_t> args);
 

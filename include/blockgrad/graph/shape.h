@@ -57,7 +57,8 @@ struct Layout {
   std::int64_t offset = 0;
 
   static Layout dense(const Shape& shape);
-  bool is_dense() const;  // row-major without gaps, offset 0; strides of axes of size 1 do not count
+  bool is_dense()
+      const;  // row-major without gaps, offset 0; strides of axes of size 1 do not count
   bool operator==(const Layout&) const = default;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
-// Stored: the storage behind a parameter or state. Every Program made from the leaf reads and updates the same
-// value. Programs that only read it may run together; one that updates it needs it alone, which is checked.
+// Stored: the storage behind a parameter or state. Every Program made from the leaf reads and
+// updates the same value. Programs that only read it may run together; one that updates it needs it
+// alone, which is checked.
 
 #include <atomic>
 #include <cstdint>
@@ -17,7 +18,8 @@ class Stored {
 
   const std::string& name() const { return name_; }
   const TensorType& type() const { return type_; }
-  /// Counts writes by host and programs; another form of the value (packed, on a device) knows by it that it is old.
+  /// Counts writes by host and programs; another form of the value (packed, on a device) knows by
+  /// it that it is old.
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
 
   /// A copy of the value. Throws Error while a program updates it.
@@ -25,7 +27,8 @@ class Stored {
   /// Throws Error if the type differs or a program is using it.
   void set_value(const Tensor& value);
 
-  /// For programs: the bytes, and the right to use them. `lock` answers false if somebody else holds them.
+  /// For programs: the bytes, and the right to use them. `lock` answers false if somebody else
+  /// holds them.
   std::byte* bytes() const { return data_.get(); }
   bool lock_shared() const;
   void unlock_shared() const;

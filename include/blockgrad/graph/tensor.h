@@ -1,6 +1,6 @@
 #pragma once
-// Tensor: immutable typed data in host memory, dense and row-major. Copies share the data. Safe to read from
-// several threads.
+// Tensor: immutable typed data in host memory, dense and row-major. Copies share the data. Safe to
+// read from several threads.
 
 #include <cstddef>
 #include <cstring>
@@ -41,7 +41,8 @@ class Tensor {
   /// The elements, row-major. Throws Error if T is not the tensor's dtype.
   template <class T>
   std::span<const T> span() const {
-    require(dtype_of<T>() == dtype(), "asked for ", dtype_of<T>(), " elements of a tensor of ", dtype());
+    require(dtype_of<T>() == dtype(), "asked for ", dtype_of<T>(), " elements of a tensor of ",
+            dtype());
     return {reinterpret_cast<const T*>(data_.get()), static_cast<std::size_t>(size())};
   }
 
@@ -66,7 +67,8 @@ class Tensor {
   std::shared_ptr<const std::byte> data_;
 };
 
-/// A tensor on bytes that someone else made; `data` is dense and 64-byte aligned or aligned to its elements.
+/// A tensor on bytes that someone else made; `data` is dense and 64-byte aligned or aligned to its
+/// elements.
 Tensor adopt(TensorType type, std::shared_ptr<const std::byte> data);
 
 /// Memory for a value, 64-byte aligned and not initialised. Throws DeviceError if there is none.
@@ -75,8 +77,8 @@ std::shared_ptr<std::byte> allocate_bytes(std::int64_t bytes);
 /// A tensor with copied values. Throws Error if their number is not shape.size().
 template <class T>
 Tensor tensor(std::span<const T> values, const Shape& shape) {
-  require(static_cast<std::int64_t>(values.size()) == shape.size(), "shape ", shape, " wants ", shape.size(),
-          " values, got ", values.size());
+  require(static_cast<std::int64_t>(values.size()) == shape.size(), "shape ", shape, " wants ",
+          shape.size(), " values, got ", values.size());
   const TensorType type{dtype_of<T>(), shape};
   auto data = allocate_bytes(bytes_of(type));
   if (!values.empty()) std::memcpy(data.get(), values.data(), values.size_bytes());
@@ -89,14 +91,16 @@ Tensor tensor(std::initializer_list<T> values, const Shape& shape) {
   return tensor(std::span<const T>(values.begin(), values.size()), shape);
 }
 
-/// A tensor on memory of the caller, not copied; `owner` keeps it alive (may be empty: the caller does).
-/// The caller must not change the values while a program reads them.
+/// A tensor on memory of the caller, not copied; `owner` keeps it alive (may be empty: the caller
+/// does). The caller must not change the values while a program reads them.
 template <class T>
-Tensor borrow(std::span<const T> values, const Shape& shape, std::shared_ptr<const void> owner = nullptr) {
-  require(static_cast<std::int64_t>(values.size()) == shape.size(), "shape ", shape, " wants ", shape.size(),
-          " values, got ", values.size());
-  return adopt({dtype_of<T>(), shape}, std::shared_ptr<const std::byte>(
-                                           std::move(owner), reinterpret_cast<const std::byte*>(values.data())));
+Tensor borrow(std::span<const T> values, const Shape& shape,
+              std::shared_ptr<const void> owner = nullptr) {
+  require(static_cast<std::int64_t>(values.size()) == shape.size(), "shape ", shape, " wants ",
+          shape.size(), " values, got ", values.size());
+  return adopt({dtype_of<T>(), shape},
+               std::shared_ptr<const std::byte>(std::move(owner),
+                                                reinterpret_cast<const std::byte*>(values.data())));
 }
 
 Tensor full(const Shape& shape, double value, DType dtype = DType::f32);

@@ -1,6 +1,6 @@
 #pragma once
-// Updates: which leaf gets which new value at the end of a run. Every node of the run reads the values from
-// before it; updates are written after everything that can fail, or not at all.
+// Updates: which leaf gets which new value at the end of a run. Every node of the run reads the
+// values from before it; updates are written after everything that can fail, or not at all.
 
 #include <span>
 #include <vector>
@@ -19,7 +19,8 @@ class Updates {
  public:
   Updates() = default;
 
-  /// Throws Error if leaf has no storage, if types differ, or if leaf already has another new value.
+  /// Throws Error if leaf has no storage, if types differ, or if leaf already has another new
+  /// value.
   Updates& set(const Expr& leaf, const Expr& value, const Expr& guard = {});
   /// The pending value of a leaf, else the leaf itself: repeated changes chain through it.
   Expr latest(const Expr& leaf) const;

@@ -1,7 +1,8 @@
 #pragma once
-// Elementwise ops. Arguments broadcast as in NumPy; a number takes the tensor's dtype; two tensors must share a
-// dtype (convert with astype). Gradients are rows of graph/scalar.def. At a kink: abs'(0) = 0, relu'(0) = 0;
-// ties in maximum and minimum share the gradient evenly. IEEE throughout: NaN goes through every op.
+// Elementwise ops. Arguments broadcast as in NumPy; a number takes the tensor's dtype; two tensors
+// must share a dtype (convert with astype). Gradients are rows of graph/scalar.def. At a kink:
+// abs'(0) = 0, relu'(0) = 0; ties in maximum and minimum share the gradient evenly. IEEE
+// throughout: NaN goes through every op.
 
 #include "blockgrad/graph/map.h"
 
@@ -31,8 +32,8 @@ inline Expr logical_not(Arg a) { return detail::unary(ScalarOp::logical_not, a);
 Expr where(Arg c, Arg a, Arg b);
 /// a * b + c, rounded once on every device.
 Expr fma(Arg a, Arg b, Arg c);
-/// The same values as another dtype. Floating to integer truncates, saturates, and turns NaN into 0; to bool: x != 0.
-/// The gradient passes between floating dtypes and is cut elsewhere.
+/// The same values as another dtype. Floating to integer truncates, saturates, and turns NaN into
+/// 0; to bool: x != 0. The gradient passes between floating dtypes and is cut elsewhere.
 Expr astype(Arg x, DType dtype);
 /// a * sigmoid(a).
 inline Expr silu(Arg a) {

@@ -1,6 +1,6 @@
 #pragma once
-// Rows by number. Indices are i32 or i64 in [0, n); one outside is an Error of the run that names the value and its
-// position; that run updates nothing, and the next one works.
+// Rows by number. Indices are i32 or i64 in [0, n); one outside is an Error of the run that names
+// the value and its position; that run updates nothing, and the next one works.
 
 #include "blockgrad/graph/op.h"
 

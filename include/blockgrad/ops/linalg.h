@@ -5,9 +5,9 @@
 
 namespace blockgrad {
 
-/// C[.., i, j] = sum over p of A[.., i, p] * B[.., p, j], one fused multiply-add chain over ascending p. Transposed
-/// operands are Views: the kernels read them in place. The cut into blocks is in the program's report.
-/// Gradients: dA = dC B^T, dB = A^T dC (Giles 2008, section 2.2).
+/// C[.., i, j] = sum over p of A[.., i, p] * B[.., p, j], one fused multiply-add chain over
+/// ascending p. Transposed operands are Views: the kernels read them in place. The cut into blocks
+/// is in the program's report. Gradients: dA = dC B^T, dB = A^T dC (Giles 2008, section 2.2).
 struct MatMul {
   static constexpr std::string_view name = "matmul";
   bool operator==(const MatMul&) const = default;
@@ -22,8 +22,9 @@ struct MatMulOptions {
   bool transpose_b = false;
 };
 
-/// [.., m, k] x [.., k, n] -> [.., m, n], floating; batch axes broadcast. A vector is a row on the left and a column
-/// on the right, and its axis is dropped. k = 0 gives zeros. Throws Error if inner sizes or dtypes differ.
+/// [.., m, k] x [.., k, n] -> [.., m, n], floating; batch axes broadcast. A vector is a row on the
+/// left and a column on the right, and its axis is dropped. k = 0 gives zeros. Throws Error if
+/// inner sizes or dtypes differ.
 Expr matmul(Arg a, Arg b, MatMulOptions options = {});
 
 /// x w + b; an empty b is left out.

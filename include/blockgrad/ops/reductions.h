@@ -14,7 +14,8 @@ struct Axes {
   Axes(std::initializer_list<int> axes) : list(axes) {}
 };
 
-/// Sum over `axes`; a tensor of integers or bools gives i64. Order of additions fixed by the shape. Size 0: 0.
+/// Sum over `axes`; a tensor of integers or bools gives i64. Order of additions fixed by the shape.
+/// Size 0: 0.
 Expr sum(Arg x, const Axes& axes = {}, bool keepdims = false);
 /// sum / number of elements. Size 0: NaN.
 Expr mean(Arg x, const Axes& axes = {}, bool keepdims = false);
@@ -27,7 +28,8 @@ Expr any(Arg x, const Axes& axes = {}, bool keepdims = false);
 /// Index of the largest, smallest element along one axis, as i32; the first of ties.
 Expr argmax(Arg x, int axis, bool keepdims = false);
 Expr argmin(Arg x, int axis, bool keepdims = false);
-/// log(sum(exp(x))) without overflow: m + log(sum(exp(x - m))), m the maximum. A line of -inf gives -inf.
+/// log(sum(exp(x))) without overflow: m + log(sum(exp(x - m))), m the maximum. A line of -inf gives
+/// -inf.
 Expr logsumexp(Arg x, int axis, bool keepdims = false);
 
 }  // namespace blockgrad

@@ -1,7 +1,7 @@
 #pragma once
-// Optimizers: a recipe is a plain struct of numbers and one rule; an Optimizer is the live object made from it,
-// with settings the host may write between runs and one set of slots per parameter. Both use only nodes and
-// updates, so a user's recipe is the same thing as Sgd.
+// Optimizers: a recipe is a plain struct of numbers and one rule; an Optimizer is the live object
+// made from it, with settings the host may write between runs and one set of slots per parameter.
+// Both use only nodes and updates, so a user's recipe is the same thing as Sgd.
 
 #include <concepts>
 #include <functional>
@@ -22,7 +22,8 @@ struct OptimizerCore;
 /// One parameter's view of an update rule.
 class UpdateRule {
  public:
-  UpdateRule(detail::OptimizerCore& core, Updates& updates, const Expr& parameter, Expr gradient, Expr guard);
+  UpdateRule(detail::OptimizerCore& core, Updates& updates, const Expr& parameter, Expr gradient,
+             Expr guard);
 
   const Expr& parameter() const { return parameter_; }
   /// The mean gradient, of the parameter's type.
@@ -42,8 +43,9 @@ class UpdateRule {
   Expr parameter_, gradient_, guard_;
 };
 
-/// A number of a live optimizer. Assigning takes effect from the next run on; nothing is compiled again.
-/// Throws Error for a value that is not finite, and for a term that was 0 when the step was built and is not now.
+/// A number of a live optimizer. Assigning takes effect from the next run on; nothing is compiled
+/// again. Throws Error for a value that is not finite, and for a term that was 0 when the step was
+/// built and is not now.
 class Setting {
  public:
   Setting& operator=(double value);
@@ -78,18 +80,20 @@ class Optimizer {
   /// All states for saving: settings and slots.
   std::vector<Expr> states() const;
 
-  /// The updates of these parameters from gradients of their type, written only where `guard` holds.
-  Updates apply(std::span<const Expr> parameters, std::span<const Expr> gradients, const Expr& guard = {},
-                SourceLoc where = SourceLoc::here());
+  /// The updates of these parameters from gradients of their type, written only where `guard`
+  /// holds.
+  Updates apply(std::span<const Expr> parameters, std::span<const Expr> gradients,
+                const Expr& guard = {}, SourceLoc where = SourceLoc::here());
 
  private:
-  Optimizer(std::vector<std::pair<std::string, double>> settings, std::function<void(UpdateRule&)> rule);
+  Optimizer(std::vector<std::pair<std::string, double>> settings,
+            std::function<void(UpdateRule&)> rule);
   std::unique_ptr<detail::OptimizerCore> core_;
 };
 
 struct MinimizeOptions {
-  std::vector<Expr> only;      // parameters to train; empty: all that the loss depends on
-  bool guard_finite = true;    // no update from a step whose loss or gradient is not finite
+  std::vector<Expr> only;    // parameters to train; empty: all that the loss depends on
+  bool guard_finite = true;  // no update from a step whose loss or gradient is not finite
 };
 
 /// One training step as updates: gradients of mean(loss), checked, then the optimizer's rule.

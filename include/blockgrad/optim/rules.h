@@ -9,9 +9,10 @@
 
 namespace blockgrad {
 
-/// Stochastic gradient descent (Robbins and Monro 1951) with momentum (Polyak 1964, without dampening), Nesterov's
-/// form (Sutskever et al. 2013) and weight decay:
-///   g += weight_decay * w;  v = momentum * v + g;  w -= eta * v, or eta * (g + momentum * v) with nesterov.
+/// Stochastic gradient descent (Robbins and Monro 1951) with momentum (Polyak 1964, without
+/// dampening), Nesterov's form (Sutskever et al. 2013) and weight decay:
+///   g += weight_decay * w;  v = momentum * v + g;  w -= eta * v, or eta * (g + momentum * v) with
+///   nesterov.
 struct Sgd {
   double learning_rate = 0.01;
   double momentum = 0;

@@ -19,7 +19,8 @@ struct Averages {
   std::vector<std::pair<std::string, double>> metrics;
 };
 
-/// A point of the training curve: means over the samples since the record before, measured before each update.
+/// A point of the training curve: means over the samples since the record before, measured before
+/// each update.
 struct Record {
   std::int64_t epoch = 0;    // epochs done
   std::int64_t updates = 0;  // updates done
@@ -31,7 +32,7 @@ struct Record {
 struct Progress {
   std::int64_t epoch = 0, epochs = 0;
   std::int64_t updates = 0;
-  double loss = 0;     // of the latest record
+  double loss = 0;  // of the latest record
   double seconds = 0;
 };
 
@@ -40,12 +41,12 @@ struct FitOptions {
   std::int64_t batch_size = 32;  // 1: stochastic; 0 or at least the number of rows: batch
   std::uint64_t seed = 0;        // of the shuffle, nothing else
   bool shuffle = true;           // a new order of rows each epoch; batch descent keeps the order
-  double tolerance = 0;          // ends once no parameter moves by more than this, relative to max(1, its size),
-                                 // over 100 updates (or one epoch, if that is more); 0: never
+  double tolerance = 0;  // ends once no parameter moves by more than this, relative to max(1, its
+                         // size), over 100 updates (or one epoch, if that is more); 0: never
   Device device = cpu();
   CompileOptions compile = {};
   const data::Dataset* validation = nullptr;
-  const StopToken* stop = nullptr;                 // ends after the current update
+  const StopToken* stop = nullptr;                   // ends after the current update
   std::function<void(const Progress&)> on_progress;  // called about ten times a second
 };
 
@@ -55,7 +56,8 @@ struct FitResult {
   FitEnd end = FitEnd::all_epochs;
   std::int64_t epochs = 0, updates = 0;
   double seconds = 0;
-  std::vector<Record> history;  // each of the first 50 epochs, then at epochs 2 % apart, and the last
+  std::vector<Record>
+      history;  // each of the first 50 epochs, then at epochs 2 % apart, and the last
 };
 
 /// Training met a loss or gradient that is not finite. Parameters are as before that update.
@@ -68,28 +70,35 @@ class DivergenceError : public Error {
   std::int64_t update_;
 };
 
-/// Trains the parameters that the model's loss depends on. The last, smaller batch of an epoch is averaged over
-/// its own rows. Equal data, options and seed give equal bits, whatever the number of threads.
-/// Throws Error if the data lacks a column or a parameter is made inside the model function; DivergenceError,
-/// naming the update and the node that went wrong first, if a step is not finite.
-FitResult fit(const Model& model, const data::Dataset& data, Optimizer& optimizer, const FitOptions& options = {});
+/// Trains the parameters that the model's loss depends on. The last, smaller batch of an epoch is
+/// averaged over its own rows. Equal data, options and seed give equal bits, whatever the number of
+/// threads. Throws Error if the data lacks a column or a parameter is made inside the model
+/// function; DivergenceError, naming the update and the node that went wrong first, if a step is
+/// not finite.
+FitResult fit(const Model& model, const data::Dataset& data, Optimizer& optimizer,
+              const FitOptions& options = {});
 
 template <OptimizerRecipe Recipe>
-FitResult fit(const Model& model, const data::Dataset& data, const Recipe& recipe, const FitOptions& options = {}) {
+FitResult fit(const Model& model, const data::Dataset& data, const Recipe& recipe,
+              const FitOptions& options = {}) {
   Optimizer optimizer(recipe);
   return fit(model, data, optimizer, options);
 }
 
 /// Loss and metrics over all rows, without training.
-Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t batch_size = 0, const Device& device = cpu(),
-                  const CompileOptions& compile_options = {});
+Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t batch_size = 0,
+                  const Device& device = cpu(), const CompileOptions& compile_options = {});
 
 /// Writes parameters and states to a safetensors file: a temporary file, then a rename.
 void save(const std::string& path, std::span<const Expr> leaves);
-inline void save(const std::string& path, std::initializer_list<Expr> leaves) { save(path, std::span(leaves.begin(), leaves.size())); }
-/// Reads them back by name. Throws Error that lists all missing, unexpected and mis-shaped names; nothing has
-/// changed then.
+inline void save(const std::string& path, std::initializer_list<Expr> leaves) {
+  save(path, std::span(leaves.begin(), leaves.size()));
+}
+/// Reads them back by name. Throws Error that lists all missing, unexpected and mis-shaped names;
+/// nothing has changed then.
 void load(const std::string& path, std::span<const Expr> leaves);
-inline void load(const std::string& path, std::initializer_list<Expr> leaves) { load(path, std::span(leaves.begin(), leaves.size())); }
+inline void load(const std::string& path, std::initializer_list<Expr> leaves) {
+  load(path, std::span(leaves.begin(), leaves.size()));
+}
 
 }  // namespace blockgrad::train

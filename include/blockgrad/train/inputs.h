@@ -14,7 +14,8 @@ namespace blockgrad::train {
 /// The columns of the current batch as expressions, [batch, ..].
 class Inputs {
  public:
-  Inputs(std::vector<std::pair<std::string, Expr>> columns, std::int64_t batch_size, bool is_training)
+  Inputs(std::vector<std::pair<std::string, Expr>> columns, std::int64_t batch_size,
+         bool is_training)
       : columns_(std::move(columns)), batch_size_(batch_size), is_training_(is_training) {}
 
   /// Throws Error listing the names if the data has no such column.
@@ -33,10 +34,12 @@ struct Outcome {
   Loss loss;
   std::vector<std::pair<std::string, Loss>> metrics;
 
-  Outcome(Loss l, std::vector<std::pair<std::string, Loss>> m = {}) : loss(std::move(l)), metrics(std::move(m)) {}
+  Outcome(Loss l, std::vector<std::pair<std::string, Loss>> m = {})
+      : loss(std::move(l)), metrics(std::move(m)) {}
 };
 
-/// Builds the graph of one batch. It is called again for every batch size, so parameters are made outside of it.
+/// Builds the graph of one batch. It is called again for every batch size, so parameters are made
+/// outside of it.
 using Model = std::function<Outcome(Inputs&)>;
 
 }  // namespace blockgrad::train
