@@ -73,9 +73,10 @@ class RunGuard {
             "the program is running in another thread; a Program runs in one thread at a time");
     for (; locked_ < state.storages.size(); ++locked_) {
       if (lock(locked_)) continue;
-      const std::string name = state.storages[locked_]->name();
+      const Stored& busy = *state.storages[locked_];
       release();
-      fail({"'", name, "' is in use by another program; one that updates it needs it alone"});
+      fail(
+          {"'", busy.name(), "' is in use by another program; one that updates it needs it alone"});
     }
   }
   ~RunGuard() { release(); }

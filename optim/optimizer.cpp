@@ -73,13 +73,16 @@ bool UpdateRule::uses(std::string_view name) const {
 }
 
 Expr UpdateRule::slot(std::string_view name) const {
-  Expr& slot = core_.slots[{parameter_.node(), std::string(name)}];
-  if (!slot) {
-    const Tensor start = zeros(parameter_.shape(), parameter_.dtype());
-    slot = state(start, leaf_name(parameter_) + "." + std::string(name));
-    core_.parameters.push_back(parameter_);
-    core_.slot_order.push_back(slot);
-  }
+  const std::pair key{parameter_.node(), std::string(name)};
+  if (const auto known = core_.slots.find(key); known != core_.slots.end()) return known->second;
+  const Tensor start = zeros(parameter_.shape(), parameter_.dtype());
+  const Expr slot = state(start, leaf_name(parameter_) + "." + std::string(name));
+  // Memory first: a slot is known entirely or not at all.
+  core_.parameters.reserve(core_.parameters.size() + 1);
+  core_.slot_order.reserve(core_.slot_order.size() + 1);
+  core_.slots.emplace(key, slot);
+  core_.parameters.push_back(parameter_);
+  core_.slot_order.push_back(slot);
   return slot;
 }
 
