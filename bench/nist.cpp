@@ -2,8 +2,8 @@
 // reaches. Full-batch momentum descent by one compiled program, f64, on standardized columns; no
 // closed-form solver.
 //
-// Rounding in f64 would end the training early, so it is done in rounds: the target of a round is
-// what the last one left over. Sums of data and the weights so far are kept in long double; every
+// Rounding in f64 would end the training early, so it is done in rounds: each learns what the
+// weights so far left over. Those weights and the gradient at them are kept in long double; every
 // step is the engine's.
 
 #include <algorithm>
@@ -153,8 +153,9 @@ Tensor column_tensor(const Vector& values) {
   return tensor(std::span<const double>(rounded), {static_cast<std::int64_t>(rounded.size()), 1});
 }
 
-/// The training program: minimizes mean (X w - r)^2 + c^T w. The linear term holds what rounding X
-/// and r to f64 takes from the gradient.
+/// The training program: minimizes mean (X w - t)^2 + c^T w. For any target t that is the mean
+/// squared error of what is left over, but for a constant, once c is the difference of the two
+/// gradients at w = 0.
 class Training {
  public:
   Training(const Standardized& data, const Sgd& recipe)
@@ -178,16 +179,22 @@ class Training {
   void run_round(Vector& weights, std::int64_t steps) {
     Vector rest = data_.y;
     for (std::size_t i = 0; i < rest.size(); ++i) {
-      for (std::size_t j = 0; j < weights.size(); ++j) rest[i] -= data_.columns[j][i] * weights[j];
+      for (std::size_t j = 0; j < weights.size(); ++j) {
+        rest[i] -= data_.columns[j][i] * weights[j];
+      }
     }
+    // What no weights explain would drown the rest in rounding, so only the first round has it as
+    // target.
+    const bool is_first =
+        std::all_of(weights.begin(), weights.end(), [](Real w) { return w == 0; });
+    const Vector target = is_first ? rest : Vector(rest.size(), 0);
     Vector linear;
     for (const Vector& column : data_.columns) {
-      Real lost = 0;
+      Real given = 0;
       for (std::size_t i = 0; i < rest.size(); ++i) {
-        lost += Real(static_cast<double>(column[i])) * Real(static_cast<double>(rest[i])) -
-                column[i] * rest[i];
+        given += Real(static_cast<double>(column[i])) * Real(static_cast<double>(target[i]));
       }
-      linear.push_back(2 * lost / static_cast<Real>(rest.size()));
+      linear.push_back(2 * (given - dot(column, rest)) / static_cast<Real>(rest.size()));
     }
     weights_.set_value(zeros(weights_.shape(), DType::f64));
     for (const Expr& state : optimizer_.states()) {
@@ -195,7 +202,7 @@ class Training {
     }
     program_.run_many(
         steps,
-        {{{x_, rounded_}, {target_, column_tensor(rest)}, {linear_, column_tensor(linear)}}});
+        {{{x_, rounded_}, {target_, column_tensor(target)}, {linear_, column_tensor(linear)}}});
     const Tensor learned = weights_.value();
     for (std::size_t j = 0; j < weights.size(); ++j)
       weights[j] += learned.at(static_cast<std::int64_t>(j));
