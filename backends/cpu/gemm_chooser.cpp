@@ -173,7 +173,7 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
   const bool is_tile = !packs_a_ && !packs_b_ && k_blocks == 1 && s.m <= main_.rows &&
                        s.n <= main_.columns && s.m > 0 && s.n > 0;
   path_ = is_tile ? Path::tile : Path::blocks;
-  const auto bytes_64 = [size](std::int64_t elements) { return round_up(elements * size, 64); };
+  const auto bytes_64 = [](std::int64_t elements) { return round_up(elements * size, 64); };
   const std::int64_t bytes_a =
       packs_a_ ? bytes_64(block_m_ * (round_up(block_k_, table.lanes) + 64 / size)) : 0;
   const std::int64_t bytes_b =
