@@ -2,7 +2,7 @@
 // to a measurement of the processor's own rate of multiply-adds; the table shows medians, and of
 // the ratio the quartiles too.
 
-#include "backends/cpu/gemm.h"
+#include "blockgrad/blockgrad.h"
 #include "support/native.h"
 
 #include <CLI/CLI.hpp>
@@ -14,23 +14,20 @@
 #include <cstdio>
 #include <exception>
 #include <fstream>
-#include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
-namespace {
+namespace bg = blockgrad;
 
-using blockgrad::Gemm;
-using blockgrad::GemmShape;
-using blockgrad::GemmType;
-using blockgrad::Isa;
+namespace {
 
 struct Options {
   std::vector<std::int64_t> sizes{64, 128, 256, 512, 1024, 2048};
   std::vector<std::string> types{"f32", "f64"};
   std::vector<std::string> layouts{"NN", "NT", "TN"};
-  std::string isa = "best";
+  std::string isa;
   std::string json;
   int repetitions = 15;
   double milliseconds = 20;
@@ -50,14 +47,6 @@ double quantile(std::vector<double> values, double fraction) {
   return values[static_cast<std::size_t>(fraction * static_cast<double>(values.size() - 1) + 0.5)];
 }
 
-template <class Work>
-double seconds_per_call(std::int64_t calls, Work work) {
-  const auto begin = std::chrono::steady_clock::now();
-  for (std::int64_t i = 0; i < calls; ++i) work();
-  const std::chrono::duration<double> total = std::chrono::steady_clock::now() - begin;
-  return total.count() / static_cast<double>(calls);
-}
-
 template <class T>
 std::vector<T> random_values(std::int64_t count, unsigned seed) {
   std::mt19937 random(seed);
@@ -67,35 +56,49 @@ std::vector<T> random_values(std::int64_t count, unsigned seed) {
   return values;
 }
 
+/// What the report says of the product.
+std::string plan_of(const bg::Program& program) {
+  for (const bg::NodeReport& node : program.report().nodes) {
+    if (node.node.starts_with("matmul")) return node.kernel;
+  }
+  return "";
+}
+
 template <class T>
-nlohmann::json measure(const Product& p, Isa isa, const Options& options) {
+nlohmann::json measure(const Product& p, const Options& options) {
   const std::vector<T> a = random_values<T>(p.m * p.k, 1);
   const std::vector<T> b = random_values<T>(p.k * p.n, 2);
-  std::vector<T> ours(static_cast<std::size_t>(p.m * p.n));
-  std::vector<T> theirs = ours;
-  const GemmShape shape{p.m,
-                        p.n,
-                        p.k,
-                        sizeof(T) == sizeof(float) ? GemmType::f32 : GemmType::f64,
-                        p.transpose_a ? 1 : p.k,
-                        p.transpose_a ? p.m : 1,
-                        p.transpose_b ? 1 : p.n,
-                        p.transpose_b ? p.k : 1};
-  const Gemm gemm = Gemm::make(shape, isa);
-  std::vector<std::byte> memory(gemm.scratch() + 64);
-  void* scratch = memory.data();
-  std::size_t space = memory.size();
-  std::align(64, gemm.scratch(), scratch, space);
+  std::vector<T> theirs(static_cast<std::size_t>(p.m * p.n));
 
-  const auto run_ours = [&] {
-    gemm.run(a.data(), b.data(), ours.data(), 0, gemm.parts(), static_cast<std::byte*>(scratch));
+  const bg::DType dtype = sizeof(T) == sizeof(float) ? bg::DType::f32 : bg::DType::f64;
+  const bg::Shape a_shape = p.transpose_a ? bg::Shape{p.k, p.m} : bg::Shape{p.m, p.k};
+  const bg::Shape b_shape = p.transpose_b ? bg::Shape{p.n, p.k} : bg::Shape{p.k, p.n};
+  const bg::Expr left = bg::input("a", a_shape, dtype);
+  const bg::Expr right = bg::input("b", b_shape, dtype);
+  const bg::Expr product =
+      bg::matmul(left, right, {.transpose_a = p.transpose_a, .transpose_b = p.transpose_b});
+  bg::Program program = bg::compile({product}, {}, bg::cpu(), {.threads = 1, .isa = options.isa});
+  const std::vector<bg::Feeds> feeds{{{left, bg::tensor(std::span<const T>(a), a_shape)},
+                                      {right, bg::tensor(std::span<const T>(b), b_shape)}}};
+
+  const auto time_ours = [&](std::int64_t calls) {
+    const auto begin = std::chrono::steady_clock::now();
+    program.run_many(calls, feeds);
+    const std::chrono::duration<double> total = std::chrono::steady_clock::now() - begin;
+    return total.count() / static_cast<double>(calls);
   };
-  const auto run_theirs = [&] {
-    bench::eigen_product<T>(p.m, p.n, p.k, p.transpose_a, p.transpose_b, a.data(), b.data(),
-                            theirs.data());
+  const auto time_theirs = [&](std::int64_t calls) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::int64_t i = 0; i < calls; ++i) {
+      bench::eigen_product<T>(p.m, p.n, p.k, p.transpose_a, p.transpose_b, a.data(), b.data(),
+                              theirs.data());
+    }
+    const std::chrono::duration<double> total = std::chrono::steady_clock::now() - begin;
+    return total.count() / static_cast<double>(calls);
   };
-  run_theirs();
-  const double once = seconds_per_call(1, run_ours);
+  time_theirs(1);
+  time_ours(1);
+  const double once = time_ours(1);
   const auto calls = static_cast<std::int64_t>(std::max(1.0, options.milliseconds / 1000 / once));
 
   std::vector<double> our_rates, their_rates, peaks, ratios;
@@ -103,16 +106,18 @@ nlohmann::json measure(const Product& p, Isa isa, const Options& options) {
     peaks.push_back(bench::peak_flops<T>());
     double first = 0, second = 0;
     if (i % 2 == 0) {
-      first = seconds_per_call(calls, run_ours);
-      second = seconds_per_call(calls, run_theirs);
+      first = time_ours(calls);
+      second = time_theirs(calls);
     } else {
-      second = seconds_per_call(calls, run_theirs);
-      first = seconds_per_call(calls, run_ours);
+      second = time_theirs(calls);
+      first = time_ours(calls);
     }
     our_rates.push_back(p.flops() / first);
     their_rates.push_back(p.flops() / second);
     ratios.push_back(second / first);
   }
+  const bg::Tensor result = program.run(feeds.front()).tensor(0);
+  const std::span<const T> ours = result.span<T>();
   double difference = 0;
   for (std::size_t i = 0; i < ours.size(); ++i) {
     difference = std::max(difference, static_cast<double>(std::abs(ours[i] - theirs[i])));
@@ -131,7 +136,7 @@ nlohmann::json measure(const Product& p, Isa isa, const Options& options) {
           {"ratio_low", quantile(ratios, 0.25)},
           {"ratio_high", quantile(ratios, 0.75)},
           {"largest_difference", difference},
-          {"plan", to_string(gemm.plan())}};
+          {"plan", plan_of(program)}};
 }
 
 void print_row(const nlohmann::json& row) {
@@ -151,23 +156,21 @@ int run(int argc, char** argv) {
   app.add_option("--types", options.types, "f32, f64")->check(CLI::IsMember({"f32", "f64"}));
   app.add_option("--layouts", options.layouts, "N or T for A, then for B")
       ->check(CLI::IsMember({"NN", "NT", "TN", "TT"}));
-  app.add_option("--isa", options.isa, "best, portable, avx2, avx512 or neon");
+  app.add_option("--isa", options.isa, "portable, avx2, avx512 or neon; the best if not given");
   app.add_option("--repetitions", options.repetitions, "of each row")->check(CLI::PositiveNumber);
   app.add_option("--milliseconds", options.milliseconds, "of each repetition, at least one call");
   app.add_option("--json", options.json, "write the table to this file too");
   CLI11_PARSE(app, argc, argv);
 
-  const Isa isa = options.isa == "best" ? blockgrad::best_isa() : blockgrad::parse_isa(options.isa);
-  std::printf("blockgrad: %.*s; Eigen: %s\n", static_cast<int>(blockgrad::isa_name(isa).size()),
-              blockgrad::isa_name(isa).data(), bench::eigen_build().c_str());
+  std::printf("%sEigen %s\n", bg::device_report().c_str(), bench::eigen_build().c_str());
   std::printf("            GFLOP/s  of peak     Eigen   ratio  [quartiles]   plan\n");
   nlohmann::json rows = nlohmann::json::array();
   for (const std::int64_t size : options.sizes) {
     for (const std::string& type : options.types) {
       for (const std::string& layout : options.layouts) {
         const Product product{size, size, size, layout[0] == 'T', layout[1] == 'T'};
-        rows.push_back(type == "f32" ? measure<float>(product, isa, options)
-                                     : measure<double>(product, isa, options));
+        rows.push_back(type == "f32" ? measure<float>(product, options)
+                                     : measure<double>(product, options));
         print_row(rows.back());
       }
     }

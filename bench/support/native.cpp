@@ -1,31 +1,10 @@
 #include "support/native.h"
 
-#include "backends/cpu/simd.h"
-
 #include <Eigen/Core>
 
 #include <chrono>
-#include <type_traits>
 
 namespace bench {
-
-namespace {
-
-#if defined(__AVX512F__)
-using F32 = blockgrad::detail::Avx512F32;
-using F64 = blockgrad::detail::Avx512F64;
-#elif defined(__AVX2__) && defined(__FMA__)
-using F32 = blockgrad::detail::Avx2F32;
-using F64 = blockgrad::detail::Avx2F64;
-#elif defined(__aarch64__)
-using F32 = blockgrad::detail::NeonF32;
-using F64 = blockgrad::detail::NeonF64;
-#else
-using F32 = blockgrad::detail::Portable<float>;
-using F64 = blockgrad::detail::Portable<double>;
-#endif
-
-}  // namespace
 
 template <class T>
 void eigen_product(std::int64_t m, std::int64_t n, std::int64_t k, bool transpose_a,
@@ -46,34 +25,28 @@ void eigen_product(std::int64_t m, std::int64_t n, std::int64_t k, bool transpos
 
 template <class T>
 double peak_flops() {
-  using V = std::conditional_t<sizeof(T) == sizeof(float), F32, F64>;
+  using Packet = typename Eigen::internal::packet_traits<T>::type;
+  constexpr int lanes = sizeof(Packet) / sizeof(T);
   constexpr int chains = 12;
   constexpr int steps = 40000;
-  // Different starts, else the compiler keeps one chain for all.
-  T start[chains][V::lanes];
-  for (int i = 0; i < chains; ++i) {
-    for (T& value : start[i]) value = static_cast<T>(i + 1);
-  }
-  const T factor = static_cast<T>(0.999);
-  const T term = static_cast<T>(0.001);
-  typename V::Reg sum[chains];
+  // Different starts, else the compiler keeps one chain for all; read, so that it knows none.
+  volatile T first = 1;
+  Packet sum[chains];
 #pragma GCC unroll 12
-  for (int i = 0; i < chains; ++i) sum[i] = V::load(start[i]);
-  const typename V::Reg x = V::broadcast(&factor);
-  const typename V::Reg y = V::broadcast(&term);
+  for (int i = 0; i < chains; ++i)
+    sum[i] = Eigen::internal::pset1<Packet>(first + static_cast<T>(i));
+  const Packet x = Eigen::internal::pset1<Packet>(first * static_cast<T>(0.999));
+  const Packet y = Eigen::internal::pset1<Packet>(first * static_cast<T>(0.001));
   const auto begin = std::chrono::steady_clock::now();
   for (int s = 0; s < steps; ++s) {
 #pragma GCC unroll 12
-    for (int i = 0; i < chains; ++i) sum[i] = V::fma(sum[i], x, y);
+    for (int i = 0; i < chains; ++i) sum[i] = Eigen::internal::pmadd(sum[i], x, y);
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   volatile T sink = 0;
 #pragma GCC unroll 12
-  for (int i = 0; i < chains; ++i) {
-    V::store(start[i], sum[i]);
-    sink = sink + start[i][0];
-  }
-  return 2.0 * V::lanes * chains * steps / seconds.count();
+  for (int i = 0; i < chains; ++i) sink = sink + Eigen::internal::predux(sum[i]);
+  return 2.0 * lanes * chains * steps / seconds.count();
 }
 
 std::string eigen_build() {
