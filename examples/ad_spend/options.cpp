@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <system_error>
 
+#include "ad_spend/pictures.h"
 #include "support/command_line.h"
+#include "support/picture.h"
 
 namespace ad_spend {
 
@@ -17,21 +19,33 @@ std::string default_plot() {
   return (program.parent_path() / "ad_spend.svg").string();
 }
 
+/// Every file that may be written.
+std::vector<std::string> outputs(const Options& options) {
+  std::vector<std::string> files = examples::plot_files(options.plot);
+  for (const std::string& file : examples::graph_files(graph_picture(options.plot)))
+    files.push_back(file);
+  if (!options.report.empty()) files.push_back(options.report);
+  if (!options.weights.empty()) files.push_back(options.weights);
+  return files;
+}
+
 /// What options must fit among each other; "" if they do.
 std::string mismatch(const Options& options) {
   const bool has_batches = options.strategy == "all" || options.strategy == "mini-batch";
   if (options.batch_size && !has_batches)
     return "--batch-size belongs to mini-batch; " + options.strategy + " has its own";
-  for (std::size_t i = 0; i < options.inputs.size(); ++i) {
-    const std::string& name = options.inputs[i];
+  for (const std::string& name : options.inputs) {
+    if (name.empty()) return "--inputs: expected names of columns, got ''";
     if (name == options.target) return "--inputs: '" + name + "' is the target";
     if (std::count(options.inputs.begin(), options.inputs.end(), name) > 1)
       return "--inputs: '" + name + "' comes twice";
   }
-  const std::vector<std::string> files{options.report, options.plot, options.weights};
+  const std::vector<std::string> files = outputs(options);
   for (const std::string& file : files) {
-    if (!file.empty() && std::count(files.begin(), files.end(), file) > 1)
-      return file + ": is to hold two things";
+    std::error_code ignored;
+    if (std::filesystem::equivalent(file, options.data, ignored))
+      return "the data " + options.data + " would be overwritten";
+    if (std::count(files.begin(), files.end(), file) > 1) return file + " would be written twice";
   }
   return "";
 }
@@ -50,7 +64,14 @@ std::optional<int> read_options(int argc, const char* const* argv, Options& opti
       "ad_spend");
   app.option_defaults()->ignore_case(false);
   const CLI::Validator output(examples::check_output_file, "FILE");
-  const CLI::Range momenta(0.0, 0.999999);
+  const CLI::Validator count = examples::whole_number(1), from_zero = examples::whole_number(0);
+  const CLI::Validator any = examples::number_where("a number", [](double) { return true; });
+  const CLI::Validator above_zero =
+      examples::number_where("a number above 0", [](double x) { return x > 0; });
+  const CLI::Validator not_negative =
+      examples::number_where("a number from 0 on", [](double x) { return x >= 0; });
+  const CLI::Validator below_one = examples::number_where("a number from 0 on, below 1",
+                                                          [](double x) { return x >= 0 && x < 1; });
   app.add_option("--data", options.data, "table with a header (default: the shipped ad_spend.csv)")
       ->type_name("FILE.csv");
   app.add_option("--inputs", options.inputs,
@@ -66,24 +87,24 @@ std::optional<int> read_options(int argc, const char* const* argv, Options& opti
       ->type_name("");
   app.add_option("--batch-size", options.batch_size,
                  "rows per update of mini-batch (default: half the rows, 2 to 32)")
-      ->check(CLI::PositiveNumber)
+      ->check(count)
       ->type_name("N");
   app.add_option("--epochs", options.epochs,
                  "passes over the rows, at most (default: those of 10,000 updates, at least 20)")
-      ->check(CLI::PositiveNumber)
+      ->check(count)
       ->type_name("N");
   app.add_option("--tolerance", options.tolerance,
                  "ends when no weight moves by more in 100 updates or an epoch, relative to max(1, "
                  "its size); 0: never "
                  "(default: 1e-13 in f64, 2e-7 in f32)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative)
       ->type_name("X");
   app.add_option("--learning-rate", options.learning_rate,
                  "the first one (default: from the data, see the README)")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero)
       ->type_name("X");
   app.add_option("--momentum", options.momentum, "of the updates, below 1 (default: 0)")
-      ->check(momenta)
+      ->check(below_one)
       ->type_name("X");
   app.add_flag("--standardize,!--no-standardize", options.standardize,
                "scale inputs for training (default: yes)");
@@ -92,15 +113,18 @@ std::optional<int> read_options(int argc, const char* const* argv, Options& opti
   app.add_option("--dtype", options.dtype, "numbers to train with (default: f64)")
       ->check(CLI::IsMember({"f32", "f64"}))
       ->type_name("");
-  app.add_option("--seed", options.seed, "of the order of rows (default: 1)")->type_name("N");
+  app.add_option("--seed", options.seed, "of the order of rows (default: 1)")
+      ->check(from_zero)
+      ->type_name("N");
   app.add_option("--threads", options.threads,
                  "at most; 0: all; no result depends on it (default: 0)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(from_zero)
       ->type_name("N");
   app.add_option("--device", options.device, "where to train (default: cpu)")->type_name("NAME");
   app.add_option("--predict", options.predict, "values of the inputs to predict the target for")
       ->delimiter(',')
       ->allow_extra_args(false)
+      ->check(any)
       ->type_name("A,B,..");
   app.add_option("--report", options.report, "write the results as JSON")
       ->check(output)

@@ -48,11 +48,14 @@ void print(const examples::Picture& picture) {
 
 }  // namespace
 
+std::string graph_picture(const std::string& svg_path) {
+  return examples::beside(svg_path, "_graph.svg");
+}
+
 void draw_pictures(const std::string& svg_path, const Problem& problem,
                    std::span<const Outcome> outcomes) {
   print(examples::draw(loss_curves(problem, outcomes), svg_path));
-  print(examples::draw_graph(model_graph(problem, outcomes.back()),
-                             examples::beside(svg_path, "_graph.svg")));
+  print(examples::draw_graph(model_graph(problem, outcomes.back()), graph_picture(svg_path)));
 }
 
 }  // namespace ad_spend

@@ -13,4 +13,7 @@ namespace ad_spend {
 void draw_pictures(const std::string& svg_path, const Problem& problem,
                    std::span<const Outcome> outcomes);
 
+/// The path of the graph's picture for that of the curves.
+std::string graph_picture(const std::string& svg_path);
+
 }  // namespace ad_spend

@@ -2,10 +2,46 @@
 
 #include <unistd.h>
 
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <utility>
 
 namespace examples {
+
+namespace {
+
+template <class T>
+std::optional<T> read(const std::string& text) {
+  T value{};
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && stop == end ? std::optional(value) : std::nullopt;
+}
+
+std::string complaint(const std::string& expected, const std::string& text) {
+  return "expected " + expected + ", got '" + text + "'";
+}
+
+}  // namespace
+
+CLI::Validator whole_number(std::int64_t least) {
+  const auto check = [least](const std::string& text) -> std::string {
+    const std::optional<std::int64_t> value = read<std::int64_t>(text);
+    if (value && *value >= least) return "";
+    return complaint("a whole number from " + std::to_string(least) + " on", text);
+  };
+  return CLI::Validator(check, "");
+}
+
+CLI::Validator number_where(const std::string& expected, std::function<bool(double)> fits) {
+  const auto check = [expected, fits = std::move(fits)](const std::string& text) -> std::string {
+    const std::optional<double> value = read<double>(text);
+    return value && std::isfinite(*value) && fits(*value) ? "" : complaint(expected, text);
+  };
+  return CLI::Validator(check, "");
+}
 
 std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
   try {

@@ -2,6 +2,8 @@
 // What every example does with its command line. Needs CLI11.
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -13,6 +15,10 @@ inline constexpr int usage_exit_code = 2;
 /// Reads the command line; a value if the program is to end at once with it: help was printed, or a
 /// one-line message about a mistake.
 std::optional<int> parse(CLI::App& app, int argc, const char* const* argv);
+
+/// Validators that say in a few words what was expected: "expected a number above 0, got '-1'".
+CLI::Validator whole_number(std::int64_t least);
+CLI::Validator number_where(const std::string& expected, std::function<bool(double)> fits);
 
 /// For CLI11: says what is wrong with a file that is to be written, before any work is done; "" if
 /// nothing is.

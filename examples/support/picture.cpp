@@ -93,9 +93,11 @@ void draw_into(const std::string& svg_path, const std::string& program,
   }
 }
 
+std::string file_name(const std::string& path) { return fs::path(path).filename().string(); }
+
 std::string temporary_name(const std::string& svg_path) {
   std::string name = ".";
-  name += fs::path(svg_path).filename().string();
+  name += file_name(svg_path);
   return name + "." + std::to_string(::getpid()) + ".tmp";
 }
 
@@ -113,28 +115,36 @@ std::string beside(const std::string& svg_path, const std::string& ending) {
   return (path.extension() == ".svg" ? path.parent_path() / path.stem() : path).string() + ending;
 }
 
+std::vector<std::string> plot_files(const std::string& svg_path) {
+  return {svg_path, beside(svg_path, "_curves.csv"), beside(svg_path, "_curves.gnuplot")};
+}
+
+std::vector<std::string> graph_files(const std::string& svg_path) {
+  return {svg_path, beside(svg_path, ".dot")};
+}
+
 Picture draw(const Plot& plot, const std::string& svg_path) {
-  const std::string csv = beside(svg_path, ".csv"), gnuplot = beside(svg_path, ".gnuplot");
-  const auto name = [](const std::string& path) { return fs::path(path).filename().string(); };
+  const std::vector<std::string> files = plot_files(svg_path);
+  const std::string &csv = files[1], &gnuplot = files[2];
   blockgrad::data::write_text_file(csv, points(plot));
-  blockgrad::data::write_text_file(gnuplot, script(plot, name(csv), name(svg_path)));
+  blockgrad::data::write_text_file(gnuplot, script(plot, file_name(csv), file_name(svg_path)));
   const std::string program = find_program("gnuplot");
   if (program.empty()) return without("gnuplot", "gnuplot-nox", svg_path, {{csv, gnuplot}, ""});
   const std::string temporary = temporary_name(svg_path);
-  draw_into(svg_path, program, {"-e", "picture = " + quoted(temporary), "./" + name(gnuplot)},
+  draw_into(svg_path, program, {"-e", "picture = " + quoted(temporary), "./" + file_name(gnuplot)},
             temporary);
-  return {{svg_path, csv, gnuplot}, ""};
+  return {files, ""};
 }
 
 Picture draw_graph(const std::string& dot_text, const std::string& svg_path) {
-  const std::string dot = beside(svg_path, ".dot");
+  const std::vector<std::string> files = graph_files(svg_path);
+  const std::string& dot = files[1];
   blockgrad::data::write_text_file(dot, dot_text);
   const std::string program = find_program("dot");
   if (program.empty()) return without("dot", "graphviz", svg_path, {{dot}, ""});
   const std::string temporary = temporary_name(svg_path);
-  draw_into(svg_path, program,
-            {"-Tsvg", "-o" + temporary, "./" + fs::path(dot).filename().string()}, temporary);
-  return {{svg_path, dot}, ""};
+  draw_into(svg_path, program, {"-Tsvg", "-o" + temporary, "./" + file_name(dot)}, temporary);
+  return {files, ""};
 }
 
 }  // namespace examples

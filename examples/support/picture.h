@@ -24,12 +24,16 @@ struct Picture {
   std::string note;                // why there is no SVG; "" if there is one
 };
 
-/// Writes FILE.csv (curve,x,y), FILE.gnuplot and, with gnuplot, FILE.svg. Each file is replaced as
-/// a whole. Throws Error if one cannot be written.
+/// Writes FILE_curves.csv (curve,x,y), FILE_curves.gnuplot and, with gnuplot, FILE.svg. Each file
+/// is replaced as a whole. Throws Error if one cannot be written.
 Picture draw(const Plot& plot, const std::string& svg_path);
 
 /// Writes FILE.dot with the text of a graph and, with Graphviz, FILE.svg.
 Picture draw_graph(const std::string& dot_text, const std::string& svg_path);
+
+/// All files that these two may write.
+std::vector<std::string> plot_files(const std::string& svg_path);
+std::vector<std::string> graph_files(const std::string& svg_path);
 
 /// dir/name.svg -> dir/name + ending; another ending than .svg is kept.
 std::string beside(const std::string& svg_path, const std::string& ending);
