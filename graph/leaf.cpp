@@ -46,6 +46,8 @@ std::string leaf_name(const Expr& expr) {
 }
 
 Expr as_expr(const Arg& arg, DType dtype) {
+  if (!arg.is_number() && !arg.expr())
+    fail({"an operand is an empty Expr (", to_string(arg.where()), ")"});
   return arg.is_number() ? constant(full({}, arg.number(), dtype), arg.where()) : arg.expr();
 }
 

@@ -110,6 +110,10 @@ Runs even_runs(const Layout& layout) {
 }  // namespace
 
 bool compose(const Layout& outer, const Layout& inner, Layout& result) {
+  if (outer.shape.size() == 0) {  // reads nothing, so any strides will do
+    result = Layout::dense(outer.shape);
+    return true;
+  }
   Layout composed{outer.shape, {}, inner.offset};
   const Runs inner_runs = even_runs(inner);
   // A position p of the dense inner value is split over its even runs; an outer axis is strided in

@@ -97,7 +97,13 @@ Expr argmin(Arg x, int axis, bool keepdims) {
 
 Expr logsumexp(Arg x, int axis, bool keepdims) {
   const Expr e = as_expr(x, DType::f32);
-  return make(LogSumExp{normalize_axis(axis, e.rank()), keepdims}, {e}, x.where());
+  try {
+    return make(LogSumExp{normalize_axis(axis, e.rank()), keepdims}, {e}, x.where());
+  } catch (const Error& error) {
+    const std::string context = to_string(current_origin(x.where()), LogSumExp::name);
+    if (std::string_view(error.what()).starts_with(context)) throw;
+    throw Error(context + ": " + error.what() + join({" for shape ", e.shape()}));
+  }
 }
 
 }  // namespace blockgrad

@@ -32,9 +32,10 @@ struct Walk {
   /// Copies elements first .. first+n-1, in row-major order, from `base` to dense `out`.
   template <class T>
   void load(T* out, const T* base, std::int64_t first, std::int64_t n) const {
+    if (n <= 0) return;  // then axes may be of size 0
     base += offset;
     if (rank == 0) {
-      if (n > 0) out[0] = *base;
+      out[0] = *base;
       return;
     }
     std::array<std::int64_t, max_rank> at{};

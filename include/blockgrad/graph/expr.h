@@ -75,11 +75,12 @@ class Expr {
 class Arg {
  public:
   Arg(const Expr& expr, SourceLoc where = SourceLoc::here()) : expr_(expr), where_(where) {}
-  Arg(double number, SourceLoc where = SourceLoc::here()) : number_(number), where_(where) {}
+  Arg(double number, SourceLoc where = SourceLoc::here())
+      : number_(number), is_number_(true), where_(where) {}
   template <std::same_as<bool> B>
   Arg(B) = delete;  // `==` on Expr is identity; compare values with equal(a, b)
 
-  bool is_number() const { return !expr_; }
+  bool is_number() const { return is_number_; }
   const Expr& expr() const { return expr_; }
   double number() const { return number_; }
   SourceLoc where() const { return where_; }
@@ -87,10 +88,11 @@ class Arg {
  private:
   Expr expr_;
   double number_ = 0;
+  bool is_number_ = false;
   SourceLoc where_;
 };
 
-/// The Expr of an argument; a number becomes a scalar constant of `dtype`.
+/// The Expr of an argument; a number becomes a scalar constant of `dtype`. Throws Error for an empty Expr.
 Expr as_expr(const Arg& arg, DType dtype);
 
 /// A value fed in each run.

@@ -92,7 +92,7 @@ class Optimizer {
 };
 
 struct MinimizeOptions {
-  std::vector<Expr> only;    // parameters to train; empty: all that the loss depends on
+  std::vector<Expr> only = {};    // parameters to train; empty: all that the loss depends on
   bool guard_finite = true;  // no update from a step whose loss or gradient is not finite
 };
 
