@@ -1,0 +1,160 @@
+// Threads: equal bits for every number of them and every instruction set, two programs at once, and forks.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <thread>
+
+#include "blockgrad/blockgrad.h"
+
+using namespace blockgrad;
+
+namespace {
+
+Tensor waves(const Shape& shape, DType dtype, double phase) {
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < shape.size(); ++i) values.push_back(std::sin(0.37 * static_cast<double>(i) + phase) * 3);
+  return tensor(std::span<const double>(values), shape).astype(dtype);
+}
+
+// Large enough that maps, reductions in each form and products are split over threads.
+struct Wide {
+  Expr a, b, w;
+  std::vector<Output> outputs;
+  Updates updates;
+  Feeds feeds;
+
+  explicit Wide(DType dtype) {
+    a = input("a", {300, 257}, dtype);
+    b = input("b", {257, 130}, dtype);
+    w = parameter(waves({130, 20}, dtype, 2), "w");
+    const Expr hidden = tanh(matmul(a, b) * 0.01);
+    const Expr scores = matmul(hidden, w);
+    const Expr loss = mean(cross_entropy(scores, constant(zeros({300}, DType::i32))));
+    const std::vector<Expr> g = grad(loss, {a, b, w});
+    outputs = {loss, g[0], g[1], sum(exp(a), 0), sum(a, 1), max(a, 0), argmax(transpose(a), 0), sum(transpose(a) * 2.0), softmax(a, 0),
+               sum(slice(a, 1, 0, 257, 2), 0)};
+    updates.set(w, w - g[2] * 0.5);
+    feeds = {{a, waves({300, 257}, dtype, 0)}, {b, waves({257, 130}, dtype, 1)}};
+  }
+
+  std::vector<Tensor> run(const CompileOptions& options) {
+    w.set_value(waves({130, 20}, w.dtype(), 2));
+    Program program = compile(outputs, updates, cpu(), options);
+    program.run(feeds);
+    const Results results = program.run(feeds);
+    std::vector<Tensor> all;
+    for (std::size_t i = 0; i < outputs.size(); ++i) all.push_back(results.tensor(static_cast<int>(i)));
+    all.push_back(w.value());
+    return all;
+  }
+};
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.type() == b.type() && std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(threads)
+
+BOOST_AUTO_TEST_CASE(threads_instruction_sets_passes_and_reruns_give_equal_bits) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    Wide wide(dtype);
+    const std::vector<Tensor> expected = wide.run({.threads = 1});
+    const auto check = [&](const std::string& what, const CompileOptions& options) {
+      const std::vector<Tensor> got = wide.run(options);
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        BOOST_TEST(same_bits(got[i], expected[i]), what << ", " << name(dtype) << ": output " << i << " differs");
+      }
+    };
+    for (const int threads : {1, 2, 3, 7}) check(std::to_string(threads) + " threads", {.threads = threads});
+    for (const int threads : {1, 3}) check("portable on " + std::to_string(threads), {.threads = threads, .isa = "portable"});
+    check("without passes", {.skip = {"simplify", "merge_equal", "fuse_maps"}, .threads = 2});
+    check("without reuse of memory", {.threads = 2, .reuse_memory = false});
+  }
+}
+
+BOOST_AUTO_TEST_CASE(two_programs_run_in_two_threads_over_one_parameter_that_both_read) {
+  const Expr x = input("x", {200, 200}), w = parameter(waves({200, 200}, DType::f32, 1), "w");
+  const Tensor value = waves({200, 200}, DType::f32, 0);
+  const Tensor expected = evaluate(tanh(matmul(x, w)), {{x, value}});
+  std::atomic<int> wrong{0};
+  const auto work = [&] {
+    Program program = compile({tanh(matmul(x, w))}, {}, cpu(), {.threads = 2});
+    for (int i = 0; i < 30; ++i) wrong += !same_bits(program.run({{x, value}}).tensor(0), expected);
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  BOOST_TEST(wrong == 0);
+}
+
+BOOST_AUTO_TEST_CASE(graphs_are_built_differentiated_and_dropped_in_several_threads) {
+  const Expr shared = parameter(ones({4}, DType::f64), "shared");
+  std::atomic<int> wrong{0};
+  const auto work = [&] {
+    for (int i = 0; i < 50; ++i) {
+      Expr y = shared;
+      for (int k = 0; k < 40; ++k) y = y * 1.5 + shared;
+      const Expr g = grad(sum(y), {shared})[0];
+      wrong += evaluate(g).at(0) < 1;
+    }
+  };
+  std::thread one(work), two(work);
+  work();
+  one.join();
+  two.join();
+  BOOST_TEST(wrong == 0);
+}
+
+BOOST_AUTO_TEST_CASE(one_program_in_two_threads_is_refused_or_runs_alone) {
+  const Expr x = input("x", {300, 300});
+  Program program = compile({matmul(x, x)}, {}, cpu(), {.threads = 1});
+  const Tensor value = waves({300, 300}, DType::f32, 0);
+  std::atomic<int> done{0}, refused{0}, other_errors{0};
+  const auto work = [&] {
+    for (int i = 0; i < 20; ++i) {
+      try {
+        program.run({{x, value}});
+        ++done;
+      } catch (const Error& error) {
+        const bool expected = std::string_view(error.what()).find("running in another thread") != std::string_view::npos;
+        ++(expected ? refused : other_errors);
+      }
+    }
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  BOOST_TEST(done + refused == 40);
+  BOOST_TEST(done > 0);
+  BOOST_TEST(other_errors == 0);
+}
+
+#if !defined(__SANITIZE_THREAD__)
+BOOST_AUTO_TEST_CASE(a_forked_child_computes_the_same) {
+  const Expr x = input("x", {400, 300});
+  const Tensor value = waves({400, 300}, DType::f32, 0);
+  Program program = compile({sum(exp(x) * 2.0), matmul(x, transpose(x))}, {}, cpu(), {.threads = 3});
+  const Tensor expected = program.run({{x, value}}).tensor(1);  // the pool's workers are up
+  const pid_t child = fork();
+  BOOST_TEST_REQUIRE(child >= 0);
+  if (child == 0) {
+    alarm(60);  // a child that waits for threads it does not have ends here
+    const bool same = same_bits(program.run({{x, value}}).tensor(1), expected);
+    Program fresh = compile({matmul(x, transpose(x))}, {}, cpu(), {.threads = 2});
+    const bool fresh_same = same_bits(fresh.run({{x, value}}).tensor(0), expected);
+    _exit(same && fresh_same ? 0 : 1);
+  }
+  int status = 0;
+  BOOST_TEST(waitpid(child, &status, 0) == child);
+  BOOST_TEST(WIFEXITED(status));
+  BOOST_TEST(WEXITSTATUS(status) == 0);
+  BOOST_TEST(same_bits(program.run({{x, value}}).tensor(1), expected));
+}
+#endif
+
+BOOST_AUTO_TEST_SUITE_END()
