@@ -123,7 +123,8 @@ void bind_feeds(const ProgramState& state, std::span<const Feed> feeds,
       fail({describe(feed.leaf), " expects ", to_string(feed.leaf.type()), ", got ",
             to_string(feed.value.type())});
     }
-    pointers[at] = feed.value.bytes();
+    static constexpr std::byte nothing{};  // values without elements may have no memory
+    pointers[at] = feed.value.bytes() ? feed.value.bytes() : &nothing;
   }
   for (std::size_t at = 0; at < count; ++at) {
     if (!pointers[at]) fail({describe(state.feeds[at]), " is not fed"});

@@ -39,6 +39,10 @@ ScalarFn without_unused_inputs(const ScalarFn& fn, std::vector<int>& kept) {
     instr.bits = dtypes.size();
     dtypes.push_back(instr.dtype);
   }
+  if (kept.empty()) {
+    kept.push_back(0);
+    dtypes.push_back(fn.inputs()[0]);
+  }
   return {std::move(dtypes), std::move(code), {fn.results().begin(), fn.results().end()}};
 }
 
@@ -133,13 +137,7 @@ Expr map(std::string_view short_name, std::initializer_list<Arg> args,
     if (instr.op == ScalarOp::input) return inputs[static_cast<std::size_t>(instr.bits)];
     const Scalar results[] = {result};
     std::vector<int> kept;
-    ScalarFn fn = without_unused_inputs(recorder.finish(results), kept);
-    if (kept.empty()) {  // the result does not depend on the arguments: any of them gives the shape
-      fn = recorder.finish(results);
-      fn = ScalarFn({dtypes[0]}, {fn.code().begin(), fn.code().end()},
-                    {fn.results().begin(), fn.results().end()});
-      return make(Map{fn, short_name}, {inputs[0]}, lead->where());
-    }
+    const ScalarFn fn = without_unused_inputs(recorder.finish(results), kept);
     std::vector<Expr> operands;
     for (const int i : kept) operands.push_back(inputs[static_cast<std::size_t>(i)]);
     return make(Map{fn, short_name}, std::move(operands), lead->where());

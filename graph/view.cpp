@@ -41,11 +41,18 @@ std::vector<int> covering_order(const Layout& layout, std::int64_t size) {
   std::vector<int> order;
   for (int a = 0; a < layout.shape.rank(); ++a) order.push_back(a);
   const auto stride = [&](int a) { return layout.strides[static_cast<std::size_t>(a)]; };
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-    if (layout.shape[a] == 1 || layout.shape[b] == 1)
+  // Insertion sort: few axes, stable, and it allocates nothing.
+  const auto before = [&](int a, int b) {
+    if (layout.shape[a] == 1 || layout.shape[b] == 1) {
       return layout.shape[a] == 1 && layout.shape[b] != 1;
+    }
     return stride(a) > stride(b);
-  });
+  };
+  for (std::size_t i = 1; i < order.size(); ++i) {
+    for (std::size_t k = i; k > 0 && before(order[k], order[k - 1]); --k) {
+      std::swap(order[k], order[k - 1]);
+    }
+  }
   std::int64_t expected = 1;
   for (auto a = order.rbegin(); a != order.rend(); ++a) {
     if (layout.shape[*a] != 1 && stride(*a) != expected) return {};

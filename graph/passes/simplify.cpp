@@ -94,6 +94,9 @@ class Simplify {
       inputs.push_back(v);
       dtypes.push_back(rewrite_.result().type(v).dtype);
     }
+    for (const std::int32_t r : fn.results()) {
+      any = any || fn.code()[static_cast<std::size_t>(r)].op == ScalarOp::constant;
+    }
     if (!any) {
       rewrite_.keep(i);
       return;

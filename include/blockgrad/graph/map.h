@@ -71,7 +71,8 @@ Elementwise<F> elementwise(F formula) {
   return Elementwise<F>(std::move(formula));
 }
 
-/// `fn` without the inputs it does not read; `kept` receives the numbers of those it reads.
+/// `fn` without the inputs it does not read; `kept` receives the numbers of those it reads, or that
+/// of the first: a Map takes its shape from an input.
 ScalarFn without_unused_inputs(const ScalarFn& fn, std::vector<int>& kept);
 
 /// The sum of equally typed values, added from left to right in one Map.
