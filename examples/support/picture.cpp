@@ -36,11 +36,16 @@ std::string cell(const std::string& text) {
   return result + "\"";
 }
 
-bool any_above_zero(const std::vector<Curve>& curves, std::vector<double> Curve::* axis) {
-  return std::any_of(curves.begin(), curves.end(), [&](const Curve& curve) {
-    const std::vector<double>& values = curve.*axis;
-    return std::any_of(values.begin(), values.end(), [](double value) { return value > 0; });
-  });
+using Axis = std::vector<double> Curve::*;
+
+bool any_above_zero(const Curve& curve, Axis axis) {
+  const std::vector<double>& values = curve.*axis;
+  return std::any_of(values.begin(), values.end(), [](double value) { return value > 0; });
+}
+
+bool any_above_zero(const std::vector<Curve>& curves, Axis axis) {
+  return std::any_of(curves.begin(), curves.end(),
+                     [&](const Curve& curve) { return any_above_zero(curve, axis); });
 }
 
 std::string points(const Plot& plot) {
@@ -67,11 +72,21 @@ std::string script(const Plot& plot, const std::string& csv, const std::string& 
   if (log_y) text += "set logscale y\nset format y '%.0e'\n";
   const char* const colours[] = {"#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e"};
   std::string parts;
+  std::size_t row = 0;  // below the heads
   for (std::size_t c = 0; c < plot.curves.size(); ++c) {
-    const std::string name = quoted(plot.curves[c].name);
-    parts += (c == 0 ? "plot " : ", \\\n     ") + quoted(csv) + " using (strcol(1) eq " + name +
-             " ? $2 : NaN):3 with linespoints pointtype 7 pointsize 0.3 linewidth 2 linecolor '" +
-             colours[c % 5] + "' title " + name;
+    const Curve& curve = plot.curves[c];
+    const std::string name = quoted(curve.name);
+    // gnuplot takes a curve without a point for a mistake; such a one is only named.
+    const bool has_points = !curve.x.empty() && (!log_x || any_above_zero(curve, &Curve::x)) &&
+                            (!log_y || any_above_zero(curve, &Curve::y));
+    parts += c == 0 ? "plot " : ", \\\n     ";
+    const std::string first = std::to_string(row);
+    row += curve.x.size();
+    const std::string rows = " skip 1 every ::" + first + "::" + std::to_string(row - 1);
+    parts += has_points ? quoted(csv) + rows + " using 2:3" : "keyentry";
+    parts += " with linespoints pointtype 7 pointsize 0.3 linewidth 2 linecolor '";
+    parts += colours[c % 5];
+    parts += "' title " + name;
   }
   return text + parts + "\n";
 }
