@@ -62,7 +62,7 @@ BOOST_AUTO_TEST_SUITE(scalar)
 BOOST_AUTO_TEST_CASE(equal_instructions_are_recorded_once) {
   const ScalarFn fn = record({DType::f64}, [](auto x) { return exp(x[0]) * exp(x[0]) + exp(x[0]); });
   BOOST_TEST(fn.code().size() == 4);  // input, exp, multiply, add
-  BOOST_TEST(run(fn, {1.0})[0] == std::exp(1.0) * std::exp(1.0) + std::exp(1.0));
+  BOOST_TEST(std::abs(run(fn, {1.0})[0] - std::exp(2.0) - std::exp(1.0)) < 1e-14);
 }
 
 BOOST_AUTO_TEST_CASE(numbers_are_folded_and_unused_instructions_dropped) {

@@ -26,6 +26,11 @@ void* take(std::size_t bytes, std::size_t alignment) noexcept {
   return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
 }
 
+void* take_for_sure(std::size_t bytes) noexcept {
+  taken.fetch_add(1, std::memory_order_relaxed);
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+
 void* take_or_throw(std::size_t bytes, std::size_t alignment) {
   void* memory = take(bytes, alignment);
   if (!memory) throw std::bad_alloc();
@@ -50,8 +55,9 @@ bool Failing::has_failed() const { return seen >= fail_at; }
 
 void* operator new(std::size_t n) { return take_or_throw(n, 0); }
 void* operator new[](std::size_t n) { return take_or_throw(n, 0); }
-void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return take(n, 0); }
-void* operator new[](std::size_t n, const std::nothrow_t&) noexcept { return take(n, 0); }
+// The standard library asks this way where it can do without, as in stable_sort; that is no failure to report.
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return take_for_sure(n); }
+void* operator new[](std::size_t n, const std::nothrow_t&) noexcept { return take_for_sure(n); }
 void* operator new(std::size_t n, std::align_val_t a) { return take_or_throw(n, static_cast<std::size_t>(a)); }
 void* operator new[](std::size_t n, std::align_val_t a) { return take_or_throw(n, static_cast<std::size_t>(a)); }
 void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept { return take(n, static_cast<std::size_t>(a)); }

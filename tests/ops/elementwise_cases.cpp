@@ -110,6 +110,12 @@ std::vector<OpCase> rows() {
                  [](auto x) {
                    return pointwise(x, [](auto v) { return v[0] / (1 + std::exp(-v[0])) + std::tanh(v[0] * v[1]) * v[1]; });
                  }});
+  all.push_back({"formula_that_reads_nothing", unary_shapes,
+                 [](auto x) {
+                   static const auto four = elementwise([](auto) { return Scalar(4); });
+                   return four(x[0]) * x[0] + four(x[0]);
+                 },
+                 [](auto x) { return pointwise(x, [](auto v) { return 4 * v[0] + 4; }); }});
   all.push_back({"astype_to_the_other_float", unary_shapes,
                  [](auto x) { return astype(x[0], x[0].dtype() == DType::f32 ? DType::f64 : DType::f32); },
                  [](auto x) { return pointwise(x, [](auto v) { return static_cast<double>(static_cast<float>(v[0])); }); }});

@@ -1,0 +1,128 @@
+// Exact messages of wrong shapes and dtypes: the op, both shapes, and the user's own line.
+#include <boost/test/unit_test.hpp>
+#include <functional>
+#include <string>
+
+#include "blockgrad/blockgrad.h"
+
+using namespace blockgrad;
+
+namespace {
+
+const Expr m23 = input("m23", {2, 3}), m45 = input("m45", {4, 5}), m43 = input("m43", {4, 3}), v4 = input("v4", {4}), one = input("one", {});
+const Expr d23 = input("d23", {2, 3}, DType::f64), i2 = input("i2", {2}, DType::i32), b2 = input("b2", {2}, DType::boolean);
+
+struct Row {
+  int line;  // of the row below, the user's line in the message
+  std::function<void()> mistake;
+  const char* message;  // @ stands for "errors_test.cpp:<line>"
+};
+
+#define BG_ROW(mistake, message) \
+  Row { __LINE__, [] { static_cast<void>(mistake); }, message }
+
+// clang-format off
+const Row rows[] = {
+    BG_ROW(m23 + m45, "add (@): shapes do not broadcast: [2, 3] and [4, 5]"),
+    BG_ROW(m23 * d23, "multiply (@): multiply wants one dtype, got f32 and f64; convert one with astype"),
+    BG_ROW(exp(i2), "exp (@): exp wants a floating dtype, got i32; convert with astype"),
+    BG_ROW(i2 + 0.5, "add (@): the number 0.5 does not fit i32; convert the tensor with astype"),
+    BG_ROW(b2 + b2, "add (@): add wants numbers, got bool"),
+    BG_ROW(logical_and(m23, m23), "logical_and (@): logical_and wants bool, got f32"),
+    BG_ROW(where(m23, m23, m23), "where (@): where wants a bool condition, got f32"),
+    BG_ROW(where(m23 > 0.0, m23, m45), "where (@): shapes do not broadcast: [2, 3] and [4, 5]"),
+    BG_ROW(maximum(m23, v4), "maximum (@): shapes do not broadcast: [2, 3] and [4]"),
+    BG_ROW(fma(m23, m23, d23), "fma (@): fma wants one dtype, got f32 and f64; convert one with astype"),
+    BG_ROW(add(m23, Expr()), "add (@): an operand is an empty Expr (@)"),
+    BG_ROW(matmul(m23, m45), "matmul (@): inner sizes differ: [2, 3] x [4, 5]"),
+    BG_ROW(matmul(m23, m43), "matmul (@): inner sizes differ: [2, 3] x [4, 3]; the second operand would fit with {.transpose_b = true}"),
+    BG_ROW(matmul(m23, d23, {.transpose_b = true}), "matmul (@): dtypes differ: f32 and f64; convert one with astype"),
+    BG_ROW(matmul(i2, i2), "matmul (@): wants a floating dtype, got i32"),
+    BG_ROW(matmul(one, m23), "matmul (@): wants matrices, got [] x [2, 3]"),
+    BG_ROW(matmul(broadcast_to(m23, {2, 2, 3}), broadcast_to(m43, {5, 3, 4, 3}), {.transpose_b = true}), "matmul (@): batch axes do not broadcast: [2, 2, 3] x [5, 3, 3, 4]"),
+    BG_ROW(linear(m23, m45, v4), "matmul (@): inner sizes differ: [2, 3] x [4, 5]"),
+    BG_ROW(linear(m43, transpose(m23), v4), "add (@): shapes do not broadcast: [4, 2] and [4]"),
+    BG_ROW(sum(m23, 2), "sum (@): axis 2 is outside [-2, 2) for shape [2, 3]"),
+    BG_ROW(max(m23, {0, -2}), "max (@): axis -2 is named twice for shape [2, 3]"),
+    BG_ROW(mean(i2), "mean (@): wants a floating dtype, got i32; convert with astype"),
+    BG_ROW(all(m23), "all (@): wants bool, got f32"),
+    BG_ROW(argmax(b2, 0), "argmax (@): wants numbers, got bool"),
+    BG_ROW(max(slice(m23, 1, 0, 0), 1), "max (@): no element to pick along an axis of size 0 of [2, 0]"),
+    BG_ROW(logsumexp(m23, 5), "logsumexp (@): axis 5 is outside [-2, 2) for shape [2, 3]"),
+    BG_ROW(logsumexp(i2, 0), "logsumexp (@): wants a floating dtype, got i32"),
+    BG_ROW(softmax(m23, 2), "softmax (@): axis 2 is outside [-2, 2) for shape [2, 3]"),
+    BG_ROW(softmax(i2), "softmax (@): wants a floating dtype, got i32"),
+    BG_ROW(log_softmax(one), "log_softmax (@): axis -1 is outside [0, 0) for shape []"),
+    BG_ROW(reshape(m23, Shape{4}), "reshape (@): cannot reshape [2, 3] to [4]: 6 elements against 4"),
+    BG_ROW(reshape(m23, std::vector<std::int64_t>{4, -1}), "reshape (@): the size -1 cannot be worked out for 6 elements and 4"),
+    BG_ROW(reshape(m23, std::vector<std::int64_t>{-1, -1}), "reshape (@): only one size may be -1"),
+    BG_ROW(broadcast_to(m23, {2, 4}), "broadcast_to (@): cannot broadcast [2, 3] to [2, 4]"),
+    BG_ROW(broadcast_to(m23, {3}), "broadcast_to (@): cannot broadcast [2, 3] to [3]"),
+    BG_ROW(permute_dims(m23, std::vector{0}), "permute_dims (@): [2, 3] has 2 axes, got 1"),
+    BG_ROW(permute_dims(m23, std::vector{0, 2}), "permute_dims (@): axis 2 is outside [-2, 2)"),
+    BG_ROW(permute_dims(m23, std::vector{1, -1}), "permute_dims (@): axis -1 is named twice"),
+    BG_ROW(transpose(v4), "transpose (@): wants at least two axes, got [4]"),
+    BG_ROW(squeeze(m23, 0), "squeeze (@): axis 0 of [2, 3] is not of size 1"),
+    BG_ROW(expand_dims(m23, 4), "expand_dims (@): axis 4 is outside [-3, 3)"),
+    BG_ROW(slice(m23, 0, 0, 1, 0), "slice (@): the step must be positive, got 0"),
+    BG_ROW(slice(m23, 2, 0, 1), "slice (@): axis 2 is outside [-2, 2)"),
+    BG_ROW(concat(std::vector<Expr>{m23, m45}, 0), "concat (@): parts do not fit along axis 0: [2, 3] and [4, 5]"),
+    BG_ROW(concat(std::vector<Expr>{m23, d23}, 0), "concat (@): parts differ in dtype: f32 and f64"),
+    BG_ROW(concat(std::vector<Expr>{}, 0), "concat (@): wants at least one part"),
+    BG_ROW(coordinate({2}, 3), "coordinate (@): axis 3 is outside [-1, 1)"),
+    BG_ROW(take(m23, m23), "check_index (@): indices must be i32 or i64, got f32"),
+    BG_ROW(take(one, i2), "take (@): wants rows, got a scalar"),
+    BG_ROW(scatter_add(m23, i2, m45), "scatter_add (@): the added rows must have shape [2, 3], got [4, 5]"),
+    BG_ROW(scatter_add(m23, i2, d23), "scatter_add (@): dtypes differ: f32 and f64"),
+    BG_ROW(one_hot(m23, 3), "check_index (@): indices must be i32 or i64, got f32"),
+    BG_ROW(mse_loss(m23, v4), "mse_loss (@): shapes must be equal, got [2, 3] and [4]"),
+    BG_ROW(mse_loss(m23, d23), "mse_loss (@): subtract wants one dtype, got f32 and f64; convert one with astype"),
+    BG_ROW(cross_entropy(m23, v4), "check_index (@): indices must be i32 or i64, got f32"),
+    BG_ROW(cross_entropy(m45, i2), "cross_entropy (@): logits [4, 5] want labels of shape [4], got [2]"),
+    BG_ROW(accuracy(m45, i2), "accuracy (@): shapes must be equal, got [4] and [2]"),
+    BG_ROW(penalty(m23), "penalty (@): wants a floating scalar, got f32[2, 3]"),
+};
+// clang-format on
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(errors)
+
+BOOST_AUTO_TEST_CASE(wrong_shapes_and_dtypes_are_told_in_full) {
+  for (const Row& row : rows) {
+    std::string expected;
+    for (const char* c = row.message; *c; ++c) expected += *c == '@' ? "errors_test.cpp:" + std::to_string(row.line) : std::string(1, *c);
+    std::string text = "no error";
+    try {
+      row.mistake();
+    } catch (const Error& error) {
+      text = error.what();
+    }
+    BOOST_TEST(text == expected);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_scope_stands_in_front_of_the_op_with_its_own_line) {
+  std::string text;
+  const int line = __LINE__ + 2;
+  try {
+    const Scope scope("block3");
+    static_cast<void>(matmul(m23, m45));
+  } catch (const Error& error) {
+    text = error.what();
+  }
+  BOOST_TEST(text == "block3.matmul (errors_test.cpp:" + std::to_string(line) + "): inner sizes differ: [2, 3] x [4, 5]");
+}
+
+BOOST_AUTO_TEST_CASE(operators_name_the_line_of_their_expression) {
+  std::string text;
+  const int line = __LINE__ + 2;
+  try {
+    static_cast<void>(1.0 - m23 / v4);
+  } catch (const Error& error) {
+    text = error.what();
+  }
+  BOOST_TEST(text == "divide (errors_test.cpp:" + std::to_string(line) + "): shapes do not broadcast: [2, 3] and [4]");
+}
+
+BOOST_AUTO_TEST_SUITE_END()

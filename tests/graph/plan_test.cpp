@@ -1,0 +1,165 @@
+// Memory plans: no two live values share bytes, and what dies is used again.
+#include "graph/plan.h"
+
+#include <boost/test/unit_test.hpp>
+#include <map>
+#include <random>
+
+#include "blockgrad/blockgrad.h"
+#include "blockgrad/graph/leaf.h"
+#include "graph/passes/passes.h"
+
+using namespace blockgrad;
+
+namespace {
+
+Graph graph_of(std::vector<Expr> outputs, const Updates& updates = {}) {
+  const auto keeps = [](const Op& op) { return !op->has_expand(); };
+  return insert_copies(merge_equal(simplify(build_graph(outputs, updates, keeps))));
+}
+
+bool overlap(std::int64_t a, std::int64_t a_bytes, std::int64_t b, std::int64_t b_bytes) {
+  return a < b + b_bytes && b < a + a_bytes;
+}
+
+// Walks the steps with the owner of every byte range: a value that is read must still be there.
+void check_plan(const Graph& graph, const Plan& plan) {
+  struct Range {
+    std::int64_t at, bytes;
+    Value owner;
+  };
+  std::vector<Range> live;
+  const auto base = [&](Value v) { return graph.node(v).op.as<View>() ? graph.node(v).inputs[0] : v; };
+  const auto present = [&](Value v, const Operand& o) {
+    if (o.place != Place::arena || graph.type(base(v)).shape.size() == 0) return;
+    bool found = false;
+    for (const Range& r : live) found = found || (r.owner == base(v) && r.at == o.at);
+    BOOST_TEST_REQUIRE(found, "a value was overwritten before its last use");
+  };
+  for (const auto* phase : {&plan.steps, &plan.updates}) {
+    for (const PlanStep& step : *phase) {
+      const GraphNode& node = graph.nodes[static_cast<std::size_t>(step.node)];
+      for (std::size_t i = 0; i < node.inputs.size(); ++i) present(node.inputs[i], step.inputs[i]);
+      std::vector<Range> made;
+      for (std::size_t r = 0; r < node.types.size(); ++r) {
+        const Operand& o = step.outputs[r];
+        if (o.place != Place::arena) continue;
+        const Range range{o.at, bytes_of(node.types[r]), {step.node, static_cast<std::int32_t>(r)}};
+        BOOST_TEST_REQUIRE(o.at % 64 == 0);
+        BOOST_TEST_REQUIRE(o.at + range.bytes <= plan.arena_bytes);
+        for (const Range& other : made) BOOST_TEST_REQUIRE(!overlap(range.at, range.bytes, other.at, other.bytes));
+        // Only a Map may write over an input, and then over exactly its bytes.
+        for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+          const Operand& in = step.inputs[i];
+          const std::int64_t bytes = bytes_of(graph.type(base(node.inputs[i])));
+          if (in.place != Place::arena || !overlap(range.at, range.bytes, in.at, bytes)) continue;
+          BOOST_TEST_REQUIRE((node.op.as<Map>() && in.at == o.at && bytes == range.bytes));
+        }
+        made.push_back(range);
+      }
+      for (const Range& range : made) {
+        std::erase_if(live, [&](const Range& other) { return overlap(range.at, range.bytes, other.at, other.bytes); });
+      }
+      live.insert(live.end(), made.begin(), made.end());
+    }
+  }
+  for (std::size_t i = 0; i < graph.outputs.size(); ++i) present(graph.outputs[i], plan.outputs[i]);
+  std::size_t commit = 0;
+  for (const GraphUpdate& u : graph.updates) {
+    const bool in_place = std::any_of(plan.updates.begin(), plan.updates.end(), [&](const PlanStep& s) { return s.node == u.value.node; });
+    if (!in_place) present(u.value, plan.commits[commit++].source);
+  }
+  BOOST_TEST(commit == plan.commits.size());
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(plan)
+
+BOOST_AUTO_TEST_CASE(an_arena_hands_out_ranges_that_never_overlap) {
+  std::mt19937 random(3);
+  ArenaLayout arena;
+  std::map<std::int64_t, std::int64_t> taken;
+  for (int round = 0; round < 5000; ++round) {
+    if (taken.empty() || random() % 2 == 0) {
+      const std::int64_t bytes = 1 + static_cast<std::int64_t>(random() % 1000);
+      const std::int64_t at = arena.take(bytes);
+      BOOST_TEST_REQUIRE(at % 64 == 0);
+      BOOST_TEST_REQUIRE(at + bytes <= arena.peak());
+      for (const auto& [other, size] : taken) BOOST_TEST_REQUIRE(!overlap(at, bytes, other, size));
+      taken.emplace(at, bytes);
+    } else {
+      auto which = std::next(taken.begin(), static_cast<std::ptrdiff_t>(random() % taken.size()));
+      arena.give_back(which->first, which->second);
+      taken.erase(which);
+    }
+  }
+  const std::int64_t peak = arena.peak();
+  for (const auto& [at, bytes] : taken) arena.give_back(at, bytes);
+  BOOST_TEST(arena.take(peak) == 0);
+  BOOST_TEST(arena.peak() == peak);
+}
+
+BOOST_AUTO_TEST_CASE(a_chain_needs_two_buffers_however_long_it_is) {
+  const Expr x = input("x", {1000});
+  Expr y = x;
+  for (int i = 0; i < 50; ++i) y = sum(matmul(reshape(y, Shape{1000, 1}), constant(ones({1, 1}))), 1);
+  const Graph graph = graph_of({y});
+  const Plan plan = make_plan(graph, true);
+  check_plan(graph, plan);
+  BOOST_TEST(plan.arena_bytes <= 2 * 4032);
+  const Plan apart = make_plan(graph, false);
+  check_plan(graph, apart);
+  BOOST_TEST(apart.arena_bytes > 40 * 4000);
+  BOOST_TEST(plan.arena_bytes + plan.reused_bytes == apart.arena_bytes);
+}
+
+BOOST_AUTO_TEST_CASE(maps_work_in_place_where_an_input_dies) {
+  const Expr x = input("x", {1000});
+  Expr y = exp(x);
+  for (int i = 0; i < 10; ++i) y = tanh(y);
+  const Graph graph = graph_of({y});
+  const Plan plan = make_plan(graph, true);
+  check_plan(graph, plan);
+  BOOST_TEST(plan.in_place == 10);
+  BOOST_TEST(plan.arena_bytes == 4032);
+}
+
+BOOST_AUTO_TEST_CASE(an_update_is_in_place_only_where_nobody_else_reads_the_old_value) {
+  const Expr w = parameter(ones({4}), "w"), v = parameter(ones({4}), "v");
+  const Graph alone = graph_of({}, Updates().set(w, w * 0.5));
+  BOOST_TEST(make_plan(alone, true).updates.size() == 1);
+  BOOST_TEST(make_plan(alone, true).commits.size() == 0);
+  const Graph swap = graph_of({}, Updates().set(w, v).set(v, w));
+  const Plan plan = make_plan(swap, true);
+  check_plan(swap, plan);
+  BOOST_TEST(plan.commits.size() >= 1);
+  const Graph output = graph_of({w * 0.5}, Updates().set(w, w * 0.5));
+  BOOST_TEST(make_plan(output, true).commits.size() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(plans_of_random_graphs_keep_every_value_to_its_last_use) {
+  for (unsigned seed = 0; seed < 300; ++seed) {
+    std::mt19937 random(seed);
+    std::vector<Expr> pool = {input("a", {3, 4}), parameter(ones({3, 4}), "w"), state(ones({3, 4}), "s")};
+    const auto pick = [&] { return pool[random() % pool.size()]; };
+    for (int i = 0; i < 25; ++i) {
+      switch (random() % 5) {
+        case 0: pool.push_back(pick() * pick()); break;
+        case 1: pool.push_back(tanh(pick()) + pick()); break;
+        case 2: pool.push_back(reshape(transpose(pick()), Shape{3, 4})); break;
+        case 3: pool.push_back(pick() - broadcast_to(sum(pick(), 0), {3, 4})); break;
+        default: pool.push_back(matmul(pick(), matmul(transpose(pick()), pick()))); break;
+      }
+    }
+    const Graph graph = graph_of({pick(), pool.back()}, Updates().set(pool[1], pick()).set(pool[2], pick()));
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      check_plan(graph, make_plan(graph, true));
+      check_plan(graph, make_plan(graph, false));
+      const Graph fused = fuse_maps(graph);
+      check_plan(fused, make_plan(fused, true));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
