@@ -54,7 +54,10 @@ bool Number::operator==(const Number& other) const {
   return std::bit_cast<std::uint64_t>(value) == std::bit_cast<std::uint64_t>(other.value);
 }
 
-const Op& Expr::op() const { return node_->op; }
+const Op& Expr::op() const {
+  require(node_ != nullptr, "an empty Expr has no op");
+  return node_->op;
+}
 
 const TensorType& Expr::type() const {
   require(node_ != nullptr, "an empty Expr has no type");
@@ -89,6 +92,7 @@ Expr Backward::dy(int result) const {
 }
 
 std::string describe(const Expr& expr) {
+  if (!expr) return "an empty Expr";
   const std::string leaf = leaf_name(expr);
   const std::string op(expr.op()->name());
   return to_string(expr.node()->origin, leaf.empty() ? op : op + " '" + leaf + "'");

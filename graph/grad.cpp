@@ -131,7 +131,7 @@ class Differentiation {
       wanted = wanted || wants.back();
     }
     if (!wanted) return;
-    const std::vector<Expr> gradients = node.op->vjp(Backward(node, joined, wants));
+    const std::vector<Expr> gradients = gradients_of(node, joined, wants);
     check_internal(gradients.size() == node.inputs.size(), node.op->name(), " gave ",
                    gradients.size(), " gradients for ", node.inputs.size(), " inputs");
     for (std::size_t n = 0; n < gradients.size(); ++n) {
@@ -148,6 +148,15 @@ class Differentiation {
       } else if (!node.op->not_differentiable(static_cast<int>(n))) {
         missing += "\n  " + describe(Expr(&node, 0)) + join({" has no gradient for input ", n});
       }
+    }
+  }
+
+  static std::vector<Expr> gradients_of(const Node& node, std::span<const Expr> dy,
+                                        std::span<const char> wants) {
+    try {
+      return node.op->vjp(Backward(node, dy, wants));
+    } catch (const Error& error) {
+      throw Error("gradient of " + describe(Expr(&node, 0)) + ": " + error.what());
     }
   }
 

@@ -30,16 +30,19 @@ Expr state(const Tensor& initial, std::string name, SourceLoc where) {
 }
 
 bool is_parameter(const Expr& expr) {
+  if (!expr) return false;
   const auto* leaf = expr.op().as<StoredLeaf>();
   return leaf && leaf->trainable;
 }
 
 std::shared_ptr<Stored> stored(const Expr& expr) {
+  if (!expr) return nullptr;
   const auto* leaf = expr.op().as<StoredLeaf>();
   return leaf ? leaf->storage : nullptr;
 }
 
 std::string leaf_name(const Expr& expr) {
+  if (!expr) return {};
   if (const auto* leaf = expr.op().as<Input>()) return leaf->label_name;
   if (const auto* leaf = expr.op().as<StoredLeaf>()) return leaf->storage->name();
   return {};

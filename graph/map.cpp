@@ -131,6 +131,7 @@ Expr map(std::string_view short_name, std::initializer_list<Arg> args,
     }
     Scalar result = formula(values);
     if (result.is_number()) result = recorder.cast(result, dtypes[0]);
+    require(recorder.owns(result), "the formula gave a Scalar of another formula");
     for (Expr& in : inputs) in = broadcast_to(in, shape, lead->where());
     // A formula that is one of its arguments is that argument.
     const ScalarInstr& instr = recorder.instr(result);

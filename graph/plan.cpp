@@ -11,7 +11,7 @@ namespace blockgrad {
 
 namespace {
 
-std::int64_t rounded(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
+std::int64_t rounded(std::int64_t bytes) { return checked_add(bytes, 63) / 64 * 64; }
 
 }  // namespace
 
@@ -32,7 +32,7 @@ std::int64_t ArenaLayout::take(std::int64_t bytes) {
   const bool grows_hole = !free_.empty() && free_.back().first + free_.back().second == end_;
   const std::int64_t offset = grows_hole ? free_.back().first : end_;
   if (grows_hole) free_.pop_back();
-  end_ = offset + need;
+  end_ = checked_add(offset, need);
   return offset;
 }
 
@@ -213,7 +213,7 @@ class Planner {
       const auto results = static_cast<std::int32_t>(at(i).types.size());
       for (std::int32_t r = 0; r < results; ++r) {
         const Value v{i, r};
-        all += rounded(bytes(v));
+        all = checked_add(all, rounded(bytes(v)));
         if (!take_over_input(v, time)) where(v).at = arena.take(bytes(v));
       }
       if (!reuse_) continue;

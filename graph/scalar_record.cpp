@@ -1,6 +1,7 @@
 // Recording, simplifying and differentiating scalar programs.
 #include <bit>
 #include <cmath>
+#include <utility>
 
 #include "blockgrad/graph/scalar.h"
 
@@ -78,7 +79,10 @@ std::uint64_t number_bits(double value, DType dtype) {
     require(value == 0 || value == 1, "a bool is 0 or 1, got ", value);
     return static_cast<std::uint64_t>(value);
   }
-  require(std::trunc(value) == value && std::abs(value) < 0x1p63, "the number ", value,
+  const auto [low, high] = dtype == DType::i32  ? std::pair{-0x1p31, 0x1p31}
+                           : dtype == DType::u8 ? std::pair{0.0, 0x1p8}
+                                                : std::pair{-0x1p63, 0x1p63};
+  require(std::trunc(value) == value && value >= low && value < high, "the number ", value,
           " does not fit ", dtype, "; convert the tensor with astype");
   return static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
 }
@@ -263,7 +267,7 @@ Scalar ScalarRecorder::record(ScalarOp op, std::initializer_list<Scalar> list) {
   ScalarRecorder* recorder = nullptr;
   for (const Scalar& arg : args) {
     if (!arg.recorder_) continue;
-    check_internal(!recorder || recorder == arg.recorder_, "scalars of two formulas met");
+    require(!recorder || recorder == arg.recorder_, "a formula used a Scalar of another formula");
     recorder = arg.recorder_;
   }
   if (recorder) return recorder->apply(op, args);

@@ -22,9 +22,35 @@ void Stored::set_value(const Tensor& value) {
   require(value.type() == type_, "'", name_, "' holds ", to_string(type_), ", got ",
           to_string(value.type()));
   require(lock_exclusive(), "'", name_, "' is in use by a running program; write it between runs");
+  write_locked(value);
+  unlock_exclusive();
+}
+
+void Stored::write_locked(const Tensor& value) {
   std::memcpy(data_.get(), value.bytes(), static_cast<std::size_t>(bytes_of(type_)));
   bump_version();
-  unlock_exclusive();
+}
+
+void Stored::set_values(std::span<const std::shared_ptr<Stored>> storages,
+                        std::span<const Tensor> values) {
+  check_internal(storages.size() == values.size(), "values for other storages");
+  std::size_t locked = 0;
+  const auto unlock = [&] {
+    while (locked > 0) storages[--locked]->unlock_exclusive();
+  };
+  for (std::size_t i = 0; i < storages.size(); ++i) {
+    const Stored& storage = *storages[i];
+    const bool fits = values[i].type() == storage.type_;
+    if (fits && storage.lock_exclusive()) {
+      ++locked;
+      continue;
+    }
+    unlock();
+    fail({"'", storage.name_,
+          fits ? "' is in use by a running program; write it between runs" : "' has another type"});
+  }
+  for (std::size_t i = 0; i < storages.size(); ++i) storages[i]->write_locked(values[i]);
+  unlock();
 }
 
 bool Stored::lock_shared() const {

@@ -119,6 +119,8 @@ Tensor ones(const Shape& shape, DType dtype) { return full(shape, 1, dtype); }
 
 Tensor arange(double start, double stop, double step, DType dtype) {
   require(step != 0, "arange: step must not be 0");
+  require(std::isfinite(start) && std::isfinite(stop) && std::isfinite(step),
+          "arange: start, stop and step must be finite");
   const double count = std::max(0.0, std::ceil((stop - start) / step));
   require(count < 0x1p53, "arange: too many elements from ", start, " to ", stop, " by ", step);
   return generate({dtype, {static_cast<std::int64_t>(count)}},

@@ -1,6 +1,7 @@
 #include "blockgrad/graph/view.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "blockgrad/graph/reduce.h"
 
@@ -34,10 +35,10 @@ Layout without_axes(const Layout& layout, std::span<const int> dropped) {
   return result;
 }
 
-// The order of axes in which the layout runs through memory, or empty if it does not cover it
+// The order of axes in which the layout runs through memory, or nothing if it does not cover it
 // exactly once.
-std::vector<int> covering_order(const Layout& layout, std::int64_t size) {
-  if (layout.offset != 0 || layout.shape.size() != size) return {};
+std::optional<std::vector<int>> covering_order(const Layout& layout, std::int64_t size) {
+  if (layout.offset != 0 || layout.shape.size() != size) return std::nullopt;
   std::vector<int> order;
   for (int a = 0; a < layout.shape.rank(); ++a) order.push_back(a);
   const auto stride = [&](int a) { return layout.strides[static_cast<std::size_t>(a)]; };
@@ -55,7 +56,7 @@ std::vector<int> covering_order(const Layout& layout, std::int64_t size) {
   }
   std::int64_t expected = 1;
   for (auto a = order.rbegin(); a != order.rend(); ++a) {
-    if (layout.shape[*a] != 1 && stride(*a) != expected) return {};
+    if (layout.shape[*a] != 1 && stride(*a) != expected) return std::nullopt;
     expected *= layout.shape[*a];
   }
   return order;
@@ -78,9 +79,8 @@ std::vector<Expr> View::vjp(const Backward& b) const {
   if (!repeated.empty()) dy = reduce(dy, ReduceKind::sum, repeated, false);
   const Layout rest = without_axes(layout, repeated);
   const Shape& shape = b.input(0).shape();
-  const std::vector<int> order = covering_order(rest, shape.size());
-  if (order.size() == static_cast<std::size_t>(rest.shape.rank())) {
-    return {reshape(permute_dims(dy, order), shape)};
+  if (const auto order = covering_order(rest, shape.size())) {
+    return {reshape(permute_dims(dy, *order), shape)};
   }
   return {make(Unview{{rest}, shape, 0.0, short_name}, {dy})};
 }
@@ -145,7 +145,14 @@ Expr reshape(const Expr& x, std::span<const std::int64_t> sizes, SourceLoc where
     }
     *open = x.shape().size() / product;
   }
+  for (const std::int64_t size : known) {
+    if (size < 0) throw Error(context() + join({": a size must be -1 or at least 0, got ", size}));
+  }
   return reshape(x, Shape(known), where);
+}
+
+Expr reshape(const Expr& x, std::initializer_list<std::int64_t> sizes, SourceLoc where) {
+  return reshape(x, std::span(sizes.begin(), sizes.size()), where);
 }
 
 Expr reshape(const Expr& x, const Shape& shape, SourceLoc where) {

@@ -42,6 +42,7 @@ std::vector<Expr> Gather::vjp(const Backward& b) const {
 TensorType ScatterAdd::infer(Types in) const {
   require_indices(in[1]);
   require(in[0].shape.rank() >= 1, "wants rows, got a scalar");
+  require(in[0].dtype != DType::boolean, "wants numbers, got bool");
   require(in[0].dtype == in[2].dtype, "dtypes differ: ", in[0].dtype, " and ", in[2].dtype);
   const Shape expected = gathered(in[0].shape, in[1].shape);
   require(in[2].shape == expected, "the added rows must have shape ", expected, ", got ",

@@ -67,6 +67,10 @@ Expr matmul(Arg a, Arg b, MatMulOptions options) {
   Expr y = as_expr(b, DType::f32);
   const bool row = x.rank() == 1;
   const bool column = y.rank() == 1;
+  if ((row && options.transpose_a) || (column && options.transpose_b)) {
+    throw Error(to_string(current_origin(a.where()), "matmul") +
+                join({": a vector has no axes to transpose: ", x.shape(), " x ", y.shape()}));
+  }
   if (row) x = expand_dims({x, a.where()}, 0);
   if (column) y = expand_dims({y, b.where()}, 1);
   if (x.rank() >= 2 && options.transpose_a) x = transpose({x, a.where()});

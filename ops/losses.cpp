@@ -14,6 +14,16 @@ namespace {
 // The weight as a number where it is known when the graph is built.
 const Constant* fixed(const Expr& weight) { return weight.op().as<Constant>(); }
 
+// Every Loss that comes in is checked: its fields are the user's to fill.
+const Loss& checked(const Loss& loss) {
+  require(loss.sum && loss.weight, "a Loss needs a sum and a weight");
+  require(is_floating(loss.sum.dtype()) && loss.sum.rank() == 0,
+          "the sum of a Loss must be a floating scalar, ", "it is ", to_string(loss.sum.type()));
+  require(loss.weight.type() == loss.sum.type(), "the weight of a Loss must be ",
+          to_string(loss.sum.type()), " like its sum, it is ", to_string(loss.weight.type()));
+  return loss;
+}
+
 bool same_weight(const Expr& a, const Expr& b) {
   return a == b || (fixed(a) && fixed(b) && a.type() == b.type() &&
                     fixed(a)->tensor.at(0) == fixed(b)->tensor.at(0));
@@ -87,6 +97,7 @@ Penalty penalty(Arg value) {
 }
 
 Loss operator*(double factor, const Loss& loss) {
+  const OriginScope scope(checked(loss).sum.node()->origin);
   Loss scaled{loss.sum * factor, loss.weight, {}};
   for (const Expr& p : loss.penalties) scaled.penalties.push_back(p * factor);
   return scaled;
@@ -99,6 +110,8 @@ Loss operator+(const Loss& loss, const Penalty& term) {
 }
 
 Loss operator+(const Loss& a, const Loss& b) {
+  checked(b);
+  const OriginScope scope(checked(a).sum.node()->origin);
   require(same_weight(a.weight, b.weight),
           "losses of different weights cannot be added: ", describe(a.sum), " and ",
           describe(b.sum), "; add mean(a) and mean(b)");
@@ -108,7 +121,7 @@ Loss operator+(const Loss& a, const Loss& b) {
 }
 
 Expr mean(const Loss& loss) {
-  const OriginScope scope(loss.sum.node()->origin);
+  const OriginScope scope(checked(loss).sum.node()->origin);
   Expr average;
   if (const Constant* weight = fixed(loss.weight)) {
     const double w = weight->tensor.at(0);
@@ -156,7 +169,7 @@ Loss accuracy(Arg logits, Arg labels) {
   const Expr i = as_expr(labels, DType::i32);
   const Expr best = argmax(logits, -1);
   require_equal_shapes(best, i, "accuracy", logits.where());
-  return averaged(map("accuracy", {best, i},
+  return averaged(map("accuracy", {{best, logits.where()}, {i, logits.where()}},
                       [&](std::span<const Scalar> s) {
                         return astype(equal(astype(s[0], i.dtype()), s[1]), x.dtype());
                       }),

@@ -74,6 +74,8 @@ Expr slice(Arg x, int axis, std::int64_t start, std::int64_t stop, std::int64_t 
     const int at = normalize_axis(axis, e.rank());
     require(step > 0, "the step must be positive, got ", step);
     const std::int64_t n = e.shape()[at];
+    step =
+        std::min(step, std::max<std::int64_t>(n, 1));  // a longer one takes the first element too
     const auto clipped = [n](std::int64_t i) {
       return std::clamp<std::int64_t>(i < 0 ? i + n : i, 0, n);
     };

@@ -89,13 +89,13 @@ Expr UpdateRule::slot(std::string_view name) const {
 void UpdateRule::set(const Expr& leaf, const Expr& value) { updates_.set(leaf, value, guard_); }
 
 Optimizer::Optimizer(std::vector<std::pair<std::string, double>> settings,
-                     std::function<void(UpdateRule&)> rule)
+                     std::function<void(UpdateRule&)> rule, std::string name, SourceLoc where)
     : learning_rate(nullptr, "learning_rate"), core_(std::make_unique<detail::OptimizerCore>()) {
   core_->rule = std::move(rule);
   learning_rate.core_ = core_.get();
-  for (const auto& [name, value] : settings) {
-    require(std::isfinite(value), "setting '", name, "' must be finite, got ", value);
-    core_->settings[name].leaf = state(full({}, value, DType::f64), "optimizer." + name);
+  for (const auto& [setting, value] : settings) {
+    require(std::isfinite(value), "setting '", setting, "' must be finite, got ", value);
+    core_->settings[setting].leaf = state(full({}, value, DType::f64), name + "." + setting, where);
   }
 }
 
@@ -117,10 +117,16 @@ Updates Optimizer::apply(std::span<const Expr> parameters, std::span<const Expr>
                          const Expr& guard, SourceLoc where) {
   require(parameters.size() == gradients.size(), "apply: ", parameters.size(), " parameters but ",
           gradients.size(), " gradients");
-  Updates updates;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
+  for (std::size_t i = 0; i < parameters.size(); ++i) {  // all checks come before any slot is made
+    if (!stored(parameters[i]) || !gradients[i]) {
+      fail({"apply at ", to_string(where), ": only parameters and states can be trained, got ",
+            describe(parameters[i]), " with the gradient ", describe(gradients[i])});
+    }
     require(parameters[i].type() == gradients[i].type(), describe(parameters[i]), " is ",
             to_string(parameters[i].type()), ", its gradient ", to_string(gradients[i].type()));
+  }
+  Updates updates;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
     const auto name = std::make_shared<const std::string>("update of " + leaf_name(parameters[i]));
     const Origin origin{where, name, {}, {}};
     const OriginScope scope(origin);
@@ -144,12 +150,12 @@ Expr all_finite(std::span<const Expr> values, SourceLoc where) {
 
 Updates minimize(Optimizer& optimizer, const Loss& loss, const MinimizeOptions& options,
                  SourceLoc where) {
+  const Expr average = mean(loss);
   std::vector<Expr> roots = loss.penalties;
   roots.push_back(loss.sum);
   const std::vector<Expr> parameters = options.only.empty() ? parameters_of(roots) : options.only;
   require(!parameters.empty(), "minimize at ", to_string(where),
           ": the loss depends on no parameter");
-  const Expr average = mean(loss);
   std::vector<Expr> checked = grad(average, parameters, where);
   const std::vector<Expr> gradients = checked;
   Expr guard;

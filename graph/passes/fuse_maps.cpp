@@ -11,6 +11,7 @@ namespace blockgrad {
 namespace {
 
 constexpr int most_open = 64;  // clusters that may still grow, one bit each
+constexpr std::size_t most_instructions = 256;
 constexpr std::int64_t most_streams =
     12;  // values that a fused sweep reads from or writes to memory
 
@@ -132,7 +133,7 @@ class Fusion {
  private:
   std::int32_t size() const { return static_cast<std::int32_t>(graph_.nodes.size()); }
   const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
-  static std::int64_t key(Value v) { return std::int64_t{v.node} << 8 | v.result; }
+  static std::int64_t key(Value v) { return std::int64_t{v.node} << 32 | v.result; }
   const Shape& shape(std::int32_t i) const { return at(i).types[0].shape; }
 
   void add_map(std::int32_t i) {
@@ -226,7 +227,7 @@ class Fusion {
         !(tail_[static_cast<std::size_t>(member)] == tail_[static_cast<std::size_t>(i)]))
       return false;
     const Sweep sweep = with(i, cluster);
-    return sweep.instructions <= ScalarFn::max_size &&
+    return sweep.instructions <= most_instructions &&
            static_cast<std::int64_t>(sweep.reads.size()) + sweep.writes <= most_streams &&
            clusters_.may_join(at(i).inputs, cluster);
   }

@@ -57,15 +57,15 @@ struct Cost {
 
 /// Required of an op: `name`, `infer(Types)` giving a TensorType or a vector of them (throws
 /// Error), `vjp(Backward)` giving one gradient per input (empty: none), and `==` over its
-/// attributes. Optional members:
-///   expand(span<const Expr>) -> Expr or vector<Expr>   the op written with other ops
-///   not_differentiable(int) -> bool                    declares that an input has no gradient
-///   hash() -> size_t                                   spreads equal-named ops while equal nodes
-///   are merged title() -> string_view                             what users call it, where that
-///   is not `name`; a literal print() -> string                                  attributes for
-///   dumps cost(Types inputs, Types results) -> Cost          where elements and bytes of all
-///   operands are wrong accepts(int input, const Layout&) -> bool          which layouts an input
-///   may have; default: dense only
+/// attributes. Optional members, each on a line of its own:
+///
+/// * `expand(span<const Expr>)` gives an Expr or a vector: the op written with other ops.
+/// * `not_differentiable(int)` declares that an input has no gradient.
+/// * `title()` is what users call it, where that is not `name`; a literal.
+/// * `hash()` spreads ops of one name while equal nodes are merged.
+/// * `print()` gives the attributes for dumps.
+/// * `cost(Types inputs, Types results)` where elements and bytes of all operands are wrong.
+/// * `accepts(int input, const Layout&)` says which layouts an input may have; default: dense only.
 template <class T>
 concept OpLike = requires(const T& op, Types in, const Backward& b) {
   // First, so that the question is settled for Op itself before it asks whether an Op can be

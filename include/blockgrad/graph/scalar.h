@@ -51,7 +51,7 @@ struct ScalarInstr {
 class ScalarFn {
  public:
   /// At most this many instructions.
-  static constexpr int max_size = 256;
+  static constexpr int max_size = 4096;
 
   ScalarFn() = default;
   ScalarFn(std::vector<DType> inputs, std::vector<ScalarInstr> code,
@@ -119,6 +119,8 @@ class ScalarRecorder {
     return code_[static_cast<std::size_t>(value.index_)];
   }
   std::int32_t index(Scalar value) const { return value.index_; }
+  /// Whether the value was recorded here.
+  bool owns(Scalar value) const { return value.recorder_ == this; }
   Scalar at(std::int32_t index);
 
   /// Records on whichever recorder the arguments belong to; plain numbers are computed in f64.

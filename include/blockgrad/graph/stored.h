@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "blockgrad/graph/tensor.h"
@@ -26,6 +27,9 @@ class Stored {
   Tensor value() const;
   /// Throws Error if the type differs or a program is using it.
   void set_value(const Tensor& value);
+  /// Writes values[i] to storages[i], all of them or none. Throws Error like set_value.
+  static void set_values(std::span<const std::shared_ptr<Stored>> storages,
+                         std::span<const Tensor> values);
 
   /// For programs: the bytes, and the right to use them. `lock` answers false if somebody else
   /// holds them.
@@ -37,6 +41,8 @@ class Stored {
   void bump_version() { version_.fetch_add(1, std::memory_order_acq_rel); }
 
  private:
+  void write_locked(const Tensor& value);
+
   std::string name_;
   TensorType type_;
   std::shared_ptr<std::byte> data_;

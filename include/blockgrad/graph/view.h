@@ -50,6 +50,8 @@ Expr broadcast_to(const Expr& x, const Shape& shape, SourceLoc where = SourceLoc
 /// sizes do not fit.
 Expr reshape(const Expr& x, std::span<const std::int64_t> sizes,
              SourceLoc where = SourceLoc::here());
+Expr reshape(const Expr& x, std::initializer_list<std::int64_t> sizes,
+             SourceLoc where = SourceLoc::here());
 Expr reshape(const Expr& x, const Shape& shape, SourceLoc where = SourceLoc::here());
 /// Axis i of the result is axis axes[i] of x. Throws Error if axes are not a permutation.
 Expr permute_dims(const Expr& x, std::span<const int> axes, SourceLoc where = SourceLoc::here());

@@ -49,6 +49,8 @@ class UpdateRule {
 class Setting {
  public:
   Setting& operator=(double value);
+  Setting& operator=(const Setting& other) { return *this = static_cast<double>(other); }
+  Setting(const Setting&) = default;
   operator double() const;
 
  private:
@@ -68,8 +70,11 @@ concept OptimizerRecipe = requires(const T& recipe, UpdateRule& rule) {
 class Optimizer {
  public:
   template <OptimizerRecipe Recipe>
-  explicit Optimizer(Recipe recipe)
-      : Optimizer(recipe.settings(), [recipe](UpdateRule& rule) { recipe.update(rule); }) {}
+  explicit Optimizer(Recipe recipe, std::string name = "optimizer",
+                     SourceLoc where = SourceLoc::here())
+      : Optimizer(
+            recipe.settings(), [recipe](UpdateRule& rule) { recipe.update(rule); }, std::move(name),
+            where) {}
   ~Optimizer();
   Optimizer(Optimizer&&) = delete;  // settings point to it
   Optimizer& operator=(Optimizer&&) = delete;
@@ -87,13 +92,13 @@ class Optimizer {
 
  private:
   Optimizer(std::vector<std::pair<std::string, double>> settings,
-            std::function<void(UpdateRule&)> rule);
+            std::function<void(UpdateRule&)> rule, std::string name, SourceLoc where);
   std::unique_ptr<detail::OptimizerCore> core_;
 };
 
 struct MinimizeOptions {
-  std::vector<Expr> only = {};    // parameters to train; empty: all that the loss depends on
-  bool guard_finite = true;  // no update from a step whose loss or gradient is not finite
+  std::vector<Expr> only = {};  // parameters to train; empty: all that the loss depends on
+  bool guard_finite = true;     // no update from a step whose loss or gradient is not finite
 };
 
 /// One training step as updates: gradients of mean(loss), checked, then the optimizer's rule.
