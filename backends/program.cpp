@@ -186,8 +186,11 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
     if (node->op.as<Input>()) inputs.emplace(leaf_name({node, 0}), Expr(node, 0));
   }
   for (const std::int32_t node : state->plan.feeds) {
-    state->feeds.push_back(
-        inputs.at(state->graph.nodes[static_cast<std::size_t>(node)].op.as<Input>()->label_name));
+    const auto& leaf = *state->graph.nodes[static_cast<std::size_t>(node)].op.as<Input>();
+    const auto known = inputs.find(leaf.label_name);
+    require(known != inputs.end(), "input '", leaf.label_name,
+            "' is made inside an op's expand, where nothing can feed it");
+    state->feeds.push_back(known->second);
   }
   for (const std::int32_t node : state->plan.storages) {
     state->storages.push_back(
@@ -290,7 +293,10 @@ Tensor evaluate(const Expr& expr, std::span<const Feed> feeds, const CompileOpti
 
 std::string to_dot(std::span<const Output> outputs) {
   std::vector<Expr> exprs;
-  for (const Output& output : outputs) exprs.push_back(output.expr());
+  for (const Output& output : outputs) {
+    require(static_cast<bool>(output.expr()), "to_dot: output ", exprs.size(), " is empty");
+    exprs.push_back(output.expr());
+  }
   return to_dot(build_graph(exprs, {}, [](const Op&) { return true; }));
 }
 

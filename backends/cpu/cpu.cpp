@@ -39,6 +39,7 @@ struct Instruction {
   std::size_t first_in = 0;   // in inputs_
   std::size_t first_out = 0;  // in outputs_
   int threads = 1;
+  std::size_t scratch = 0;                              // bytes per thread
   std::vector<std::pair<DType, std::int64_t>> results;  // for the numeric check
 };
 
@@ -76,6 +77,8 @@ class CpuExecutable final : public Executable {
         plan_(plan),
         isa_(choose_isa(options.isa)),
         check_numerics_(options.check_numerics) {
+    require(options.threads >= 0 && options.threads <= ThreadPool::most_threads,
+            "threads must lie in [0, ", ThreadPool::most_threads, "], got ", options.threads);
     threads_ = options.threads > 0 ? options.threads : available_threads();
     arena_ = allocate_bytes(plan.arena_bytes);
     // NaN in floating values: reading what no kernel wrote shows.
@@ -91,9 +94,9 @@ class CpuExecutable final : public Executable {
                          static_cast<std::size_t>(bytes_of(storage.type())), commit.guard});
     }
     for (const Operand& guard : plan.guards) guards_.push_back(place(guard));
-    thread_scratch_ = (thread_scratch_ + 127) / 128 * 128;
-    scratch_ = allocate_bytes(static_cast<std::int64_t>(thread_scratch_) * threads_);
-    std::memset(scratch_.get(), 0xFF, thread_scratch_ * static_cast<std::size_t>(threads_));
+    scratch_ = allocate_bytes(static_cast<std::int64_t>(scratch_bytes_));
+    std::memset(scratch_.get(), 0xFF, scratch_bytes_);
+    if (uses_threads_) ThreadPool::shared().prepare(threads_);
   }
 
   std::int64_t run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) override {
@@ -116,7 +119,7 @@ class CpuExecutable final : public Executable {
     report.device =
         fmt::format("cpu, {}{}, {} thread{}", isa_name(isa_),
                     isa_ == Isa::portable ? " (slow)" : "", threads_, threads_ == 1 ? "" : "s");
-    report.peak_bytes += plan_.arena_bytes + static_cast<std::int64_t>(thread_scratch_) * threads_;
+    report.peak_bytes += plan_.arena_bytes + static_cast<std::int64_t>(scratch_bytes_);
     for (const auto* phase : {&steps_, &updates_}) {
       for (const Instruction& i : *phase) {
         const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i.node)];
@@ -133,10 +136,6 @@ class CpuExecutable final : public Executable {
   }
 
  private:
-  struct Slot {
-    std::size_t index;  // in inputs_
-  };
-
   static Isa choose_isa(const std::string& asked) {
     const char* from_environment = std::getenv("BLOCKGRAD_ISA");
     const std::string name = !asked.empty() ? asked : from_environment ? from_environment : "";
@@ -187,7 +186,10 @@ class CpuExecutable final : public Executable {
     if (made.kernel.parts > 1 && made.kernel.cost > worth_threads) {
       made.threads = static_cast<int>(std::min<std::int64_t>(threads_, made.kernel.parts));
     }
-    thread_scratch_ = std::max(thread_scratch_, made.kernel.scratch);
+    made.scratch = (made.kernel.scratch + 127) / 128 * 128;
+    scratch_bytes_ =
+        std::max(scratch_bytes_, made.scratch * static_cast<std::size_t>(made.threads));
+    uses_threads_ = uses_threads_ || made.threads > 1;
     return made;
   }
 
@@ -220,7 +222,7 @@ class CpuExecutable final : public Executable {
     const KernelCall call{inputs_.data() + i.first_in, outputs_.data() + i.first_out,
                           scratch_.get(), &errors_};
     if (i.threads > 1) {
-      ParallelCall shared{&i, call, thread_scratch_, i.threads};
+      ParallelCall shared{&i, call, i.scratch, i.threads};
       if (ThreadPool::shared().run(&run_share, &shared, i.threads)) return;
     }
     i.kernel.run(call, 0, i.kernel.parts);
@@ -284,7 +286,8 @@ class CpuExecutable final : public Executable {
   const bool check_numerics_;
   int threads_ = 1;
   std::shared_ptr<std::byte> arena_, scratch_;
-  std::size_t thread_scratch_ = 0;
+  std::size_t scratch_bytes_ = 0;
+  bool uses_threads_ = false;
   std::vector<std::shared_ptr<Stored>> storages_;
   std::vector<Instruction> steps_, updates_;
   std::vector<Copy> copies_;

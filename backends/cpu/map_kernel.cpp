@@ -138,13 +138,32 @@ class TapeBuilder {
       free_slots_.push_back(place.index);
   }
 
+  // Results that are operands, or that had to wait. An operand whose memory receives another result
+  // is set aside first: all reads of a chunk come before its writes.
   void copy_results_left_over() {
+    std::vector<std::int32_t> from;
+    for (std::size_t r = 0; r < fn_.results().size(); ++r) {
+      const std::int32_t source = fn_.results()[r];
+      from.push_back(home(source));
+      if (is_written_[r] || at(source).op != ScalarOp::input || !is_overwritten(source)) continue;
+      const std::int32_t aside = add_register(Kind::slot, tape_.slots++, source);
+      tape_.code.push_back({nullptr, aside, home(source), 0, 0});
+      from.back() = aside;
+    }
     for (std::size_t r = 0; r < fn_.results().size(); ++r) {
       if (is_written_[r]) continue;
-      const std::int32_t source = fn_.results()[r];
-      const std::int32_t out = add_register(Kind::output, static_cast<std::int32_t>(r), source);
-      tape_.code.push_back({nullptr, out, home(source), 0, 0});
+      const std::int32_t out =
+          add_register(Kind::output, static_cast<std::int32_t>(r), fn_.results()[r]);
+      tape_.code.push_back({nullptr, out, from[r], 0, 0});
     }
+  }
+
+  bool is_overwritten(std::int32_t input) const {
+    const Operand& in = request_.inputs[static_cast<std::size_t>(at(input).bits)];
+    for (const Operand& out : request_.outputs) {
+      if (out.place == in.place && out.at == in.at) return true;
+    }
+    return false;
   }
 
   void choose_chunk() {

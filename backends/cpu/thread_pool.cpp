@@ -15,7 +15,7 @@ namespace blockgrad {
 
 namespace {
 
-constexpr int most_threads = 64;
+constexpr int most_threads = ThreadPool::most_threads;
 constexpr int polls_before_sleep = 20000;
 
 int affinity_threads() {
@@ -119,14 +119,21 @@ ThreadPool& ThreadPool::shared() {
   return pool;
 }
 
+void ThreadPool::prepare(int threads) {
+  State& s = *state_;
+  while (s.busy.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
+  const bool is_mine = s.process == 0 || s.process == getpid();
+  try {
+    if (is_mine) s.start(std::min(threads, most_threads) - 1);
+  } catch (...) {  // no more threads to be had: programs that want them run alone
+  }
+  s.busy.clear(std::memory_order_release);
+}
+
 bool ThreadPool::run(Work work, void* context, int threads) {
   State& s = *state_;
-  if (threads < 2 || threads > most_threads || (s.process != 0 && s.process != getpid()))
-    return false;
   if (s.busy.test_and_set(std::memory_order_acquire)) return false;
-  try {
-    if (static_cast<int>(s.workers.size()) < threads - 1) s.start(threads - 1);
-  } catch (...) {  // no more threads to be had: the caller works alone
+  if (s.process != getpid() || static_cast<int>(s.workers.size()) < threads - 1) {
     s.busy.clear(std::memory_order_release);
     return false;
   }

@@ -11,12 +11,20 @@ int available_threads();
 
 class ThreadPool {
  public:
-  /// The process's pool; its workers start with the first parallel piece of work.
+  static constexpr int most_threads = 64;
+
+  /// The process's pool, without workers at first.
   static ThreadPool& shared();
+
+  /// Starts workers for this many threads, the caller counted; fewer where the system gives no
+  /// more. Called when a program is compiled, so that running it neither starts threads nor
+  /// allocates.
+  void prepare(int threads);
 
   using Work = void (*)(void* context, int thread);
   /// Calls work(context, t) for every t < threads, t = 0 on the caller, and returns when all are
-  /// done. False, without any call, if the pool is busy or has fewer threads.
+  /// done. False, without any call, if the pool is busy, has fewer workers, or was made by a
+  /// parent process.
   bool run(Work work, void* context, int threads);
 
   ThreadPool(const ThreadPool&) = delete;
