@@ -45,7 +45,13 @@ void load(const std::string& path, std::span<const Expr> leaves) {
     if (!known) wrong += "\n  '" + tensor.name + "' is not asked for";
   }
   require(wrong.empty(), path, " does not fit; nothing was loaded:", wrong);
-  for (const Expr& leaf : leaves) leaf.set_value(file[leaf_name(leaf)]);
+  std::vector<std::shared_ptr<Stored>> storages;
+  std::vector<Tensor> values;
+  for (const Expr& leaf : leaves) {
+    storages.push_back(stored(leaf));
+    values.push_back(file[leaf_name(leaf)]);
+  }
+  Stored::set_values(storages, values);
 }
 
 }  // namespace blockgrad::train

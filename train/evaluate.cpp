@@ -6,8 +6,9 @@
 namespace blockgrad::train {
 
 Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t batch_size,
-                  const Device& device, const CompileOptions& compile_options) {
+                  const Device& device, const CompileOptions& compile_options, SourceLoc where) {
   const std::int64_t rows = data.rows();
+  require(static_cast<bool>(model), "evaluate: the model function is empty");
   require(rows > 0, "evaluate: the data has no rows");
   require(batch_size >= 0, "evaluate: batch_size must not be negative, got ", batch_size);
   const std::int64_t size = batch_size == 0 ? rows : std::min(batch_size, rows);
@@ -17,7 +18,7 @@ Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t ba
   std::int64_t first = 0;
   while (first < rows) {
     const std::int64_t now = std::min(size, rows - first);
-    const Batch batch = build_batch(model, data, now, Feeding::whole, false);
+    const Batch batch = build_batch(model, data, now, Feeding::whole, false, where);
     std::vector<Output> outputs{batch.outcome.loss.sum, batch.outcome.loss.weight};
     for (const auto& [name, metric] : batch.outcome.metrics) {
       outputs.emplace_back(metric.sum);
@@ -25,6 +26,8 @@ Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t ba
       if (first == 0) names.push_back(name);
     }
     for (const Expr& p : batch.outcome.loss.penalties) outputs.emplace_back(p);
+    require(batch.outcome.metrics.size() == names.size(),
+            "evaluate: the model must give the same metrics for every batch size");
     sums.resize(names.size());
     Program program = compile(outputs, {}, device, compile_options);
     // All batches of this size; a smaller last one gets a program of its own.

@@ -24,8 +24,14 @@ std::int64_t next_record(std::int64_t epoch) {
 class Fit {
  public:
   Fit(const Model& model, const data::Dataset& data, Optimizer& optimizer,
-      const FitOptions& options)
-      : model_(model), data_(data), optimizer_(optimizer), options_(options), rows_(data.rows()) {
+      const FitOptions& options, SourceLoc where)
+      : model_(model),
+        data_(data),
+        optimizer_(optimizer),
+        options_(options),
+        where_(where),
+        rows_(data.rows()) {
+    require(static_cast<bool>(model), "fit: the model function is empty");
     require(options.epochs >= 0, "fit: epochs must not be negative, got ", options.epochs);
     require(options.batch_size >= 0, "fit: batch_size must not be negative, got ",
             options.batch_size);
@@ -66,21 +72,21 @@ class Fit {
  private:
   void build() {
     // Two calls show whether the parameters are the model's own or made anew each time.
-    const Batch first = build_batch(model_, data_, batch_size_, feeding_, true);
-    const Batch second = build_batch(model_, data_, batch_size_, feeding_, true);
-    const std::vector<Expr> made = parameters_of({{first.outcome.loss.sum}});
-    const std::vector<Expr> again = parameters_of({{second.outcome.loss.sum}});
+    const Batch first = build_batch(model_, data_, batch_size_, feeding_, true, where_);
+    const Batch second = build_batch(model_, data_, batch_size_, feeding_, true, where_);
+    const std::vector<Expr> made = parameters_of(values_of(first.outcome));
+    const std::vector<Expr> again = parameters_of(values_of(second.outcome));
     for (const Expr& p : made) {
       require(std::find(again.begin(), again.end(), p) != again.end(), "fit: ", describe(p),
               " is made inside the model function, which is called once per batch size; make it "
               "outside");
     }
-    counters_.emplace(first.outcome);
+    counters_.emplace(first.outcome, where_);
     step_.emplace(
-        make_step(model_, data_, batch_size_, feeding_, optimizer_, *counters_, options_));
+        make_step(model_, data_, batch_size_, feeding_, optimizer_, *counters_, options_, where_));
     if (rows_ % batch_size_ != 0) {
       rest_.emplace(make_step(model_, data_, rows_ % batch_size_, feeding_, optimizer_, *counters_,
-                              options_));
+                              options_, where_));
     }
     // The shuffled row numbers stay in place, so the feeds of all batches are made once.
     const Tensor order =
@@ -89,6 +95,13 @@ class Fit {
       feeds_.push_back(feed_of(step_->batch, data_, first_row, first_row + batch_size_, order));
     }
     if (rest_) rest_feed_ = feed_of(rest_->batch, data_, rows_ - rows_ % batch_size_, rows_, order);
+  }
+
+  static std::vector<Expr> values_of(const Outcome& outcome) {
+    std::vector<Expr> values = outcome.loss.penalties;
+    values.push_back(outcome.loss.sum);
+    for (const auto& [name, metric] : outcome.metrics) values.push_back(metric.sum);
+    return values;
   }
 
   void run_epochs(std::int64_t epochs) {
@@ -127,8 +140,8 @@ class Fit {
     if (counters_->has_failed()) explain_divergence();
     result_.updates = counters_->updates_done();
     if (is_stopped_) result_.end = FitEnd::stopped;
-    const bool is_new =
-        result_.history.empty() || result_.history.back().updates != result_.updates;
+    const std::int64_t known = result_.history.empty() ? 0 : result_.history.back().updates;
+    const bool is_new = result_.updates != known;
     if (!is_new) return;
     Record point{result_.epochs, result_.updates, seconds(), counters_->take(), {}};
     if (options_.validation) {
@@ -204,6 +217,7 @@ class Fit {
   const data::Dataset& data_;
   Optimizer& optimizer_;
   const FitOptions& options_;
+  const SourceLoc where_;
   const std::int64_t rows_;
   std::int64_t batch_size_ = 0;
   Feeding feeding_ = Feeding::whole;
@@ -222,8 +236,8 @@ class Fit {
 }  // namespace
 
 FitResult fit(const Model& model, const data::Dataset& data, Optimizer& optimizer,
-              const FitOptions& options) {
-  return Fit(model, data, optimizer, options).run();
+              const FitOptions& options, SourceLoc where) {
+  return Fit(model, data, optimizer, options, where).run();
 }
 
 }  // namespace blockgrad::train

@@ -10,8 +10,8 @@ namespace blockgrad::train {
 
 namespace {
 
-Expr counter(std::string name, DType dtype = DType::f64) {
-  return state(zeros({}, dtype), "fit." + std::move(name));
+Expr counter(std::string name, SourceLoc where, DType dtype = DType::f64) {
+  return state(zeros({}, dtype), "fit." + std::move(name), where);
 }
 
 double take_number(const Expr& leaf) {
@@ -21,6 +21,13 @@ double take_number(const Expr& leaf) {
 }
 
 double ratio(double sum, double weight) { return weight == 0 ? 0 : sum / weight; }
+
+void require_metrics(const Outcome& outcome, std::span<const std::string> names) {
+  bool same = outcome.metrics.size() == names.size();
+  for (std::size_t m = 0; same && m < names.size(); ++m)
+    same = outcome.metrics[m].first == names[m];
+  require(same, "fit: the model must give the same metrics for every batch size");
+}
 
 Shape with_rows(const Shape& shape, std::int64_t rows) {
   std::vector<std::int64_t> sizes(shape.sizes().begin(), shape.sizes().end());
@@ -39,14 +46,15 @@ const Expr& Inputs::operator[](std::string_view name) const {
   fail({"the data has no column '", name, "'; it has ", all});
 }
 
-Counters::Counters(const Outcome& outcome)
-    : updates(counter("updates")),
-      is_bad(counter("is_bad", DType::boolean)),
-      loss_sum(counter("loss_sum")),
-      loss_weight(counter("loss_weight")),
-      penalty_sum(counter("penalty_sum")) {
+Counters::Counters(const Outcome& outcome, SourceLoc where)
+    : updates(counter("updates", where)),
+      is_bad(counter("is_bad", where, DType::boolean)),
+      loss_sum(counter("loss_sum", where)),
+      loss_weight(counter("loss_weight", where)),
+      penalty_sum(counter("penalty_sum", where)),
+      penalty_count(counter("penalty_count", where)) {
   for (const auto& [name, metric] : outcome.metrics) {
-    metrics.emplace_back(counter(name + ".sum"), counter(name + ".weight"));
+    metrics.emplace_back(counter(name + ".sum", where), counter(name + ".weight", where));
     names.push_back(name);
   }
 }
@@ -55,7 +63,8 @@ Averages Counters::take() const {
   Averages averages;
   const double sum = take_number(loss_sum);
   const double weight = take_number(loss_weight);
-  averages.loss = ratio(sum, weight) + take_number(penalty_sum);
+  const double penalties = take_number(penalty_sum);
+  averages.loss = ratio(sum, weight) + ratio(penalties, take_number(penalty_count));
   for (std::size_t m = 0; m < metrics.size(); ++m) {
     const double metric_sum = take_number(metrics[m].first);
     averages.metrics.emplace_back(names[m], ratio(metric_sum, take_number(metrics[m].second)));
@@ -69,16 +78,18 @@ std::int64_t Counters::updates_done() const {
 bool Counters::has_failed() const { return is_bad.value().at(0) != 0; }
 
 Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding,
-                  bool is_training) {
+                  bool is_training, SourceLoc where) {
   std::vector<Expr> fed;
   std::vector<std::pair<std::string, Expr>> columns;
-  const Expr rows = feeding == Feeding::gathered ? input("fit.rows", {size}, DType::i32) : Expr();
+  Expr rows;
+  if (feeding == Feeding::gathered) rows = input("fit.rows", {size}, DType::i32, where);
   for (const data::Column& column : data.columns()) {
     if (feeding == Feeding::gathered) {
-      columns.emplace_back(column.name, make(Gather{}, {constant(column.tensor), rows}));
+      columns.emplace_back(column.name,
+                           make(Gather{}, {constant(column.tensor, where), rows}, where));
     } else {
       fed.push_back(
-          input(column.name, with_rows(column.tensor.shape(), size), column.tensor.dtype()));
+          input(column.name, with_rows(column.tensor.shape(), size), column.tensor.dtype(), where));
       columns.emplace_back(column.name, fed.back());
     }
   }
@@ -98,19 +109,22 @@ Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first,
 
 TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,
                        Feeding feeding, Optimizer& optimizer, const Counters& counters,
-                       const FitOptions& options) {
-  Batch batch = build_batch(model, data, size, feeding, true);
+                       const FitOptions& options, SourceLoc where) {
+  Batch batch = build_batch(model, data, size, feeding, true, where);
   const Loss& loss = batch.outcome.loss;
   std::vector<Expr> roots = loss.penalties;
   roots.push_back(loss.sum);
   std::vector<Expr> parameters = parameters_of(roots);
   require(!parameters.empty(), "fit: the loss depends on no parameter");
+  require_metrics(batch.outcome, counters.names);
   const Expr average = mean(loss);
-  std::vector<Expr> gradients = grad(average, parameters);
+  std::vector<Expr> gradients = grad(average, parameters, where);
   std::vector<Expr> checked = gradients;
   checked.push_back(average);
-  const Expr good = logical_and(all_finite(checked), logical_not(counters.is_bad));
-  Updates updates = optimizer.apply(parameters, gradients, good);
+  const Origin origin{where, std::make_shared<const std::string>("fit"), {}, {}};
+  const OriginScope scope(origin);
+  const Expr good = logical_and(all_finite(checked, where), logical_not(counters.is_bad));
+  Updates updates = optimizer.apply(parameters, gradients, good, where);
   const auto add = [&](const Expr& to, const Expr& value) {
     updates.set(to, to + astype(value, DType::f64), good);
   };
@@ -118,16 +132,16 @@ TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64
   updates.set(counters.updates, counters.updates + 1.0, good);
   add(counters.loss_sum, loss.sum);
   add(counters.loss_weight, loss.weight);
-  // A penalty counts once per update; weighted like the samples, so that the mean over an epoch is
-  // that of the loss.
-  Expr penalties;
-  for (const Expr& p : loss.penalties) penalties = penalties ? penalties + p : p;
-  if (penalties) updates.set(counters.penalty_sum, astype(penalties, DType::f64), good);
+  for (const Expr& p : loss.penalties)
+    updates.chain(counters.penalty_sum,
+                  updates.latest(counters.penalty_sum) + astype(p, DType::f64), good);
+  if (!loss.penalties.empty())
+    updates.set(counters.penalty_count, counters.penalty_count + 1.0, good);
   for (std::size_t m = 0; m < counters.metrics.size(); ++m) {
     add(counters.metrics[m].first, batch.outcome.metrics[m].second.sum);
     add(counters.metrics[m].second, batch.outcome.metrics[m].second.weight);
   }
-  Program program = compile({}, updates, options.device, options.compile);
+  Program program = compile({}, updates, options.device, options.compile, where);
   return {std::move(batch), std::move(parameters), std::move(gradients), std::move(program)};
 }
 

@@ -18,11 +18,12 @@ enum class Feeding {
 struct Counters {
   Expr updates;  // f64: good updates
   Expr is_bad;   // bool: a step was not finite; all later ones update nothing
-  Expr loss_sum, loss_weight, penalty_sum;
+  Expr loss_sum, loss_weight;
+  Expr penalty_sum, penalty_count;             // a penalty counts once per update
   std::vector<std::pair<Expr, Expr>> metrics;  // sum, weight
   std::vector<std::string> names;
 
-  explicit Counters(const Outcome& outcome);
+  Counters(const Outcome& outcome, SourceLoc where);
   /// Means since the last call, which starts them anew.
   Averages take() const;
   std::int64_t updates_done() const;
@@ -36,7 +37,7 @@ struct Batch {
   Outcome outcome;
 };
 Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding,
-                  bool is_training);
+                  bool is_training, SourceLoc where);
 
 /// The feed of rows [first, last), or of the given row numbers.
 Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first, std::int64_t last,
@@ -50,6 +51,6 @@ struct TrainingStep {
 };
 TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,
                        Feeding feeding, Optimizer& optimizer, const Counters& counters,
-                       const FitOptions& options);
+                       const FitOptions& options, SourceLoc where);
 
 }  // namespace blockgrad::train

@@ -76,18 +76,19 @@ class DivergenceError : public Error {
 /// function; DivergenceError, naming the update and the node that went wrong first, if a step is
 /// not finite.
 FitResult fit(const Model& model, const data::Dataset& data, Optimizer& optimizer,
-              const FitOptions& options = {});
+              const FitOptions& options = {}, SourceLoc where = SourceLoc::here());
 
 template <OptimizerRecipe Recipe>
 FitResult fit(const Model& model, const data::Dataset& data, const Recipe& recipe,
-              const FitOptions& options = {}) {
-  Optimizer optimizer(recipe);
-  return fit(model, data, optimizer, options);
+              const FitOptions& options = {}, SourceLoc where = SourceLoc::here()) {
+  Optimizer optimizer(recipe, "optimizer", where);
+  return fit(model, data, optimizer, options, where);
 }
 
 /// Loss and metrics over all rows, without training.
 Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t batch_size = 0,
-                  const Device& device = cpu(), const CompileOptions& compile_options = {});
+                  const Device& device = cpu(), const CompileOptions& compile_options = {},
+                  SourceLoc where = SourceLoc::here());
 
 /// Writes parameters and states to a safetensors file: a temporary file, then a rename.
 void save(const std::string& path, std::span<const Expr> leaves);
