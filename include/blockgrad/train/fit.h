@@ -47,7 +47,7 @@ struct FitOptions {
   CompileOptions compile = {};
   const data::Dataset* validation = nullptr;
   const StopToken* stop = nullptr;                   // ends after the current update
-  std::function<void(const Progress&)> on_progress;  // called about ten times a second
+  std::function<void(const Progress&)> on_progress = {};  // called about ten times a second
 };
 
 enum class FitEnd { all_epochs, converged, stopped };
