@@ -182,7 +182,8 @@ Expr permute_dims(const Expr& x, std::span<const int> axes, SourceLoc where) {
       throw Error(context() + join({": axis ", axis, " is outside [", -rank, ", ", rank, ")"}));
     if (axis < 0) axis += rank;
     if (std::exchange(seen[static_cast<std::size_t>(axis)], true))
-      throw Error(context() + join({": axis ", axis, " is named twice"}));
+      throw Error(context() +
+                  join({": axis ", axes[static_cast<std::size_t>(i)], " is named twice"}));
     sizes.push_back(x.shape()[axis]);
     layout.strides[static_cast<std::size_t>(i)] = dense.strides[static_cast<std::size_t>(axis)];
     identity = identity && axis == i;

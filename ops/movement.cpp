@@ -12,7 +12,9 @@ auto in_context(std::string_view name, SourceLoc where, F f) {
   try {
     return f();
   } catch (const Error& error) {
-    throw Error(to_string(current_origin(where), name) + ": " + error.what());
+    const std::string context = to_string(current_origin(where), name);
+    if (std::string_view(error.what()).starts_with(context)) throw;  // it came from make
+    throw Error(context + ": " + error.what());
   }
 }
 

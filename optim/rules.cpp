@@ -8,7 +8,7 @@ std::vector<std::pair<std::string, double>> Sgd::settings() const {
   for (const auto& [name, value] :
        {std::pair{"learning_rate", learning_rate}, std::pair{"momentum", momentum},
         std::pair{"weight_decay", weight_decay}}) {
-    require(value >= 0, "Sgd: ", name, " must not be negative, got ", value);
+    require(!(value < 0), "Sgd: ", name, " must not be negative, got ", value);
   }
   require(!nesterov || momentum > 0, "Sgd: nesterov wants a momentum above 0, got ", momentum);
   return {{"learning_rate", learning_rate}, {"momentum", momentum}, {"weight_decay", weight_decay}};

@@ -20,13 +20,16 @@ std::string error_of(const std::function<void()>& call) {
   return "no error";
 }
 
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 Tensor number(double value, DType dtype = DType::f64) { return full({}, value, dtype); }
 double value_of(const Expr& leaf) { return leaf.value().at(0); }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() && std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
+  return a.type() == b.type() &&
+         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
 }
 
 // A small regression with momentum in f32.
@@ -41,7 +44,8 @@ struct Model {
     std::vector<float> xs, ts;
     for (int k = 0; k < 12; ++k) xs.push_back(std::sin(static_cast<float>(k + 12 * i)));
     for (int k = 0; k < 4; ++k) ts.push_back(std::cos(static_cast<float>(k + 4 * i)));
-    return {{x, tensor(std::span<const float>(xs), {4, 3})}, {t, tensor(std::span<const float>(ts), {4, 1})}};
+    return {{x, tensor(std::span<const float>(xs), {4, 3})},
+            {t, tensor(std::span<const float>(ts), {4, 1})}};
   }
 };
 
@@ -95,9 +99,11 @@ BOOST_AUTO_TEST_CASE(results_are_refused_after_a_later_run_and_copies_keep_their
   const Results second = program.run({{x, tensor({5.0, 6.0}, {2})}});
   BOOST_TEST(kept.at(1) == 4);
   BOOST_TEST(second.number(1) == 11);
-  BOOST_TEST(contains(error_of([&] { first.tensor(0); }), "these results are of run 1, but run 2 has replaced them"));
+  BOOST_TEST(contains(error_of([&] { first.tensor(0); }),
+                      "these results are of run 1, but run 2 has replaced them"));
   BOOST_TEST(contains(error_of([&] { first.number(1); }), "these results are of run 1"));
-  BOOST_TEST(contains(error_of([&] { second.number(0); }), "output 0 has shape [2]; read it with tensor(0)"));
+  BOOST_TEST(contains(error_of([&] { second.number(0); }),
+                      "output 0 has shape [2]; read it with tensor(0)"));
   BOOST_TEST(contains(error_of([&] { second.tensor(2); }), "output 2 of a program with 2 outputs"));
   BOOST_TEST(contains(error_of([&] { second.tensor(-1); }), "output -1"));
 }
@@ -118,12 +124,15 @@ BOOST_AUTO_TEST_CASE(wrong_feeds_are_refused_before_anything_runs) {
   BOOST_TEST(contains(text({good[0]}), "is not fed"));
   BOOST_TEST(contains(text({good[0], good[1], good[0]}), "is fed twice"));
   BOOST_TEST(contains(text({good[0], {m.t, zeros({1, 4})}}), "expects f32[4, 1], got f32[1, 4]"));
-  BOOST_TEST(contains(text({good[0], {m.t, zeros({4, 1}, DType::f64)}}), "expects f32[4, 1], got f64[4, 1]"));
-  BOOST_TEST(contains(text({good[0], {m.w, zeros({3, 1})}}), "only inputs can be fed, got parameter 'w'"));
+  BOOST_TEST(contains(text({good[0], {m.t, zeros({4, 1}, DType::f64)}}),
+                      "expects f32[4, 1], got f64[4, 1]"));
+  BOOST_TEST(
+      contains(text({good[0], {m.w, zeros({3, 1})}}), "only inputs can be fed, got parameter 'w'"));
   BOOST_TEST(contains(text({good[0], {Expr(), zeros({3, 1})}}), "an empty Expr"));
   BOOST_TEST(contains(error_of([&] { m.step.run_many(3, {good, {good[0]}}); }), "is not fed"));
   BOOST_TEST(same_bits(before, m.w.value()));
-  m.step.run({good[0], good[1], {stranger, zeros({1})}});  // what the program does not read is no matter
+  m.step.run(
+      {good[0], good[1], {stranger, zeros({1})}});  // what the program does not read is no matter
   BOOST_TEST(!same_bits(before, m.w.value()));
 }
 
@@ -140,7 +149,8 @@ BOOST_AUTO_TEST_CASE(fed_memory_is_read_where_it_lies_and_never_written) {
   const Expr x = input("x", {5}, DType::f32);
   Program program = compile({exp(x) * x, x});
   alignas(64) float memory[8] = {9, 1, 2, 3, 4, 5, 9, 9};
-  const Tensor view = borrow(std::span<const float>(memory + 1, 5), {5});  // not aligned to 64 bytes
+  const Tensor view =
+      borrow(std::span<const float>(memory + 1, 5), {5});  // not aligned to 64 bytes
   BOOST_TEST(program.run({{x, view}}).tensor(1).at(4) == 5);
   memory[5] = 7;
   BOOST_TEST(program.run({{x, view}}).tensor(1).at(4) == 7);
@@ -153,7 +163,8 @@ BOOST_AUTO_TEST_CASE(outputs_may_be_leaves_views_constants_and_repeated) {
   const Expr x = input("x", {2, 3}, DType::f64), p = parameter(ones({2}, DType::f64), "p");
   const Tensor data = tensor({1.0, 2.0, 3.0, 4.0, 5.0, 6.0}, {2, 3});
   const Expr t = transpose(x);
-  Program program = compile({x, p, t, t, constant(data), broadcast_to(constant(number(4)), {2, 2})}, Updates().set(p, p * 2.0));
+  Program program = compile({x, p, t, t, constant(data), broadcast_to(constant(number(4)), {2, 2})},
+                            Updates().set(p, p * 2.0));
   const Results r = program.run({{x, data}});
   BOOST_TEST(same_bits(r.tensor(0), data));
   BOOST_TEST(r.tensor(1).at(0) == 1);  // the value from before the run
@@ -186,7 +197,8 @@ BOOST_AUTO_TEST_CASE(storage_in_use_is_refused_without_waiting) {
   BOOST_TEST_REQUIRE(stored(w)->lock_shared());
   BOOST_TEST(reads.run().number(0) == 6);
   BOOST_TEST(contains(error_of([&] { writes.run(); }), "'w' is in use by another program"));
-  BOOST_TEST(contains(error_of([&] { w.set_value(number(1)); }), "'w' is in use by a running program"));
+  BOOST_TEST(
+      contains(error_of([&] { w.set_value(number(1)); }), "'w' is in use by a running program"));
   stored(w)->unlock_shared();
   BOOST_TEST_REQUIRE(stored(w)->lock_exclusive());
   BOOST_TEST(contains(error_of([&] { reads.run(); }), "'w' is in use"));
@@ -199,7 +211,8 @@ BOOST_AUTO_TEST_CASE(storage_in_use_is_refused_without_waiting) {
 BOOST_AUTO_TEST_CASE(every_node_reads_values_from_before_the_run) {
   const Expr a = state(number(1), "a"), b = state(number(2), "b"), c = state(number(3), "c");
   // A swap, and a value that reads what others change.
-  Program program = compile({a + b * 10.0 + c * 100.0}, Updates().set(a, b).set(b, a).set(c, a + b + c));
+  Program program =
+      compile({a + b * 10.0 + c * 100.0}, Updates().set(a, b).set(b, a).set(c, a + b + c));
   BOOST_TEST(program.run().number(0) == 321);
   BOOST_TEST(value_of(a) == 2);
   BOOST_TEST(value_of(b) == 1);
@@ -211,7 +224,8 @@ BOOST_AUTO_TEST_CASE(every_node_reads_values_from_before_the_run) {
 BOOST_AUTO_TEST_CASE(updates_in_place_and_by_copy_agree) {
   for (const bool is_plain : {false, true}) {
     const Expr x = input("x", {6}, DType::f64);
-    const Expr w = parameter(arange(0, 6, 1, DType::f64), "w"), v = state(ones({6}, DType::f64), "v");
+    const Expr w = parameter(arange(0, 6, 1, DType::f64), "w"),
+               v = state(ones({6}, DType::f64), "v");
     const Expr m = state(zeros({2, 3}, DType::f64), "m");
     const Expr g = x * w;
     const Expr next = v * 0.9 + g;
@@ -231,14 +245,18 @@ BOOST_AUTO_TEST_CASE(updates_in_place_and_by_copy_agree) {
         ww[i] = ww[i] - vv[i] * 0.1;
       }
     }
-    BOOST_TEST(w.value().span<double>() == std::span<const double>(ww), boost::test_tools::per_element());
-    BOOST_TEST(v.value().span<double>() == std::span<const double>(vv), boost::test_tools::per_element());
-    BOOST_TEST(m.value().span<double>() == std::span<const double>(mm), boost::test_tools::per_element());
+    BOOST_TEST(w.value().span<double>() == std::span<const double>(ww),
+               boost::test_tools::per_element());
+    BOOST_TEST(v.value().span<double>() == std::span<const double>(vv),
+               boost::test_tools::per_element());
+    BOOST_TEST(m.value().span<double>() == std::span<const double>(mm),
+               boost::test_tools::per_element());
   }
 }
 
 BOOST_AUTO_TEST_CASE(a_matrix_and_its_transpose_may_update_each_other) {
-  const Expr a = state(tensor({1.0, 2.0, 3.0, 4.0}, {2, 2}), "a"), b = state(tensor({5.0, 6.0, 7.0, 8.0}, {2, 2}), "b");
+  const Expr a = state(tensor({1.0, 2.0, 3.0, 4.0}, {2, 2}), "a"),
+             b = state(tensor({5.0, 6.0, 7.0, 8.0}, {2, 2}), "b");
   Program program = compile({}, Updates().set(a, transpose(b) + a).set(b, transpose(a)));
   program.run();
   const double expected_a[] = {6, 9, 9, 12}, expected_b[] = {1, 3, 2, 4};
@@ -251,9 +269,11 @@ BOOST_AUTO_TEST_CASE(a_matrix_and_its_transpose_may_update_each_other) {
 }
 
 BOOST_AUTO_TEST_CASE(a_false_guard_keeps_the_old_value) {
-  const Expr x = input("x", {}, DType::f64), a = state(number(1), "a"), b = state(number(1), "b"), n = state(number(0), "n");
+  const Expr x = input("x", {}, DType::f64), a = state(number(1), "a"), b = state(number(1), "b"),
+             n = state(number(0), "n");
   const Expr guard = x > 0.0;
-  Program program = compile({a}, Updates().set(a, a + x, guard).set(b, b + x).set(n, n + 1.0, logical_not(guard)));
+  Program program = compile(
+      {a}, Updates().set(a, a + x, guard).set(b, b + x).set(n, n + 1.0, logical_not(guard)));
   program.run({{x, number(2)}});
   program.run({{x, number(-5)}});
   BOOST_TEST(value_of(a) == 3);
@@ -263,9 +283,11 @@ BOOST_AUTO_TEST_CASE(a_false_guard_keeps_the_old_value) {
 
 BOOST_AUTO_TEST_CASE(an_index_error_in_a_step_leaves_everything_as_before_that_step) {
   const Expr rows = input("rows", {3}, DType::i32), table = constant(arange(0, 4, 1, DType::f64));
-  const Expr w = parameter(number(0), "w"), steps = state(number(0), "steps"), copy = state(zeros({3}, DType::f64), "copy");
+  const Expr w = parameter(number(0), "w"), steps = state(number(0), "steps"),
+             copy = state(zeros({3}, DType::f64), "copy");
   const Expr picked = take(table, rows);
-  Program program = compile({w}, Updates().set(w, w + sum(picked)).set(steps, steps + 1.0).set(copy, picked));
+  Program program =
+      compile({w}, Updates().set(w, w + sum(picked)).set(steps, steps + 1.0).set(copy, picked));
   const Feeds good = {{rows, tensor({0, 1, 2}, {3})}}, bad = {{rows, tensor({0, 7, 2}, {3})}};
   const std::string text = error_of([&] { program.run_many(6, {good, good, bad}); });
   BOOST_TEST(contains(text, "index 7 at position 1 is out of range"), text);
@@ -312,19 +334,29 @@ BOOST_AUTO_TEST_CASE(the_numeric_check_names_the_first_node_that_goes_wrong) {
 }
 
 BOOST_AUTO_TEST_CASE(leaves_of_one_program_have_names_of_their_own) {
-  const Expr a = parameter(number(1), "w"), b = parameter(number(2), "w"), x = input("x", {}, DType::f64), z = input("x", {}, DType::f64);
-  BOOST_TEST(contains(error_of([&] { compile({a + b}); }), "two leaves of one program are named 'w': parameter 'w' (program_test.cpp:"));
-  BOOST_TEST(contains(error_of([&] { compile({x + z}); }), "two leaves of one program are named 'x'"));
+  const Expr a = parameter(number(1), "w"), b = parameter(number(2), "w"),
+             x = input("x", {}, DType::f64), z = input("x", {}, DType::f64);
+  BOOST_TEST(contains(error_of([&] { compile({a + b}); }),
+                      "two leaves of one program are named 'w': parameter 'w' (program_test.cpp:"));
+  BOOST_TEST(
+      contains(error_of([&] { compile({x + z}); }), "two leaves of one program are named 'x'"));
   const Expr input_and_parameter = input("w", {}, DType::f64);
-  BOOST_TEST(compile({a + input_and_parameter}).run({{input_and_parameter, number(4)}}).number(0) == 5);
+  BOOST_TEST(compile({a + input_and_parameter}).run({{input_and_parameter, number(4)}}).number(0) ==
+             5);
 }
 
 BOOST_AUTO_TEST_CASE(unknown_devices_passes_and_instruction_sets_are_named) {
   const Expr x = input("x", {}, DType::f64);
-  BOOST_CHECK_EXCEPTION(device("tpu"), DeviceError, [](const DeviceError& e) { return contains(e.what(), "no device 'tpu'; it has: cpu"); });
-  BOOST_TEST(contains(error_of([&] { compile({x}, {}, cpu(), {.skip = {"magic"}}); }), "no pass is called 'magic'; there are simplify, merge_equal, insert_copies, fuse_maps"));
-  BOOST_TEST(contains(error_of([&] { compile({x}, {}, cpu(), {.skip = {"insert_copies"}}); }), "cannot be left out"));
-  BOOST_TEST(contains(error_of([&] { compile({x}, {}, cpu(), {.isa = "mmx"}); }), "unknown instruction set 'mmx'"));
+  BOOST_CHECK_EXCEPTION(device("tpu"), DeviceError, [](const DeviceError& e) {
+    return contains(e.what(), "no device 'tpu'; it has: cpu");
+  });
+  BOOST_TEST(contains(
+      error_of([&] { compile({x}, {}, cpu(), {.skip = {"magic"}}); }),
+      "no pass is called 'magic'; there are simplify, merge_equal, insert_copies, fuse_maps"));
+  BOOST_TEST(contains(error_of([&] { compile({x}, {}, cpu(), {.skip = {"insert_copies"}}); }),
+                      "cannot be left out"));
+  BOOST_TEST(contains(error_of([&] { compile({x}, {}, cpu(), {.isa = "mmx"}); }),
+                      "unknown instruction set 'mmx'"));
   BOOST_TEST(contains(error_of([&] { compile({x, Expr()}); }), "output 1 is empty"));
   BOOST_TEST(contains(device_report(), "cpu: "));
 }

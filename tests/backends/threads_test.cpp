@@ -1,4 +1,5 @@
-// Threads: equal bits for every number of them and every instruction set, two programs at once, and forks.
+// Threads: equal bits for every number of them and every instruction set, two programs at once, and
+// forks.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,7 +16,8 @@ namespace {
 
 Tensor waves(const Shape& shape, DType dtype, double phase) {
   std::vector<double> values;
-  for (std::int64_t i = 0; i < shape.size(); ++i) values.push_back(std::sin(0.37 * static_cast<double>(i) + phase) * 3);
+  for (std::int64_t i = 0; i < shape.size(); ++i)
+    values.push_back(std::sin(0.37 * static_cast<double>(i) + phase) * 3);
   return tensor(std::span<const double>(values), shape).astype(dtype);
 }
 
@@ -34,7 +36,15 @@ struct Wide {
     const Expr scores = matmul(hidden, w);
     const Expr loss = mean(cross_entropy(scores, constant(zeros({300}, DType::i32))));
     const std::vector<Expr> g = grad(loss, {a, b, w});
-    outputs = {loss, g[0], g[1], sum(exp(a), 0), sum(a, 1), max(a, 0), argmax(transpose(a), 0), sum(transpose(a) * 2.0), softmax(a, 0),
+    outputs = {loss,
+               g[0],
+               g[1],
+               sum(exp(a), 0),
+               sum(a, 1),
+               max(a, 0),
+               argmax(transpose(a), 0),
+               sum(transpose(a) * 2.0),
+               softmax(a, 0),
                sum(slice(a, 1, 0, 257, 2), 0)};
     updates.set(w, w - g[2] * 0.5);
     feeds = {{a, waves({300, 257}, dtype, 0)}, {b, waves({257, 130}, dtype, 1)}};
@@ -46,14 +56,16 @@ struct Wide {
     program.run(feeds);
     const Results results = program.run(feeds);
     std::vector<Tensor> all;
-    for (std::size_t i = 0; i < outputs.size(); ++i) all.push_back(results.tensor(static_cast<int>(i)));
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+      all.push_back(results.tensor(static_cast<int>(i)));
     all.push_back(w.value());
     return all;
   }
 };
 
 bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() && std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
+  return a.type() == b.type() &&
+         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
 }
 
 }  // namespace
@@ -67,11 +79,14 @@ BOOST_AUTO_TEST_CASE(threads_instruction_sets_passes_and_reruns_give_equal_bits)
     const auto check = [&](const std::string& what, const CompileOptions& options) {
       const std::vector<Tensor> got = wide.run(options);
       for (std::size_t i = 0; i < got.size(); ++i) {
-        BOOST_TEST(same_bits(got[i], expected[i]), what << ", " << name(dtype) << ": output " << i << " differs");
+        BOOST_TEST(same_bits(got[i], expected[i]),
+                   what << ", " << name(dtype) << ": output " << i << " differs");
       }
     };
-    for (const int threads : {1, 2, 3, 7}) check(std::to_string(threads) + " threads", {.threads = threads});
-    for (const int threads : {1, 3}) check("portable on " + std::to_string(threads), {.threads = threads, .isa = "portable"});
+    for (const int threads : {1, 2, 3, 7})
+      check(std::to_string(threads) + " threads", {.threads = threads});
+    for (const int threads : {1, 3})
+      check("portable on " + std::to_string(threads), {.threads = threads, .isa = "portable"});
     check("without passes", {.skip = {"simplify", "merge_equal", "fuse_maps"}, .threads = 2});
     check("without reuse of memory", {.threads = 2, .reuse_memory = false});
   }
@@ -121,7 +136,8 @@ BOOST_AUTO_TEST_CASE(one_program_in_two_threads_is_refused_or_runs_alone) {
         program.run({{x, value}});
         ++done;
       } catch (const Error& error) {
-        const bool expected = std::string_view(error.what()).find("running in another thread") != std::string_view::npos;
+        const bool expected = std::string_view(error.what()).find("running in another thread") !=
+                              std::string_view::npos;
         ++(expected ? refused : other_errors);
       }
     }
@@ -138,7 +154,8 @@ BOOST_AUTO_TEST_CASE(one_program_in_two_threads_is_refused_or_runs_alone) {
 BOOST_AUTO_TEST_CASE(a_forked_child_computes_the_same) {
   const Expr x = input("x", {400, 300});
   const Tensor value = waves({400, 300}, DType::f32, 0);
-  Program program = compile({sum(exp(x) * 2.0), matmul(x, transpose(x))}, {}, cpu(), {.threads = 3});
+  Program program =
+      compile({sum(exp(x) * 2.0), matmul(x, transpose(x))}, {}, cpu(), {.threads = 3});
   const Tensor expected = program.run({{x, value}}).tensor(1);  // the pool's workers are up
   const pid_t child = fork();
   BOOST_TEST_REQUIRE(child >= 0);

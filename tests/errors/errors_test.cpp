@@ -9,8 +9,10 @@ using namespace blockgrad;
 
 namespace {
 
-const Expr m23 = input("m23", {2, 3}), m45 = input("m45", {4, 5}), m43 = input("m43", {4, 3}), v4 = input("v4", {4}), one = input("one", {});
-const Expr d23 = input("d23", {2, 3}, DType::f64), i2 = input("i2", {2}, DType::i32), b2 = input("b2", {2}, DType::boolean);
+const Expr m23 = input("m23", {2, 3}), m45 = input("m45", {4, 5}), m43 = input("m43", {4, 3}),
+           v4 = input("v4", {4}), one = input("one", {});
+const Expr d23 = input("d23", {2, 3}, DType::f64), i2 = input("i2", {2}, DType::i32),
+           b2 = input("b2", {2}, DType::boolean);
 
 struct Row {
   int line;  // of the row below, the user's line in the message
@@ -18,8 +20,10 @@ struct Row {
   const char* message;  // @ stands for "errors_test.cpp:<line>"
 };
 
-#define BG_ROW(mistake, message) \
-  Row { __LINE__, [] { static_cast<void>(mistake); }, message }
+#define BG_ROW(mistake, message)                          \
+  Row {                                                   \
+    __LINE__, [] { static_cast<void>(mistake); }, message \
+  }
 
 // clang-format off
 const Row rows[] = {
@@ -91,7 +95,8 @@ BOOST_AUTO_TEST_SUITE(errors)
 BOOST_AUTO_TEST_CASE(wrong_shapes_and_dtypes_are_told_in_full) {
   for (const Row& row : rows) {
     std::string expected;
-    for (const char* c = row.message; *c; ++c) expected += *c == '@' ? "errors_test.cpp:" + std::to_string(row.line) : std::string(1, *c);
+    for (const char* c = row.message; *c; ++c)
+      expected += *c == '@' ? "errors_test.cpp:" + std::to_string(row.line) : std::string(1, *c);
     std::string text = "no error";
     try {
       row.mistake();
@@ -111,7 +116,8 @@ BOOST_AUTO_TEST_CASE(a_scope_stands_in_front_of_the_op_with_its_own_line) {
   } catch (const Error& error) {
     text = error.what();
   }
-  BOOST_TEST(text == "block3.matmul (errors_test.cpp:" + std::to_string(line) + "): inner sizes differ: [2, 3] x [4, 5]");
+  BOOST_TEST(text == "block3.matmul (errors_test.cpp:" + std::to_string(line) +
+                         "): inner sizes differ: [2, 3] x [4, 5]");
 }
 
 BOOST_AUTO_TEST_CASE(operators_name_the_line_of_their_expression) {
@@ -122,7 +128,8 @@ BOOST_AUTO_TEST_CASE(operators_name_the_line_of_their_expression) {
   } catch (const Error& error) {
     text = error.what();
   }
-  BOOST_TEST(text == "divide (errors_test.cpp:" + std::to_string(line) + "): shapes do not broadcast: [2, 3] and [4]");
+  BOOST_TEST(text == "divide (errors_test.cpp:" + std::to_string(line) +
+                         "): shapes do not broadcast: [2, 3] and [4]");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

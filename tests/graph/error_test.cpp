@@ -14,14 +14,17 @@ using namespace blockgrad;
 BOOST_AUTO_TEST_SUITE(error)
 
 BOOST_AUTO_TEST_CASE(a_message_joins_text_numbers_shapes_and_dtypes) {
-  BOOST_TEST(join({"a ", 3, " b ", std::int64_t{-4}, " ", 0.5, " ", Shape{2, 3}, " ", DType::i64, std::size_t{7}}) == "a 3 b -4 0.5 [2, 3] i647");
+  BOOST_TEST(join({"a ", 3, " b ", std::int64_t{-4}, " ", 0.5, " ", Shape{2, 3}, " ", DType::i64,
+                   std::size_t{7}}) == "a 3 b -4 0.5 [2, 3] i647");
 }
 
 BOOST_AUTO_TEST_CASE(the_kinds_of_errors_tell_whose_mistake_it_was) {
   BOOST_CHECK_THROW(require(false, "x"), Error);
   BOOST_CHECK_NO_THROW(require(true, "x"));
-  BOOST_CHECK_EXCEPTION(check_internal(false, "broken ", 3), InternalError,
-                        [](const InternalError& e) { return std::string(e.what()) == "blockgrad internal error, please report it: broken 3"; });
+  BOOST_CHECK_EXCEPTION(
+      check_internal(false, "broken ", 3), InternalError, [](const InternalError& e) {
+        return std::string(e.what()) == "blockgrad internal error, please report it: broken 3";
+      });
 }
 
 BOOST_AUTO_TEST_CASE(a_line_is_written_without_folders) {

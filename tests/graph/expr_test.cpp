@@ -79,7 +79,8 @@ BOOST_AUTO_TEST_CASE(a_node_lives_as_long_as_something_refers_to_it) {
 }
 
 BOOST_AUTO_TEST_CASE(values_outside_of_runs_belong_to_storage_and_constants_alone) {
-  const Expr p = parameter(tensor({1.f, 2.f}, {2}), "p"), s = state(zeros({}, DType::i64), "s"), c = constant(ones({3}));
+  const Expr p = parameter(tensor({1.f, 2.f}, {2}), "p"), s = state(zeros({}, DType::i64), "s"),
+             c = constant(ones({3}));
   BOOST_TEST(p.value().at(1) == 2);
   BOOST_TEST(c.value().at(2) == 1);
   p.set_value(tensor({5.f, 6.f}, {2}));
@@ -91,8 +92,13 @@ BOOST_AUTO_TEST_CASE(values_outside_of_runs_belong_to_storage_and_constants_alon
   BOOST_TEST(!is_parameter(s));
   BOOST_TEST(leaf_name(s) == "s");
   BOOST_TEST(error_of([&] { p.set_value(zeros({3})); }) == "'p' holds f32[2], got f32[3]");
-  BOOST_TEST(error_of([&] { exp(p).value(); }).find("only parameters, states and constants have a value outside of a run") != std::string::npos);
-  BOOST_TEST(error_of([&] { c.set_value(ones({3})); }).find("only parameters and states can be written") != std::string::npos);
+  BOOST_TEST(error_of([&] {
+               exp(p).value();
+             }).find("only parameters, states and constants have a value outside of a run") !=
+             std::string::npos);
+  BOOST_TEST(error_of([&] {
+               c.set_value(ones({3}));
+             }).find("only parameters and states can be written") != std::string::npos);
   BOOST_TEST(error_of([&] { Expr().value(); }) == "an empty Expr has no value");
   BOOST_TEST(error_of([&] { Expr().set_value(ones({3})); }).find("an empty Expr") == 0);
   BOOST_TEST(error_of([&] { Expr().type(); }) == "an empty Expr has no type");
@@ -100,9 +106,14 @@ BOOST_AUTO_TEST_CASE(values_outside_of_runs_belong_to_storage_and_constants_alon
 
 BOOST_AUTO_TEST_CASE(leaves_want_names_and_parameters_a_floating_dtype) {
   BOOST_TEST(error_of([] { input("", {}); }).find("an input needs a name (expr_test.cpp:") == 0);
-  BOOST_TEST(error_of([] { parameter(zeros({}), ""); }).find("a parameter needs a name (expr_test.cpp:") == 0);
-  BOOST_TEST(error_of([] { state(zeros({}), ""); }).find("a state needs a name (expr_test.cpp:") == 0);
-  BOOST_TEST(error_of([] { parameter(zeros({}, DType::i32), "k"); }).find("must be floating, got i32") != std::string::npos);
+  BOOST_TEST(error_of([] {
+               parameter(zeros({}), "");
+             }).find("a parameter needs a name (expr_test.cpp:") == 0);
+  BOOST_TEST(error_of([] { state(zeros({}), ""); }).find("a state needs a name (expr_test.cpp:") ==
+             0);
+  BOOST_TEST(error_of([] {
+               parameter(zeros({}, DType::i32), "k");
+             }).find("must be floating, got i32") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(an_empty_argument_is_an_error_of_the_op_that_got_it) {

@@ -16,7 +16,9 @@ namespace utf = boost::unit_test;
 
 namespace {
 
-double at(const Expr& y, const Expr& x, double value) { return evaluate(y, {{x, full({}, value, x.dtype())}}).at(0); }
+double at(const Expr& y, const Expr& x, double value) {
+  return evaluate(y, {{x, full({}, value, x.dtype())}}).at(0);
+}
 
 template <class Call>
 std::string error_of(Call call) {
@@ -28,7 +30,9 @@ std::string error_of(Call call) {
   return "no error";
 }
 
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 // y_0 = 2 x, y_1 = 3 x, with a gradient that says which results it got.
 struct Twice {
@@ -66,7 +70,8 @@ BOOST_AUTO_TEST_CASE(shared_input_receives_the_sum_of_its_gradients, *utf::toler
   const Expr x = input("x", {}, DType::f64), y = x * x + x;
   BOOST_TEST(at(grad(y, {x})[0], x, 3) == 7.0);
   const Expr m = input("m", {2, 2}, DType::f64);
-  const Tensor g = evaluate(grad(sum(matmul(m, m)), {m})[0], {{m, tensor({1.0, 2.0, 3.0, 4.0}, {2, 2})}});
+  const Tensor g =
+      evaluate(grad(sum(matmul(m, m)), {m})[0], {{m, tensor({1.0, 2.0, 3.0, 4.0}, {2, 2})}});
   BOOST_TEST(g.at(0) == 1 + 2 + 1 + 3.0);
 }
 
@@ -107,37 +112,48 @@ BOOST_AUTO_TEST_CASE(a_stopped_gradient_flows_no_further) {
   const Expr y = x * stop_gradient(x * x);
   BOOST_TEST(at(y, x, 3) == 27);
   BOOST_TEST(at(grad(y, {x})[0], x, 3) == 9);
-  BOOST_TEST(contains(error_of([&] { grad(stop_gradient(x), {x}); }), "no gradient reaches input 'x'"));
+  BOOST_TEST(
+      contains(error_of([&] { grad(stop_gradient(x), {x}); }), "no gradient reaches input 'x'"));
 }
 
 BOOST_AUTO_TEST_CASE(a_vector_jacobian_product_takes_any_shape) {
   const Expr x = input("x", {2, 3}, DType::f64), dy = input("dy", {2, 3}, DType::f64);
   const Expr wrt[] = {x};
-  const Tensor g = evaluate(vjp(x * x, dy, wrt)[0], {{x, full({2, 3}, 2, DType::f64)}, {dy, full({2, 3}, 5, DType::f64)}});
+  const Tensor g = evaluate(vjp(x * x, dy, wrt)[0],
+                            {{x, full({2, 3}, 2, DType::f64)}, {dy, full({2, 3}, 5, DType::f64)}});
   BOOST_TEST(g.at(3) == 20);
   BOOST_TEST(contains(error_of([&] { vjp(x * x, sum(dy), wrt); }), "must be f64[2, 3], got f64[]"));
 }
 
 BOOST_AUTO_TEST_CASE(all_that_is_wrong_is_named_in_one_error) {
-  const Expr x = input("x", {}, DType::f64), stranger = input("stranger", {}, DType::f64), other = input("other", {}, DType::f64);
+  const Expr x = input("x", {}, DType::f64), stranger = input("stranger", {}, DType::f64),
+             other = input("other", {}, DType::f64);
   const Expr y = make(Silent{1}, {x}) * make(Silent{2}, {x * 2.0}) * make(Silent{3}, {x * 3.0});
   const std::string text = error_of([&] { grad(y, {x, stranger, other}); });
   BOOST_TEST(contains(text, "it does not depend on input 'stranger' (grad_test.cpp:"), text);
   BOOST_TEST(contains(text, "it does not depend on input 'other'"), text);
   int named = 0;
-  for (std::size_t p = text.find("silent (grad_test.cpp:"); p != std::string::npos; p = text.find("silent (grad_test.cpp:", p + 1)) ++named;
+  for (std::size_t p = text.find("silent (grad_test.cpp:"); p != std::string::npos;
+       p = text.find("silent (grad_test.cpp:", p + 1))
+    ++named;
   BOOST_TEST(named == 3, text);
   BOOST_TEST(contains(text, "has no gradient for input 0"), text);
 }
 
 BOOST_AUTO_TEST_CASE(questions_without_an_answer_are_refused) {
   const Expr x = input("x", {2}, DType::f64), i = input("i", {}, DType::i32);
-  BOOST_TEST(contains(error_of([&] { grad(x * 2.0, {x}); }), "it must be a scalar, it has shape [2]; use mean or sum"));
+  BOOST_TEST(contains(error_of([&] { grad(x * 2.0, {x}); }),
+                      "it must be a scalar, it has shape [2]; use mean or sum"));
   BOOST_TEST(contains(error_of([&] { grad(i, {i}); }), "it must be floating, it is i32[]"));
-  BOOST_TEST(contains(error_of([&] { grad(sum(x), {Expr()}); }), "the gradient by an empty Expr (grad_test.cpp:"));
-  BOOST_TEST(contains(error_of([&] { grad(Expr(), {x}); }), "the gradient of an empty Expr (grad_test.cpp:"));
-  BOOST_TEST(contains(error_of([&] { grad(make(Crooked{}, {sum(x) * 1.5}) + sum(make(Crooked{}, {x})), {x}); }), "crooked (grad_test.cpp:"));
-  BOOST_TEST(contains(error_of([&] { grad(sum(astype(x > 0.0, DType::f64)), {x}); }), "no gradient reaches input 'x'"));
+  BOOST_TEST(contains(error_of([&] { grad(sum(x), {Expr()}); }),
+                      "the gradient by an empty Expr (grad_test.cpp:"));
+  BOOST_TEST(contains(error_of([&] { grad(Expr(), {x}); }),
+                      "the gradient of an empty Expr (grad_test.cpp:"));
+  BOOST_TEST(contains(
+      error_of([&] { grad(make(Crooked{}, {sum(x) * 1.5}) + sum(make(Crooked{}, {x})), {x}); }),
+      "crooked (grad_test.cpp:"));
+  BOOST_TEST(contains(error_of([&] { grad(sum(astype(x > 0.0, DType::f64)), {x}); }),
+                      "no gradient reaches input 'x'"));
 }
 
 BOOST_AUTO_TEST_CASE(gradient_nodes_carry_the_line_of_the_op_they_belong_to) {
@@ -150,7 +166,8 @@ BOOST_AUTO_TEST_CASE(gradient_nodes_carry_the_line_of_the_op_they_belong_to) {
 }
 
 BOOST_AUTO_TEST_CASE(parameters_are_found_once_each_in_order) {
-  const Expr a = parameter(zeros({}), "a"), b = parameter(zeros({}), "b"), c = parameter(zeros({}), "c"), s = state(zeros({}), "s");
+  const Expr a = parameter(zeros({}), "a"), b = parameter(zeros({}), "b"),
+             c = parameter(zeros({}), "c"), s = state(zeros({}), "s");
   const Expr first = a * b, second = b + c * s;
   const Expr both[] = {first, second};
   const std::vector<Expr> found = parameters_of(both);
@@ -163,7 +180,8 @@ BOOST_AUTO_TEST_CASE(parameters_are_found_once_each_in_order) {
 BOOST_AUTO_TEST_CASE(indices_and_bools_are_passed_by_in_silence) {
   const Expr x = input("x", {3}, DType::f64), i = input("i", {2}, DType::i32);
   const Expr y = sum(where(take(x, i) > 1.0, take(x, i) * 2.0, 0.0));
-  const Tensor g = evaluate(grad(y, {x})[0], {{x, tensor({1.0, 2.0, 3.0}, {3})}, {i, tensor({2, 2}, {2})}});
+  const Tensor g =
+      evaluate(grad(y, {x})[0], {{x, tensor({1.0, 2.0, 3.0}, {3})}, {i, tensor({2, 2}, {2})}});
   BOOST_TEST(g.at(2) == 4);
   BOOST_TEST(g.at(0) == 0);
 }

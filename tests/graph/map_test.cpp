@@ -42,7 +42,8 @@ BOOST_AUTO_TEST_CASE(inputs_that_a_formula_does_not_read_are_left_out) {
 }
 
 BOOST_AUTO_TEST_CASE(all_gradients_of_a_formula_share_one_map) {
-  const Expr a = input("a", {3}, DType::f64), b = input("b", {3}, DType::f64), c = input("c", {3}, DType::f64);
+  const Expr a = input("a", {3}, DType::f64), b = input("b", {3}, DType::f64),
+             c = input("c", {3}, DType::f64);
   const auto formula = elementwise([](auto x, auto y, auto z) { return tanh(x * y + z) * y; });
   const std::vector<Expr> g = grad(sum(formula(a, b, c)), {a, b, c});
   BOOST_TEST((g[0].node() == g[1].node()));

@@ -24,7 +24,9 @@ int count(const Graph& graph) {
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() && (a.size() == 0 || std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0);
+  return a.type() == b.type() &&
+         (a.size() == 0 ||
+          std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0);
 }
 
 // A random program over matrices [3, 4], with storage that it updates.
@@ -40,10 +42,12 @@ struct RandomProgram {
     b = input("b", {4}, dtype);
     w = parameter(values({3, 4}), "w");
     s = state(values({4}), "s");
-    std::vector<Expr> pool = {a, w, broadcast_to(b, {3, 4}), broadcast_to(s, {3, 4}), transpose(constant(values({4, 3})))};
+    std::vector<Expr> pool = {a, w, broadcast_to(b, {3, 4}), broadcast_to(s, {3, 4}),
+                              transpose(constant(values({4, 3})))};
     for (int i = 0; i < 18; ++i) pool.push_back(step(pool));
     Expr total;
-    for (std::size_t i = pool.size() - 3; i < pool.size(); ++i) total = total ? total + mean(pool[i]) : mean(pool[i]);
+    for (std::size_t i = pool.size() - 3; i < pool.size(); ++i)
+      total = total ? total + mean(pool[i]) : mean(pool[i]);
     total = total + mean(w * a) + mean(b * s);
     outputs.emplace_back(total);
     outputs.emplace_back(pool.back());
@@ -56,7 +60,8 @@ struct RandomProgram {
 
   Tensor values(const Shape& shape) {
     std::vector<double> made;
-    for (std::int64_t i = 0; i < shape.size(); ++i) made.push_back(std::uniform_real_distribution<double>(-1, 1)(random));
+    for (std::int64_t i = 0; i < shape.size(); ++i)
+      made.push_back(std::uniform_real_distribution<double>(-1, 1)(random));
     return tensor(std::span<const double>(made), shape).astype(dtype);
   }
 
@@ -81,14 +86,16 @@ struct RandomProgram {
     }
   }
 
-  std::vector<Tensor> run(const CompileOptions& options, const Tensor& a0, const Tensor& b0, const Tensor& w0, const Tensor& s0) {
+  std::vector<Tensor> run(const CompileOptions& options, const Tensor& a0, const Tensor& b0,
+                          const Tensor& w0, const Tensor& s0) {
     w.set_value(w0);
     s.set_value(s0);
     Program program = compile(outputs, updates, cpu(), options);
     program.run({{a, a0}, {b, b0}});
     const Results results = program.run({{a, a0}, {b, b0}});
     std::vector<Tensor> all;
-    for (std::size_t i = 0; i < outputs.size(); ++i) all.push_back(results.tensor(static_cast<int>(i)));
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+      all.push_back(results.tensor(static_cast<int>(i)));
     all.push_back(w.value());
     all.push_back(s.value());
     return all;
@@ -106,12 +113,14 @@ BOOST_AUTO_TEST_CASE(equal_nodes_are_merged) {
   // Attributes tell nodes apart: zeros by their sign, axes, and constants by identity.
   const Expr m = input("m", {3, 3}, DType::f64);
   BOOST_TEST(count<Map>(merge_equal(graph_of({x * 0.0, x * -0.0}))) == 2);
-  BOOST_TEST(count<Reduce>(merge_equal(graph_of({sum(m, 0), sum(m, 1), max(m, 0), sum(m, 0)}))) == 3);
+  BOOST_TEST(count<Reduce>(merge_equal(graph_of({sum(m, 0), sum(m, 1), max(m, 0), sum(m, 0)}))) ==
+             3);
 }
 
 BOOST_AUTO_TEST_CASE(constant_scalars_move_into_maps) {
   const Expr x = input("x", {3}, DType::f64);
-  const Graph graph = simplify(graph_of({x * constant(full({}, 3, DType::f64)) + broadcast_to(constant(full({1}, 2, DType::f64)), {3})}));
+  const Graph graph = simplify(graph_of({x * constant(full({}, 3, DType::f64)) +
+                                         broadcast_to(constant(full({1}, 2, DType::f64)), {3})}));
   BOOST_TEST(count<Constant>(graph) == 0);
   BOOST_TEST(count<View>(graph) == 0);
 }
@@ -146,8 +155,11 @@ BOOST_AUTO_TEST_CASE(passes_are_run_timed_and_left_out_by_name) {
   run_passes(graph_of({exp(x)}), passes, std::vector<std::string>{"simplify"}, {}, records);
   BOOST_TEST(records.size() == 1);
   BOOST_TEST(records[0].name == "merge_equal");
-  BOOST_CHECK_THROW(run_passes(graph_of({exp(x)}), passes, std::vector<std::string>{"merge_equal"}, {}, records), Error);
-  BOOST_CHECK_THROW(run_passes(graph_of({exp(x)}), passes, {}, std::vector<std::string>{"none"}, records), Error);
+  BOOST_CHECK_THROW(
+      run_passes(graph_of({exp(x)}), passes, std::vector<std::string>{"merge_equal"}, {}, records),
+      Error);
+  BOOST_CHECK_THROW(
+      run_passes(graph_of({exp(x)}), passes, {}, std::vector<std::string>{"none"}, records), Error);
 }
 
 BOOST_AUTO_TEST_CASE(a_pass_that_breaks_the_graph_is_caught_and_named) {
@@ -159,7 +171,10 @@ BOOST_AUTO_TEST_CASE(a_pass_that_breaks_the_graph_is_caught_and_named) {
   std::vector<PassRecord> records;
   const Expr x = input("x", {3});
   BOOST_CHECK_EXCEPTION(run_passes(graph_of({exp(x)}), bad, {}, {}, records), InternalError,
-                        [](const InternalError& e) { return std::string(e.what()).find("after bad: types of map changed") != std::string::npos; });
+                        [](const InternalError& e) {
+                          return std::string(e.what()).find("after bad: types of exp changed") !=
+                                 std::string::npos;
+                        });
 }
 
 BOOST_AUTO_TEST_CASE(composite_ops_are_opened_and_unread_results_dropped) {
@@ -171,20 +186,26 @@ BOOST_AUTO_TEST_CASE(composite_ops_are_opened_and_unread_results_dropped) {
 }
 
 BOOST_AUTO_TEST_CASE(random_graphs_keep_their_bits_whichever_passes_are_left_out) {
-  const std::vector<std::vector<std::string>> skips = {{"simplify"}, {"merge_equal"}, {"fuse_maps"}, {"simplify", "merge_equal", "fuse_maps"}};
+  const std::vector<std::vector<std::string>> skips = {
+      {"simplify"}, {"merge_equal"}, {"fuse_maps"}, {"simplify", "merge_equal", "fuse_maps"}};
   for (unsigned seed = 0; seed < 150; ++seed) {
     RandomProgram program(seed, seed % 2 ? DType::f32 : DType::f64);
-    const Tensor a0 = program.values({3, 4}), b0 = program.values({4}), w0 = program.values({3, 4}), s0 = program.values({4});
-    const auto run = [&](const CompileOptions& options) { return program.run(options, a0, b0, w0, s0); };
+    const Tensor a0 = program.values({3, 4}), b0 = program.values({4}), w0 = program.values({3, 4}),
+                 s0 = program.values({4});
+    const auto run = [&](const CompileOptions& options) {
+      return program.run(options, a0, b0, w0, s0);
+    };
     const std::vector<Tensor> expected = run({});
     const auto check = [&](const std::string& what, const CompileOptions& options) {
       const std::vector<Tensor> got = run(options);
       for (std::size_t i = 0; i < got.size(); ++i) {
-        BOOST_TEST(same_bits(got[i], expected[i]), "seed " << seed << ", " << what << ": value " << i << " is " << to_string(got[i]) << " instead of "
-                                                           << to_string(expected[i]));
+        BOOST_TEST(same_bits(got[i], expected[i]),
+                   "seed " << seed << ", " << what << ": value " << i << " is " << to_string(got[i])
+                           << " instead of " << to_string(expected[i]));
       }
     };
-    for (const auto& skip : skips) check("without " + skip[0] + (skip.size() > 1 ? " and all others" : ""), {.skip = skip});
+    for (const auto& skip : skips)
+      check("without " + skip[0] + (skip.size() > 1 ? " and all others" : ""), {.skip = skip});
     check("without reuse", {.reuse_memory = false});
     check("without reuse and passes", {.skip = skips.back(), .reuse_memory = false});
     check("portable", {.isa = "portable"});
@@ -196,7 +217,9 @@ BOOST_AUTO_TEST_CASE(random_graphs_have_the_gradient_of_their_differences) {
     RandomProgram program(seed, DType::f64);
     const Tensor a0 = program.values({3, 4}), b0 = program.values({4});
     Program all = compile(program.outputs, {}, cpu());
-    const auto loss = [&](const Tensor& a1, const Tensor& b1) { return all.run({{program.a, a1}, {program.b, b1}}).number(0); };
+    const auto loss = [&](const Tensor& a1, const Tensor& b1) {
+      return all.run({{program.a, a1}, {program.b, b1}}).number(0);
+    };
     const Results results = all.run({{program.a, a0}, {program.b, b0}});
     const Tensor ga = results.tensor(2), gb = results.tensor(3);
     // Along three random directions.
@@ -210,9 +233,15 @@ BOOST_AUTO_TEST_CASE(random_graphs_have_the_gradient_of_their_differences) {
         for (std::int64_t i = 0; i < x.size(); ++i) values.push_back(x.at(i) + h * dx.at(i));
         return tensor(std::span<const double>(values), x.shape());
       };
-      const auto slope = [&](double h) { return (loss(moved(a0, da, h), moved(b0, db, h)) - loss(moved(a0, da, -h), moved(b0, db, -h))) / (2 * h); };
-      const double error = std::min(std::abs(slope(1e-5) - expected), std::abs(slope(1e-6) - expected));
-      BOOST_TEST(error <= 1e-6 * std::max(1.0, std::abs(expected)), "seed " << seed << ": slope " << slope(1e-5) << ", gradient " << expected);
+      const auto slope = [&](double h) {
+        return (loss(moved(a0, da, h), moved(b0, db, h)) -
+                loss(moved(a0, da, -h), moved(b0, db, -h))) /
+               (2 * h);
+      };
+      const double error =
+          std::min(std::abs(slope(1e-5) - expected), std::abs(slope(1e-6) - expected));
+      BOOST_TEST(error <= 1e-6 * std::max(1.0, std::abs(expected)),
+                 "seed " << seed << ": slope " << slope(1e-5) << ", gradient " << expected);
     }
   }
 }

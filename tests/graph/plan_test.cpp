@@ -29,7 +29,9 @@ void check_plan(const Graph& graph, const Plan& plan) {
     Value owner;
   };
   std::vector<Range> live;
-  const auto base = [&](Value v) { return graph.node(v).op.as<View>() ? graph.node(v).inputs[0] : v; };
+  const auto base = [&](Value v) {
+    return graph.node(v).op.as<View>() ? graph.node(v).inputs[0] : v;
+  };
   const auto present = [&](Value v, const Operand& o) {
     if (o.place != Place::arena || graph.type(base(v)).shape.size() == 0) return;
     bool found = false;
@@ -47,7 +49,8 @@ void check_plan(const Graph& graph, const Plan& plan) {
         const Range range{o.at, bytes_of(node.types[r]), {step.node, static_cast<std::int32_t>(r)}};
         BOOST_TEST_REQUIRE(o.at % 64 == 0);
         BOOST_TEST_REQUIRE(o.at + range.bytes <= plan.arena_bytes);
-        for (const Range& other : made) BOOST_TEST_REQUIRE(!overlap(range.at, range.bytes, other.at, other.bytes));
+        for (const Range& other : made)
+          BOOST_TEST_REQUIRE(!overlap(range.at, range.bytes, other.at, other.bytes));
         // Only a Map may write over an input, and then over exactly its bytes.
         for (std::size_t i = 0; i < node.inputs.size(); ++i) {
           const Operand& in = step.inputs[i];
@@ -58,7 +61,9 @@ void check_plan(const Graph& graph, const Plan& plan) {
         made.push_back(range);
       }
       for (const Range& range : made) {
-        std::erase_if(live, [&](const Range& other) { return overlap(range.at, range.bytes, other.at, other.bytes); });
+        std::erase_if(live, [&](const Range& other) {
+          return overlap(range.at, range.bytes, other.at, other.bytes);
+        });
       }
       live.insert(live.end(), made.begin(), made.end());
     }
@@ -66,7 +71,8 @@ void check_plan(const Graph& graph, const Plan& plan) {
   for (std::size_t i = 0; i < graph.outputs.size(); ++i) present(graph.outputs[i], plan.outputs[i]);
   std::size_t commit = 0;
   for (const GraphUpdate& u : graph.updates) {
-    const bool in_place = std::any_of(plan.updates.begin(), plan.updates.end(), [&](const PlanStep& s) { return s.node == u.value.node; });
+    const bool in_place = std::any_of(plan.updates.begin(), plan.updates.end(),
+                                      [&](const PlanStep& s) { return s.node == u.value.node; });
     if (!in_place) present(u.value, plan.commits[commit++].source);
   }
   BOOST_TEST(commit == plan.commits.size());
@@ -103,7 +109,8 @@ BOOST_AUTO_TEST_CASE(an_arena_hands_out_ranges_that_never_overlap) {
 BOOST_AUTO_TEST_CASE(a_chain_needs_two_buffers_however_long_it_is) {
   const Expr x = input("x", {1000});
   Expr y = x;
-  for (int i = 0; i < 50; ++i) y = sum(matmul(reshape(y, Shape{1000, 1}), constant(ones({1, 1}))), 1);
+  for (int i = 0; i < 50; ++i)
+    y = sum(matmul(reshape(y, Shape{1000, 1}), constant(ones({1, 1}))), 1);
   const Graph graph = graph_of({y});
   const Plan plan = make_plan(graph, true);
   check_plan(graph, plan);
@@ -141,7 +148,8 @@ BOOST_AUTO_TEST_CASE(an_update_is_in_place_only_where_nobody_else_reads_the_old_
 BOOST_AUTO_TEST_CASE(plans_of_random_graphs_keep_every_value_to_its_last_use) {
   for (unsigned seed = 0; seed < 300; ++seed) {
     std::mt19937 random(seed);
-    std::vector<Expr> pool = {input("a", {3, 4}), parameter(ones({3, 4}), "w"), state(ones({3, 4}), "s")};
+    std::vector<Expr> pool = {input("a", {3, 4}), parameter(ones({3, 4}), "w"),
+                              state(ones({3, 4}), "s")};
     const auto pick = [&] { return pool[random() % pool.size()]; };
     for (int i = 0; i < 25; ++i) {
       switch (random() % 5) {
@@ -152,7 +160,8 @@ BOOST_AUTO_TEST_CASE(plans_of_random_graphs_keep_every_value_to_its_last_use) {
         default: pool.push_back(matmul(pick(), matmul(transpose(pick()), pick()))); break;
       }
     }
-    const Graph graph = graph_of({pick(), pool.back()}, Updates().set(pool[1], pick()).set(pool[2], pick()));
+    const Graph graph =
+        graph_of({pick(), pool.back()}, Updates().set(pool[1], pick()).set(pool[2], pick()));
     BOOST_TEST_CONTEXT("seed " << seed) {
       check_plan(graph, make_plan(graph, true));
       check_plan(graph, make_plan(graph, false));

@@ -36,9 +36,12 @@ BOOST_AUTO_TEST_CASE(a_shape_knows_its_rank_sizes_and_number_of_elements) {
 }
 
 BOOST_AUTO_TEST_CASE(impossible_shapes_are_errors) {
-  BOOST_CHECK_EXCEPTION(Shape({2, -1}), Error, [](const Error& e) { return std::string(e.what()) == "size of axis 1 must not be negative, got -1"; });
-  BOOST_CHECK_EXCEPTION(Shape({1, 1, 1, 1, 1, 1, 1, 1, 1}), Error,
-                        [](const Error& e) { return std::string(e.what()) == "a shape has at most 8 axes, got 9"; });
+  BOOST_CHECK_EXCEPTION(Shape({2, -1}), Error, [](const Error& e) {
+    return std::string(e.what()) == "size of axis 1 must not be negative, got -1";
+  });
+  BOOST_CHECK_EXCEPTION(Shape({1, 1, 1, 1, 1, 1, 1, 1, 1}), Error, [](const Error& e) {
+    return std::string(e.what()) == "a shape has at most 8 axes, got 9";
+  });
   BOOST_CHECK_THROW(Shape({huge, 2}), Error);
   BOOST_CHECK_THROW(Shape({std::int64_t{1} << 40, 0, std::int64_t{1} << 40}), Error);
   BOOST_TEST(Shape({huge}).size() == huge);
@@ -54,7 +57,9 @@ BOOST_AUTO_TEST_CASE(sizes_never_overflow) {
 BOOST_AUTO_TEST_CASE(axes_count_from_either_end) {
   BOOST_TEST(normalize_axis(-1, 3) == 2);
   BOOST_TEST(normalize_axis(0, 3) == 0);
-  BOOST_CHECK_EXCEPTION(normalize_axis(3, 3), Error, [](const Error& e) { return std::string(e.what()) == "axis 3 is outside [-3, 3)"; });
+  BOOST_CHECK_EXCEPTION(normalize_axis(3, 3), Error, [](const Error& e) {
+    return std::string(e.what()) == "axis 3 is outside [-3, 3)";
+  });
   BOOST_CHECK_THROW(normalize_axis(-4, 3), Error);
   BOOST_CHECK_THROW(normalize_axis(0, 0), Error);
 }
@@ -64,7 +69,9 @@ BOOST_AUTO_TEST_CASE(shapes_broadcast_as_in_numpy) {
   BOOST_TEST((broadcast({4, 1, 2}, {3, 1}) == Shape{4, 3, 2}));
   BOOST_TEST((broadcast({}, {2}) == Shape{2}));
   BOOST_TEST((broadcast({1}, {0}) == Shape{0}));
-  BOOST_CHECK_EXCEPTION(broadcast({2}, {0}), Error, [](const Error& e) { return std::string(e.what()) == "shapes do not broadcast: [2] and [0]"; });
+  BOOST_CHECK_EXCEPTION(broadcast({2}, {0}), Error, [](const Error& e) {
+    return std::string(e.what()) == "shapes do not broadcast: [2] and [0]";
+  });
 }
 
 BOOST_AUTO_TEST_CASE(a_dense_layout_is_recognized) {
@@ -86,7 +93,8 @@ BOOST_AUTO_TEST_CASE(composed_layouts_name_the_element_that_two_steps_name) {
   const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
   int composed = 0;
   for (int round = 0; round < 20000; ++round) {
-    // inner: a dense value, permuted, sliced, broadcast or reversed; outer: the same on the dense inner value.
+    // inner: a dense value, permuted, sliced, broadcast or reversed; outer: the same on the dense
+    // inner value.
     const auto make = [&](std::int64_t elements_below) {
       Layout layout;
       std::vector<std::int64_t> sizes;
@@ -114,7 +122,8 @@ BOOST_AUTO_TEST_CASE(composed_layouts_name_the_element_that_two_steps_name) {
     BOOST_TEST_REQUIRE((result.shape == outer.shape));
     for (std::int64_t i = 0; i < outer.shape.size(); ++i) {
       BOOST_TEST_REQUIRE(place(result, i) == place(inner, place(outer, i)),
-                         to_string(outer) << " of " << to_string(inner) << " became " << to_string(result));
+                         to_string(outer)
+                             << " of " << to_string(inner) << " became " << to_string(result));
     }
   }
   BOOST_TEST(composed > 1000);

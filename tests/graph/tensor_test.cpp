@@ -37,14 +37,21 @@ BOOST_AUTO_TEST_CASE(values_are_copied_and_read_back) {
 }
 
 BOOST_AUTO_TEST_CASE(mistakes_are_named) {
-  BOOST_TEST(error_of([] { blockgrad::tensor({1.f, 2.f}, {3}); }) == "shape [3] wants 3 values, got 2");
-  BOOST_TEST(error_of([] { blockgrad::tensor({1.f, 2.f}, {2}).span<double>(); }) == "asked for f64 elements of a tensor of f32");
-  BOOST_TEST(error_of([] { blockgrad::tensor({1.f, 2.f}, {2}).at(2); }) == "element 2 is outside [0, 2)");
-  BOOST_TEST(error_of([] { blockgrad::tensor({1.f, 2.f}, {2}).at(-1); }) == "element -1 is outside [0, 2)");
-  BOOST_TEST(error_of([] { zeros({4, 2}).rows(1, 5); }) == "rows [1, 5) do not fit a tensor of shape [4, 2]");
-  BOOST_TEST(error_of([] { zeros({4, 2}).rows(3, 2); }) == "rows [3, 2) do not fit a tensor of shape [4, 2]");
+  BOOST_TEST(error_of([] { blockgrad::tensor({1.f, 2.f}, {3}); }) ==
+             "shape [3] wants 3 values, got 2");
+  BOOST_TEST(error_of([] { blockgrad::tensor({1.f, 2.f}, {2}).span<double>(); }) ==
+             "asked for f64 elements of a tensor of f32");
+  BOOST_TEST(error_of([] { blockgrad::tensor({1.f, 2.f}, {2}).at(2); }) ==
+             "element 2 is outside [0, 2)");
+  BOOST_TEST(error_of([] { blockgrad::tensor({1.f, 2.f}, {2}).at(-1); }) ==
+             "element -1 is outside [0, 2)");
+  BOOST_TEST(error_of([] { zeros({4, 2}).rows(1, 5); }) ==
+             "rows [1, 5) do not fit a tensor of shape [4, 2]");
+  BOOST_TEST(error_of([] { zeros({4, 2}).rows(3, 2); }) ==
+             "rows [3, 2) do not fit a tensor of shape [4, 2]");
   BOOST_TEST(error_of([] { zeros({}).rows(0, 1); }) == "a scalar has no rows");
-  BOOST_TEST(error_of([] { zeros({4, 2}).reshape({3}); }) == "cannot reshape [4, 2] to [3]: 8 elements against 3");
+  BOOST_TEST(error_of([] { zeros({4, 2}).reshape({3}); }) ==
+             "cannot reshape [4, 2] to [3]: 8 elements against 3");
   BOOST_TEST(error_of([] { arange(0, 1, 0); }) == "arange: step must not be 0");
 }
 
@@ -82,7 +89,8 @@ BOOST_AUTO_TEST_CASE(borrowed_memory_is_not_copied_and_its_owner_is_kept) {
 
 BOOST_AUTO_TEST_CASE(conversions_truncate_saturate_and_turn_nan_into_zero) {
   const Tensor t = blockgrad::tensor({2.9, -2.9, 1e20, -1e20, std::nan(""), 0.5}, {6});
-  const Tensor i32 = t.astype(DType::i32), u8 = t.astype(DType::u8), b = t.astype(DType::boolean), i64 = t.astype(DType::i64);
+  const Tensor i32 = t.astype(DType::i32), u8 = t.astype(DType::u8), b = t.astype(DType::boolean),
+               i64 = t.astype(DType::i64);
   BOOST_TEST(i32.at(0) == 2);
   BOOST_TEST(i32.at(1) == -2);
   BOOST_TEST(i32.at(2) == 2147483647);

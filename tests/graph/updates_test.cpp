@@ -19,7 +19,9 @@ std::string error_of(Call call) {
   return "no error";
 }
 
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 struct Leaves {
   Expr w = parameter(zeros({2}), "w"), s = state(zeros({}), "s"), x = input("x", {2});
@@ -72,9 +74,12 @@ BOOST_AUTO_TEST_CASE(joined_updates_hold_both_and_refuse_conflicts) {
 BOOST_AUTO_TEST_CASE(what_cannot_be_an_update_is_refused) {
   const Leaves l;
   Updates u;
-  BOOST_TEST(contains(error_of([&] { u.set(l.x, l.x); }), "only parameters and states can be updated"));
-  BOOST_TEST(contains(error_of([&] { u.set(l.w, l.s); }), "holds f32[2], its new value from state 's' (updates_test.cpp:"));
-  BOOST_TEST(contains(error_of([&] { u.set(l.w, l.x, l.s); }), "the guard of parameter 'w' (updates_test.cpp:"));
+  BOOST_TEST(
+      contains(error_of([&] { u.set(l.x, l.x); }), "only parameters and states can be updated"));
+  BOOST_TEST(contains(error_of([&] { u.set(l.w, l.s); }),
+                      "holds f32[2], its new value from state 's' (updates_test.cpp:"));
+  BOOST_TEST(contains(error_of([&] { u.set(l.w, l.x, l.s); }),
+                      "the guard of parameter 'w' (updates_test.cpp:"));
   BOOST_TEST(contains(error_of([&] { u.set(l.w, l.x, l.x > 0.0); }), "must be a bool scalar"));
   BOOST_TEST(contains(error_of([&] { u.set(l.w, Expr()); }), "an update needs a leaf and a value"));
   BOOST_TEST(contains(error_of([&] { u.set(Expr(), l.x); }), "an update needs a leaf and a value"));

@@ -16,7 +16,8 @@ namespace {
 
 int lines_with(const std::string& text, std::string_view word) {
   int count = 0;
-  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++count;
+  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1))
+    ++count;
   return count;
 }
 
@@ -47,7 +48,9 @@ BOOST_AUTO_TEST_CASE(chains_of_views_become_one) {
   Expr y = x;
   for (int i = 0; i < 5; ++i) y = slice(transpose(y), 0, 0, 100);
   const Program program = compile({y + 1.0});
-  BOOST_TEST(lines_with(program.to_text(), " view") + lines_with(program.to_text(), "transpose") <= 2, program.to_text());
+  BOOST_TEST(
+      lines_with(program.to_text(), " view") + lines_with(program.to_text(), "transpose") <= 2,
+      program.to_text());
 }
 
 BOOST_AUTO_TEST_CASE(products_read_transposed_operands_in_place) {
@@ -61,7 +64,9 @@ BOOST_AUTO_TEST_CASE(a_layout_that_a_product_refuses_is_copied_first) {
   const Expr every_second = slice(a, 1, 0, 8, 2);
   const Program program = compile({matmul(every_second, b)});
   BOOST_TEST(program.report().kernels == 2, program.to_text());
-  const Tensor y = evaluate(matmul(every_second, b), {{a, arange(0, 32, 1, DType::f64).reshape({4, 8})}, {b, eye(4, DType::f64)}});
+  const Tensor y =
+      evaluate(matmul(every_second, b),
+               {{a, arange(0, 32, 1, DType::f64).reshape({4, 8})}, {b, eye(4, DType::f64)}});
   for (int i = 0; i < 4; ++i) BOOST_TEST(y.at(4 + i) == 8 + 2 * i);
 }
 
@@ -95,7 +100,10 @@ BOOST_AUTO_TEST_CASE(reversed_views_are_read_by_every_kernel) {
   BOOST_TEST(evaluate(sum(reversed, 0), feeds).at(0) == 9);
   BOOST_TEST(evaluate(matmul(reversed, transpose(reversed)), feeds).at(1) == 32);
   BOOST_TEST(evaluate(transpose(reversed), feeds).at(1) == 6);
-  BOOST_TEST(evaluate(grad(sum(reversed * constant(tensor({1.0, 2.0, 3.0, 4.0, 5.0, 6.0}, {2, 3}))), {x})[0], feeds).at(0) == 3);
+  BOOST_TEST(evaluate(grad(sum(reversed * constant(tensor({1.0, 2.0, 3.0, 4.0, 5.0, 6.0}, {2, 3}))),
+                           {x})[0],
+                      feeds)
+                 .at(0) == 3);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,4 +1,5 @@
-// The N-th allocation fails, for every N of a small scenario: an exception, and every object is as it was.
+// The N-th allocation fails, for every N of a small scenario: an exception, and every object is as
+// it was.
 #include <boost/test/unit_test.hpp>
 #include <new>
 #include <optional>
@@ -10,7 +11,8 @@ using namespace blockgrad;
 
 namespace {
 
-// Calls `scenario` with allocation 1, 2, 3, … failing until it passes; after each failure calls `check`.
+// Calls `scenario` with allocation 1, 2, 3, … failing until it passes; after each failure calls
+// `check`.
 template <class Scenario, class Check>
 std::int64_t fail_each(Scenario scenario, Check check, bool for_good) {
   for (std::int64_t n = 1;; ++n) {
@@ -51,7 +53,8 @@ std::int64_t fail_each(Scenario scenario, Check check, bool for_good) {
 struct Model {
   Expr x = input("x", {4, 2}), t = input("t", {4, 1});
   Expr w = parameter(full({2, 1}, 0.5), "w"), b = parameter(zeros({1}), "b");
-  Feeds feeds = {{x, tensor<float>({1, 2, 3, 4, 5, 6, 7, 8}, {4, 2})}, {t, tensor<float>({1, 2, 3, 4}, {4, 1})}};
+  Feeds feeds = {{x, tensor<float>({1, 2, 3, 4, 5, 6, 7, 8}, {4, 2})},
+                 {t, tensor<float>({1, 2, 3, 4}, {4, 1})}};
 
   Loss loss() const { return mse_loss(matmul(x, w) + b, t); }
   double checksum() const { return w.value().at(0) + 10 * w.value().at(1) + 100 * b.value().at(0); }
@@ -70,7 +73,10 @@ BOOST_AUTO_TEST_CASE(building_and_differentiating_a_graph_survives_every_failure
           const Loss loss = model.loss() + penalty(0.1 * sum(square(model.w)));
           grad(loss, {model.w, model.b});
         },
-        [&](std::int64_t n, bool threw) { BOOST_TEST_REQUIRE(threw, "allocation " << n << " failed in silence"); }, for_good);
+        [&](std::int64_t n, bool threw) {
+          BOOST_TEST_REQUIRE(threw, "allocation " << n << " failed in silence");
+        },
+        for_good);
     BOOST_TEST(count > 50);
   }
   // The stack of scopes is as before.
@@ -84,7 +90,10 @@ BOOST_AUTO_TEST_CASE(compiling_survives_every_failure) {
   const std::vector<Expr> gradients = grad(loss, {model.w, model.b});
   for (const bool for_good : {false, true}) {
     fail_each([&] { compile({loss, gradients[0], gradients[1]}); },
-              [&](std::int64_t n, bool threw) { BOOST_TEST_REQUIRE(threw, "allocation " << n << " failed in silence"); }, for_good);
+              [&](std::int64_t n, bool threw) {
+                BOOST_TEST_REQUIRE(threw, "allocation " << n << " failed in silence");
+              },
+              for_good);
   }
   Program program = compile({loss});
   BOOST_TEST(program.run(model.feeds).number(0) > 0);
@@ -105,7 +114,8 @@ BOOST_AUTO_TEST_CASE(running_survives_every_failure_and_changes_nothing) {
       },
       [&](std::int64_t n, bool threw) {
         BOOST_TEST_REQUIRE(threw, "allocation " << n << " failed in silence");
-        BOOST_TEST_REQUIRE(model.checksum() == before, "allocation " << n << " changed the parameters");
+        BOOST_TEST_REQUIRE(model.checksum() == before,
+                           "allocation " << n << " changed the parameters");
       },
       false);
   BOOST_TEST(model.checksum() != before);
@@ -118,7 +128,10 @@ BOOST_AUTO_TEST_CASE(making_a_step_survives_every_failure_and_keeps_the_slots_in
   for (const bool for_good : {false, true}) {
     Optimizer optimizer(Sgd{.learning_rate = 0.001, .momentum = 0.9});
     fail_each([&] { minimize(optimizer, loss); },
-              [&](std::int64_t n, bool threw) { BOOST_TEST_REQUIRE(threw, "allocation " << n << " failed in silence"); }, for_good);
+              [&](std::int64_t n, bool threw) {
+                BOOST_TEST_REQUIRE(threw, "allocation " << n << " failed in silence");
+              },
+              for_good);
     // learning rate, momentum, weight decay and one velocity per parameter
     BOOST_TEST(optimizer.states().size() == 5);
     std::vector<std::string> names;
@@ -131,7 +144,9 @@ BOOST_AUTO_TEST_CASE(making_a_step_survives_every_failure_and_keeps_the_slots_in
 BOOST_AUTO_TEST_CASE(fitting_an_epoch_survives_every_failure) {
   const Model model;
   const data::Dataset data{{"x", model.feeds[0].value}, {"t", model.feeds[1].value}};
-  const train::Model graph = [&](train::Inputs& in) { return mse_loss(matmul(in["x"], model.w) + model.b, in["t"]); };
+  const train::Model graph = [&](train::Inputs& in) {
+    return mse_loss(matmul(in["x"], model.w) + model.b, in["t"]);
+  };
   const Tensor w0 = model.w.value(), b0 = model.b.value();
   const double before = model.checksum();
   train::FitOptions options;
@@ -153,7 +168,8 @@ BOOST_AUTO_TEST_CASE(fitting_an_epoch_survives_every_failure) {
       [&](std::int64_t n, bool threw) {
         BOOST_TEST_REQUIRE(threw, "allocation " << n << " failed in silence");
         const double now = model.checksum();
-        BOOST_TEST_REQUIRE((now == before || now == once), "allocation " << n << " left half an epoch");
+        BOOST_TEST_REQUIRE((now == before || now == once),
+                           "allocation " << n << " left half an epoch");
         changed += now == once;
       },
       false);
@@ -178,8 +194,9 @@ BOOST_AUTO_TEST_CASE(tensors_and_storage_survive_every_failure) {
 }
 
 BOOST_AUTO_TEST_CASE(a_tensor_larger_than_memory_is_a_device_error) {
-  BOOST_CHECK_EXCEPTION(zeros({std::int64_t{1} << 45}), DeviceError,
-                        [](const DeviceError& e) { return std::string(e.what()).find("out of memory: ") == 0; });
+  BOOST_CHECK_EXCEPTION(zeros({std::int64_t{1} << 45}), DeviceError, [](const DeviceError& e) {
+    return std::string(e.what()).find("out of memory: ") == 0;
+  });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

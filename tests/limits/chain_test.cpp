@@ -1,4 +1,5 @@
-// A chain of a million nodes is built, differentiated, compiled, run and destroyed: no recursion over the graph.
+// A chain of a million nodes is built, differentiated, compiled, run and destroyed: no recursion
+// over the graph.
 #include <malloc.h>
 #include <pthread.h>
 #include <time.h>
@@ -40,13 +41,14 @@ long peak_mib() {
 class Stages {
  public:
   Stages() {
-    malloc_trim(0);                              // what earlier cases left behind does not count
+    malloc_trim(0);                                 // what earlier cases left behind does not count
     std::ofstream("/proc/self/clear_refs") << "5";  // the peak starts anew
     start();
   }
   void done(const char* stage) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - wall_;
-    std::printf("  %-8s %7.3f s (%7.3f s of processor), peak RSS %ld MiB\n", stage, seconds.count(), processor() - processor_, peak_mib());
+    std::printf("  %-8s %7.3f s (%7.3f s of processor), peak RSS %ld MiB\n", stage, seconds.count(),
+                processor() - processor_, peak_mib());
     std::fflush(stdout);
     start();
   }
@@ -153,7 +155,8 @@ BOOST_AUTO_TEST_CASE(a_chain_without_any_pass_is_compiled_too) {
   CompileOptions options;
   options.skip = {"simplify", "merge_equal", "fuse_maps"};
   Program program = compile({y, grad(y, {x})[0]}, {}, cpu(), options);
-  BOOST_TEST(program.run({{x, ones({}, DType::f64)}}).number(1) == std::pow(1.00001, links / 10), boost::test_tools::tolerance(1e-9));
+  BOOST_TEST(program.run({{x, ones({}, DType::f64)}}).number(1) == std::pow(1.00001, links / 10),
+             boost::test_tools::tolerance(1e-9));
 }
 
 BOOST_AUTO_TEST_CASE(a_fan_of_many_readers_is_differentiated) {

@@ -55,13 +55,22 @@ bool Failing::has_failed() const { return seen >= fail_at; }
 
 void* operator new(std::size_t n) { return take_or_throw(n, 0); }
 void* operator new[](std::size_t n) { return take_or_throw(n, 0); }
-// The standard library asks this way where it can do without, as in stable_sort; that is no failure to report.
+// The standard library asks this way where it can do without, as in stable_sort; that is no failure
+// to report.
 void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return take_for_sure(n); }
 void* operator new[](std::size_t n, const std::nothrow_t&) noexcept { return take_for_sure(n); }
-void* operator new(std::size_t n, std::align_val_t a) { return take_or_throw(n, static_cast<std::size_t>(a)); }
-void* operator new[](std::size_t n, std::align_val_t a) { return take_or_throw(n, static_cast<std::size_t>(a)); }
-void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept { return take(n, static_cast<std::size_t>(a)); }
-void* operator new[](std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept { return take(n, static_cast<std::size_t>(a)); }
+void* operator new(std::size_t n, std::align_val_t a) {
+  return take_or_throw(n, static_cast<std::size_t>(a));
+}
+void* operator new[](std::size_t n, std::align_val_t a) {
+  return take_or_throw(n, static_cast<std::size_t>(a));
+}
+void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return take(n, static_cast<std::size_t>(a));
+}
+void* operator new[](std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return take(n, static_cast<std::size_t>(a));
+}
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }

@@ -5,10 +5,12 @@
 
 namespace heap {
 
-/// Allocations since the start of the process: operator new in every form, and malloc where no sanitizer owns it.
+/// Allocations since the start of the process: operator new in every form, and malloc where no
+/// sanitizer owns it.
 std::int64_t allocations();
 
-/// While it lives, allocation number `at` (from 1) of this thread by operator new fails; once, or that and all later ones.
+/// While it lives, allocation number `at` (from 1) of this thread by operator new fails; once, or
+/// that and all later ones.
 class Failing {
  public:
   explicit Failing(std::int64_t at, bool for_good = false);

@@ -19,7 +19,8 @@ struct Regression {
   Loss loss = mse_loss(matmul(x, w) + b, t);
   Optimizer optimizer{Sgd{.learning_rate = 0.01, .momentum = 0.9}};
   Program step = compile({loss}, minimize(optimizer, loss));
-  Feeds feeds = {{x, tensor<float>({2, 5, 1, 3, 4, 2, 3, 4, 5, 1}, {5, 2})}, {t, tensor<float>({10, 5.75, 8, 9.75, 7.75}, {5, 1})}};
+  Feeds feeds = {{x, tensor<float>({2, 5, 1, 3, 4, 2, 3, 4, 5, 1}, {5, 2})},
+                 {t, tensor<float>({10, 5.75, 8, 9.75, 7.75}, {5, 1})}};
 };
 
 // Products, reductions, softmax, indices: wide enough for several threads.
@@ -73,7 +74,8 @@ BOOST_AUTO_TEST_CASE(ten_thousand_steps_of_run_many_allocate_nothing) {
 BOOST_AUTO_TEST_CASE(reading_a_number_allocates_nothing) {
   Regression r;
   const Results results = r.step.run(r.feeds);
-  BOOST_TEST(allocations_of([&] { BOOST_TEST_REQUIRE(results.number(0) > 0); }) <= 4);  // the macro's own
+  BOOST_TEST(allocations_of([&] { BOOST_TEST_REQUIRE(results.number(0) > 0); }) <=
+             4);  // the macro's own
   double total = 0;
   BOOST_TEST(allocations_of([&] { total += results.number(0); }) == 0);
 }
@@ -92,11 +94,13 @@ BOOST_AUTO_TEST_CASE(a_step_of_the_five_row_regression_takes_few_microseconds) {
   for (int i = 0; i < 5; ++i) {
     const auto start = std::chrono::steady_clock::now();
     r.step.run_many(20000, ring);
-    const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - start;
+    const std::chrono::duration<double, std::micro> spent =
+        std::chrono::steady_clock::now() - start;
     best = std::min(best, spent.count() / 20000);
   }
   std::printf("5x2 regression in run_many: %.3f microseconds a step\n", best);
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__x86_64__)
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    defined(__x86_64__)
   BOOST_TEST(best < 5.0);
 #else
   std::printf("no limit on the time in this build\n");

@@ -1,4 +1,5 @@
-// Elementwise ops: every row of the table, broadcasting, and the values at kinks, ties, NaN and infinities.
+// Elementwise ops: every row of the table, broadcasting, and the values at kinks, ties, NaN and
+// infinities.
 #include "blockgrad/ops/elementwise.h"
 
 #include <boost/test/unit_test.hpp>
@@ -16,9 +17,11 @@ using namespace op_check;
 
 namespace {
 
-const std::vector<std::vector<Shape>> unary_shapes = {{{}}, {{5}}, {{2, 3}}, {{1}}, {{0}}, {{3, 1, 2}}};
+const std::vector<std::vector<Shape>> unary_shapes = {{{}},  {{5}}, {{2, 3}},
+                                                      {{1}}, {{0}}, {{3, 1, 2}}};
 const std::vector<std::vector<Shape>> binary_shapes = {
-    {{}, {}}, {{3}, {}}, {{}, {2, 2}}, {{2, 3}, {2, 3}}, {{2, 3}, {3}}, {{2, 1}, {1, 3}}, {{4, 1, 2}, {3, 1}}, {{1}, {1}}, {{0}, {1}}, {{2, 0}, {2, 1}}};
+    {{}, {}},         {{3}, {}},           {{}, {2, 2}}, {{2, 3}, {2, 3}}, {{2, 3}, {3}},
+    {{2, 1}, {1, 3}}, {{4, 1, 2}, {3, 1}}, {{1}, {1}},   {{0}, {1}},       {{2, 0}, {2, 1}}};
 
 struct Unary {
   const char* name;
@@ -75,40 +78,66 @@ const Binary binary_rows[] = {
     {"less", less, [](double a, double b) { return double(a < b); }, -2, 2, false},
     {"less_equal", less_equal, [](double a, double b) { return double(a <= b); }, -2, 2, false},
     {"greater", greater, [](double a, double b) { return double(a > b); }, -2, 2, false},
-    {"greater_equal", greater_equal, [](double a, double b) { return double(a >= b); }, -2, 2, false},
+    {"greater_equal", greater_equal, [](double a, double b) { return double(a >= b); }, -2, 2,
+     false},
 };
 
 std::vector<OpCase> rows() {
   std::vector<OpCase> all;
   for (const Unary& u : unary_rows) {
-    OpCase row{u.name, unary_shapes, [u](auto x) { return u.op(x[0]); },
-               [u](auto x) { return pointwise(x, [u](auto v) { return u.reference(v[0]); }); }, u.low, u.high};
+    OpCase row{u.name,
+               unary_shapes,
+               [u](auto x) { return u.op(x[0]); },
+               [u](auto x) { return pointwise(x, [u](auto v) { return u.reference(v[0]); }); },
+               u.low,
+               u.high};
     all.push_back(std::move(row));
   }
   for (const Binary& b : binary_rows) {
-    OpCase row{b.name, binary_shapes, [b](auto x) { return b.op(x[0], x[1]); },
-               [b](auto x) { return pointwise(x, [b](auto v) { return b.reference(v[0], v[1]); }); }, b.low, b.high, b.has_gradient, b.takes_integers};
+    OpCase row{
+        b.name,
+        binary_shapes,
+        [b](auto x) { return b.op(x[0], x[1]); },
+        [b](auto x) { return pointwise(x, [b](auto v) { return b.reference(v[0], v[1]); }); },
+        b.low,
+        b.high,
+        b.has_gradient,
+        b.takes_integers};
     all.push_back(std::move(row));
   }
-  all.push_back({"fma", {{{}, {}, {}}, {{2, 3}, {3}, {}}, {{4}, {4}, {4}}, {{0}, {0}, {1}}},
-                 [](auto x) { return fma(x[0], x[1], x[2]); },
-                 [](auto x) { return pointwise(x, [](auto v) { return std::fma(v[0], v[1], v[2]); }); }});
-  all.push_back({"where_of_a_comparison", {{{}, {}, {}}, {{2, 3}, {3}, {2, 1}}, {{4}, {4}, {4}}, {{0}, {0}, {0}}},
-                 [](auto x) { return where(x[0] > 0.0, x[1], x[2]); },
-                 [](auto x) { return pointwise(x, [](auto v) { return v[0] > 0 ? v[1] : v[2]; }); }});
+  all.push_back(
+      {"fma",
+       {{{}, {}, {}}, {{2, 3}, {3}, {}}, {{4}, {4}, {4}}, {{0}, {0}, {1}}},
+       [](auto x) { return fma(x[0], x[1], x[2]); },
+       [](auto x) { return pointwise(x, [](auto v) { return std::fma(v[0], v[1], v[2]); }); }});
+  all.push_back(
+      {"where_of_a_comparison",
+       {{{}, {}, {}}, {{2, 3}, {3}, {2, 1}}, {{4}, {4}, {4}}, {{0}, {0}, {0}}},
+       [](auto x) { return where(x[0] > 0.0, x[1], x[2]); },
+       [](auto x) { return pointwise(x, [](auto v) { return v[0] > 0 ? v[1] : v[2]; }); }});
   all.back().has_gradient = false;  // none by the condition
-  all.push_back({"where_with_values_from_the_condition", {{{}, {}}, {{2, 3}, {3}}, {{4}, {4}}, {{1, 0}, {0}}},
+  all.push_back({"where_with_values_from_the_condition",
+                 {{{}, {}}, {{2, 3}, {3}}, {{4}, {4}}, {{1, 0}, {0}}},
                  [](auto x) { return where(x[0] > x[1], x[0] * x[0], x[0] * x[1]); },
-                 [](auto x) { return pointwise(x, [](auto v) { return v[0] > v[1] ? v[0] * v[0] : v[0] * v[1]; }); }});
-  all.push_back({"numbers_on_both_sides", unary_shapes, [](auto x) { return 2.0 - 3.0 * x[0] / 4.0 + (1.0 / (x[0] + 5.0)); },
-                 [](auto x) { return pointwise(x, [](auto v) { return 2 - 3 * v[0] / 4 + 1 / (v[0] + 5); }); }});
+                 [](auto x) {
+                   return pointwise(x,
+                                    [](auto v) { return v[0] > v[1] ? v[0] * v[0] : v[0] * v[1]; });
+                 }});
+  all.push_back({"numbers_on_both_sides", unary_shapes,
+                 [](auto x) { return 2.0 - 3.0 * x[0] / 4.0 + (1.0 / (x[0] + 5.0)); },
+                 [](auto x) {
+                   return pointwise(x, [](auto v) { return 2 - 3 * v[0] / 4 + 1 / (v[0] + 5); });
+                 }});
   all.push_back({"elementwise_formula_of_the_user", binary_shapes,
                  [](auto x) {
-                   static const auto formula = elementwise([](auto a, auto b) { return a / (1 + exp(-a)) + tanh(a * b) * b; });
+                   static const auto formula = elementwise(
+                       [](auto a, auto b) { return a / (1 + exp(-a)) + tanh(a * b) * b; });
                    return formula(x[0], x[1]);
                  },
                  [](auto x) {
-                   return pointwise(x, [](auto v) { return v[0] / (1 + std::exp(-v[0])) + std::tanh(v[0] * v[1]) * v[1]; });
+                   return pointwise(x, [](auto v) {
+                     return v[0] / (1 + std::exp(-v[0])) + std::tanh(v[0] * v[1]) * v[1];
+                   });
                  }});
   all.push_back({"formula_that_reads_nothing", unary_shapes,
                  [](auto x) {
@@ -116,13 +145,18 @@ std::vector<OpCase> rows() {
                    return four(x[0]) * x[0] + four(x[0]);
                  },
                  [](auto x) { return pointwise(x, [](auto v) { return 4 * v[0] + 4; }); }});
-  all.push_back({"astype_to_the_other_float", unary_shapes,
-                 [](auto x) { return astype(x[0], x[0].dtype() == DType::f32 ? DType::f64 : DType::f32); },
-                 [](auto x) { return pointwise(x, [](auto v) { return static_cast<double>(static_cast<float>(v[0])); }); }});
+  all.push_back(
+      {"astype_to_the_other_float", unary_shapes,
+       [](auto x) { return astype(x[0], x[0].dtype() == DType::f32 ? DType::f64 : DType::f32); },
+       [](auto x) {
+         return pointwise(x, [](auto v) { return static_cast<double>(static_cast<float>(v[0])); });
+       }});
   all.back().has_gradient = false;  // f32 steps are too coarse for differences; tested below
-  all.push_back({"astype_to_i32_truncates", unary_shapes, [](auto x) { return astype(x[0], DType::i32); },
-                 [](auto x) { return pointwise(x, [](auto v) { return std::trunc(v[0]); }); }, -9, 9, false});
-  all.push_back({"long_chain_of_many_maps", {{{3}, {3}}},
+  all.push_back(
+      {"astype_to_i32_truncates", unary_shapes, [](auto x) { return astype(x[0], DType::i32); },
+       [](auto x) { return pointwise(x, [](auto v) { return std::trunc(v[0]); }); }, -9, 9, false});
+  all.push_back({"long_chain_of_many_maps",
+                 {{{3}, {3}}},
                  [](auto x) {
                    Expr y = x[0];
                    for (int i = 0; i < 200; ++i) y = tanh(y * x[1] + 0.1);
@@ -135,11 +169,14 @@ std::vector<OpCase> rows() {
                      return y;
                    });
                  },
-                 0.2, 0.9});
-  all.push_back({"one_value_read_by_many_maps", {{{2, 3}, {3}}},
+                 0.2,
+                 0.9});
+  all.push_back({"one_value_read_by_many_maps",
+                 {{{2, 3}, {3}}},
                  [](auto x) {
                    Expr y = x[0] * x[1];
-                   for (int i = 0; i < 40; ++i) y = y + sin(x[0] * double(i)) * cos(x[1] + double(i));
+                   for (int i = 0; i < 40; ++i)
+                     y = y + sin(x[0] * double(i)) * cos(x[1] + double(i));
                    return y;
                  },
                  [](auto x) {
@@ -149,7 +186,8 @@ std::vector<OpCase> rows() {
                      return y;
                    });
                  },
-                 -1, 1});
+                 -1,
+                 1});
   all.back().tolerance32 = 1e-4;
   return all;
 }
@@ -175,7 +213,9 @@ std::pair<double, double> slopes(Expr (*f)(Arg, Arg), double a, double b) {
   return {results.number(0), results.number(1)};
 }
 
-bool equals(double a, double b) { return (std::isnan(a) && std::isnan(b)) || (a == b && std::signbit(a) == std::signbit(b)); }
+bool equals(double a, double b) {
+  return (std::isnan(a) && std::isnan(b)) || (a == b && std::signbit(a) == std::signbit(b));
+}
 
 }  // namespace
 
@@ -203,7 +243,9 @@ BOOST_AUTO_TEST_CASE(a_nan_wins_in_maximum_and_minimum_and_takes_the_gradient) {
   using Function = Expr (*)(Arg, Arg);
   for (const Function f : {Function(maximum), Function(minimum)}) {
     const Expr x = input("x", {}, DType::f64), z = input("z", {}, DType::f64);
-    const auto value = [&](double a, double b) { return evaluate(f(x, z), {{x, full({}, a, DType::f64)}, {z, full({}, b, DType::f64)}}).at(0); };
+    const auto value = [&](double a, double b) {
+      return evaluate(f(x, z), {{x, full({}, a, DType::f64)}, {z, full({}, b, DType::f64)}}).at(0);
+    };
     BOOST_TEST(std::isnan(value(not_a_number, 1)));
     BOOST_TEST(std::isnan(value(1, not_a_number)));
     BOOST_TEST((slopes(f, not_a_number, 1) == std::pair{1.0, 0.0}));
@@ -213,11 +255,13 @@ BOOST_AUTO_TEST_CASE(a_nan_wins_in_maximum_and_minimum_and_takes_the_gradient) {
 }
 
 BOOST_AUTO_TEST_CASE(the_branch_not_taken_adds_exactly_zero_where_its_slope_is_infinite) {
-  static const auto formula = blockgrad::elementwise([](auto x) { return where(x > 0, log(x), 0); });
+  static const auto formula =
+      blockgrad::elementwise([](auto x) { return where(x > 0, log(x), 0); });
   BOOST_TEST(equals(at([](const Expr& x) { return formula(x); }, 0).second, 0.0));
   BOOST_TEST(equals(at([](const Expr& x) { return formula(x); }, -1).second, 0.0));
   BOOST_TEST(at([](const Expr& x) { return formula(x); }, 2).second == 0.5);
-  static const auto root = blockgrad::elementwise([](auto x) { return where(x > 0, sqrt(x), 3 * x); });
+  static const auto root =
+      blockgrad::elementwise([](auto x) { return where(x > 0, sqrt(x), 3 * x); });
   BOOST_TEST(at([](const Expr& x) { return root(x); }, 0).second == 3.0);
   // Values are right in either form.
   BOOST_TEST(at([](const Expr& x) { return where(x > 0.0, log(x), 0.0); }, -1).first == 0);
@@ -231,20 +275,42 @@ BOOST_AUTO_TEST_CASE(nan_and_infinity_go_through_every_function) {
     double x, y;
   };
   const Row table[] = {
-      {"exp", exp, -inf, 0},         {"exp", exp, inf, inf},       {"log", log, 0, -inf},        {"log", log, -1, not_a_number},
-      {"sqrt", sqrt, -1, not_a_number},       {"sqrt", sqrt, -0.0, -0.0},   {"rsqrt", rsqrt, 0, inf},     {"reciprocal", reciprocal, -0.0, -inf},
-      {"tanh", tanh, inf, 1},        {"sigmoid", sigmoid, -inf, 0}, {"softplus", softplus, inf, inf}, {"softplus", softplus, -inf, 0},
-      {"relu", relu, -inf, 0},       {"relu", relu, -0.0, 0.0},    {"sign", sign, not_a_number, not_a_number},     {"abs", abs, -0.0, 0.0},
-      {"negative", negative, 0, -0.0}, {"floor", floor, -0.5, -1},  {"round", round, 0.5, 0},     {"round", round, 1.5, 2},
-      {"log1p", log1p, -1, -inf},    {"expm1", expm1, -inf, -1},   {"erf", erf, -inf, -1},       {"sin", sin, inf, not_a_number},
-      {"isnan", isnan, not_a_number, 1},      {"isinf", isinf, -inf, 1},    {"isfinite", isfinite, not_a_number, 0}, {"isfinite", isfinite, 1, 1},
+      {"exp", exp, -inf, 0},
+      {"exp", exp, inf, inf},
+      {"log", log, 0, -inf},
+      {"log", log, -1, not_a_number},
+      {"sqrt", sqrt, -1, not_a_number},
+      {"sqrt", sqrt, -0.0, -0.0},
+      {"rsqrt", rsqrt, 0, inf},
+      {"reciprocal", reciprocal, -0.0, -inf},
+      {"tanh", tanh, inf, 1},
+      {"sigmoid", sigmoid, -inf, 0},
+      {"softplus", softplus, inf, inf},
+      {"softplus", softplus, -inf, 0},
+      {"relu", relu, -inf, 0},
+      {"relu", relu, -0.0, 0.0},
+      {"sign", sign, not_a_number, not_a_number},
+      {"abs", abs, -0.0, 0.0},
+      {"negative", negative, 0, -0.0},
+      {"floor", floor, -0.5, -1},
+      {"round", round, 0.5, 0},
+      {"round", round, 1.5, 2},
+      {"log1p", log1p, -1, -inf},
+      {"expm1", expm1, -inf, -1},
+      {"erf", erf, -inf, -1},
+      {"sin", sin, inf, not_a_number},
+      {"isnan", isnan, not_a_number, 1},
+      {"isinf", isinf, -inf, 1},
+      {"isfinite", isfinite, not_a_number, 0},
+      {"isfinite", isfinite, 1, 1},
   };
   for (const DType dtype : {DType::f32, DType::f64}) {
     const Expr x = input("x", {1}, dtype);
     for (const Row& row : table) {
       for (const char* isa : {"", "portable"}) {
         const double y = evaluate(row.op(x), {{x, full({1}, row.x, dtype)}}, {.isa = isa}).at(0);
-        BOOST_TEST(equals(y, row.y), row.name << "(" << row.x << ") in " << name(dtype) << " is " << y);
+        BOOST_TEST(equals(y, row.y),
+                   row.name << "(" << row.x << ") in " << name(dtype) << " is " << y);
       }
     }
     for (const Unary& u : unary_rows) {
@@ -262,17 +328,21 @@ BOOST_AUTO_TEST_CASE(signed_zeros_survive_every_pass) {
     Expr y;
     double first, second;
   };
-  const Row table[] = {{"x + 0", x + 0.0, 0.0, 0.0},       {"x + -0", x + -0.0, 0.0, -0.0},  {"x - 0", x - 0.0, 0.0, -0.0},
-                       {"x * 1", x * 1.0, 0.0, -0.0},      {"x * 0", x * 0.0, 0.0, -0.0},    {"x * -0", x * -0.0, -0.0, 0.0},
-                       {"x / 1", x / 1.0, 0.0, -0.0},      {"-(-x)", -(-x), 0.0, -0.0},      {"0 - x", 0.0 - x, 0.0, 0.0},
-                       {"sum of one", sum(reshape(x, Shape{2, 1}), 1), 0.0, -0.0}};
+  const Row table[] = {
+      {"x + 0", x + 0.0, 0.0, 0.0},  {"x + -0", x + -0.0, 0.0, -0.0},
+      {"x - 0", x - 0.0, 0.0, -0.0}, {"x * 1", x * 1.0, 0.0, -0.0},
+      {"x * 0", x * 0.0, 0.0, -0.0}, {"x * -0", x * -0.0, -0.0, 0.0},
+      {"x / 1", x / 1.0, 0.0, -0.0}, {"-(-x)", -(-x), 0.0, -0.0},
+      {"0 - x", 0.0 - x, 0.0, 0.0},  {"sum of one", sum(reshape(x, Shape{2, 1}), 1), 0.0, -0.0}};
   for (const Row& row : table) {
     for (const bool passes : {true, false}) {
       CompileOptions options;
       if (!passes) options.skip = {"simplify", "merge_equal", "fuse_maps"};
       const Tensor y = evaluate(row.y, {{x, zeros_of_both_signs}}, options);
-      BOOST_TEST(equals(y.at(0), row.first), row.name << (passes ? "" : " without passes") << " at +0 is " << y.at(0));
-      BOOST_TEST(equals(y.at(1), row.second), row.name << (passes ? "" : " without passes") << " at -0 is " << y.at(1));
+      BOOST_TEST(equals(y.at(0), row.first),
+                 row.name << (passes ? "" : " without passes") << " at +0 is " << y.at(0));
+      BOOST_TEST(equals(y.at(1), row.second),
+                 row.name << (passes ? "" : " without passes") << " at -0 is " << y.at(1));
     }
   }
 }
@@ -298,7 +368,8 @@ BOOST_AUTO_TEST_CASE(casts_saturate_and_pass_gradients_between_floats_alone) {
   const std::uint8_t bytes[] = {255, 0, 0, 2, 0, 255};
   for (int i = 0; i < 6; ++i) BOOST_TEST(u8.at(i) == bytes[i]);
   const Expr narrow = sum(square(astype(x, DType::f32)));
-  const Tensor g = evaluate(grad(narrow, {x})[0], {{x, tensor({1.0, 2.0, 3.0, -4.0, 0.0, 0.5}, {6})}});
+  const Tensor g =
+      evaluate(grad(narrow, {x})[0], {{x, tensor({1.0, 2.0, 3.0, -4.0, 0.0, 0.5}, {6})}});
   BOOST_TEST((g.dtype() == DType::f64));
   BOOST_TEST(g.at(3) == -8);
   BOOST_CHECK_THROW(grad(sum(astype(astype(x, DType::i32), DType::f64)), {x}), Error);
@@ -306,7 +377,8 @@ BOOST_AUTO_TEST_CASE(casts_saturate_and_pass_gradients_between_floats_alone) {
 
 BOOST_AUTO_TEST_CASE(logic_on_bools_follows_its_tables) {
   const Expr a = input("a", {4}, DType::boolean), b = input("b", {4}, DType::boolean);
-  const Tensor x = tensor({false, false, true, true}, {4}), y = tensor({false, true, false, true}, {4});
+  const Tensor x = tensor({false, false, true, true}, {4}),
+               y = tensor({false, true, false, true}, {4});
   const auto bits = [&](const Expr& e) {
     const Tensor t = evaluate(e, {{a, x}, {b, y}});
     return 1000 * t.at(0) + 100 * t.at(1) + 10 * t.at(2) + t.at(3);

@@ -1,8 +1,8 @@
 // Shape ops: every element lies where the definition says, and its gradient goes back there.
 #include "blockgrad/ops/movement.h"
 
-#include <boost/test/unit_test.hpp>
 #include <algorithm>
+#include <boost/test/unit_test.hpp>
 
 #include "blockgrad/backends/program.h"
 #include "blockgrad/graph/grad.h"
@@ -27,12 +27,15 @@ Array with_shape(Array x, Sizes sizes) {
 
 std::vector<OpCase> rows() {
   std::vector<OpCase> all;
-  const auto add = [&](std::string name, std::vector<std::vector<Shape>> shapes, auto op, auto reference) {
+  const auto add = [&](std::string name, std::vector<std::vector<Shape>> shapes, auto op,
+                       auto reference) {
     OpCase row{std::move(name), std::move(shapes), op, reference};
     row.takes_integers = true;
     all.push_back(std::move(row));
   };
-  add("transpose", {{{2, 3}}, {{4, 2, 3}}, {{1, 5}}, {{0, 3}}, {{3, 0}}}, [](auto x) { return transpose(x[0]); },
+  add(
+      "transpose", {{{2, 3}}, {{4, 2, 3}}, {{1, 5}}, {{0, 3}}, {{3, 0}}},
+      [](auto x) { return transpose(x[0]); },
       [](auto x) {
         Sizes sizes = sizes_of(x[0].shape);
         std::swap(sizes[sizes.size() - 1], sizes[sizes.size() - 2]);
@@ -41,28 +44,53 @@ std::vector<OpCase> rows() {
           return x[0].at(i);
         });
       });
-  add("permute_dims", {{{2, 3, 4}}, {{1, 3, 1}}, {{0, 2, 3}}}, [](auto x) { return permute_dims(x[0], std::vector{2, 0, 1}); },
+  add(
+      "permute_dims", {{{2, 3, 4}}, {{1, 3, 1}}, {{0, 2, 3}}},
+      [](auto x) { return permute_dims(x[0], std::vector{2, 0, 1}); },
       [](auto x) {
         const Shape& s = x[0].shape;
-        return make_array(Shape{s[2], s[0], s[1]}, [&](const Index& i) { return x[0].at({i[1], i[2], i[0]}); });
+        return make_array(Shape{s[2], s[0], s[1]},
+                          [&](const Index& i) { return x[0].at({i[1], i[2], i[0]}); });
       });
-  add("flatten_from_axis_1", {{{2, 3, 4}}, {{2, 3}}, {{0, 3, 2}}}, [](auto x) { return flatten(x[0]); },
-      [](auto x) { return with_shape(x[0], {x[0].shape[0], x[0].shape[0] == 0 ? 6 : x[0].shape.size() / x[0].shape[0]}); });
-  add("reshape_with_an_open_size", {{{2, 6}}, {{12}}, {{3, 1, 4}}}, [](auto x) { return reshape(x[0], std::vector<std::int64_t>{4, -1}); },
+  add(
+      "flatten_from_axis_1", {{{2, 3, 4}}, {{2, 3}}, {{0, 3, 2}}},
+      [](auto x) { return flatten(x[0]); },
+      [](auto x) {
+        return with_shape(
+            x[0], {x[0].shape[0], x[0].shape[0] == 0 ? 6 : x[0].shape.size() / x[0].shape[0]});
+      });
+  add(
+      "reshape_with_an_open_size", {{{2, 6}}, {{12}}, {{3, 1, 4}}},
+      [](auto x) { return reshape(x[0], std::vector<std::int64_t>{4, -1}); },
       [](auto x) { return with_shape(x[0], {4, 3}); });
-  add("reshape_of_a_transpose", {{{2, 6}}, {{3, 4}}, {{0, 3}}, {{12, 1}}}, [](auto x) { return reshape(transpose(x[0]), Shape{x[0].shape().size()}); },
+  add(
+      "reshape_of_a_transpose", {{{2, 6}}, {{3, 4}}, {{0, 3}}, {{12, 1}}},
+      [](auto x) { return reshape(transpose(x[0]), Shape{x[0].shape().size()}); },
       [](auto x) {
         const Shape& s = x[0].shape;
-        return with_shape(make_array(Shape{s[1], s[0]}, [&](const Index& i) { return x[0].at({i[1], i[0]}); }), {s.size()});
+        return with_shape(
+            make_array(Shape{s[1], s[0]}, [&](const Index& i) { return x[0].at({i[1], i[0]}); }),
+            {s.size()});
       });
-  add("expand_dims_and_squeeze", {{{2, 3}}, {{1, 4}}, {{0, 2}}}, [](auto x) { return squeeze(expand_dims(expand_dims(x[0], 1), -1), 1); },
+  add(
+      "expand_dims_and_squeeze", {{{2, 3}}, {{1, 4}}, {{0, 2}}},
+      [](auto x) { return squeeze(expand_dims(expand_dims(x[0], 1), -1), 1); },
       [](auto x) { return with_shape(x[0], {x[0].shape[0], x[0].shape[1], 1}); });
-  add("broadcast_to", {{{3}}, {{2, 1, 3}}, {{1}}, {{}}, {{1, 4, 1}}},
-      [](auto x) { return broadcast_to(x[0], broadcast(x[0].shape(), x[0].rank() == 3 && x[0].shape()[1] == 4 ? Shape{2, 4, 3} : Shape{2, 4, 3})); },
+  add(
+      "broadcast_to", {{{3}}, {{2, 1, 3}}, {{1}}, {{}}, {{1, 4, 1}}},
       [](auto x) {
-        return pointwise(std::vector<Array>{x[0], make_array(Shape{2, 4, 3}, [](const Index&) { return 0.0; })}, [](auto v) { return v[0]; });
+        return broadcast_to(x[0], broadcast(x[0].shape(), x[0].rank() == 3 && x[0].shape()[1] == 4
+                                                              ? Shape{2, 4, 3}
+                                                              : Shape{2, 4, 3}));
+      },
+      [](auto x) {
+        return pointwise(
+            std::vector<Array>{x[0], make_array(Shape{2, 4, 3}, [](const Index&) { return 0.0; })},
+            [](auto v) { return v[0]; });
       });
-  add("slice_with_a_step", {{{7}}, {{7, 2}}, {{9, 1, 2}}}, [](auto x) { return slice(x[0], 0, 1, -1, 2); },
+  add(
+      "slice_with_a_step", {{{7}}, {{7, 2}}, {{9, 1, 2}}},
+      [](auto x) { return slice(x[0], 0, 1, -1, 2); },
       [](auto x) {
         Sizes sizes = sizes_of(x[0].shape);
         sizes[0] = (sizes[0] - 2 + 1) / 2;
@@ -71,18 +99,23 @@ std::vector<OpCase> rows() {
           return x[0].at(i);
         });
       });
-  add("slice_that_is_empty", {{{7}}, {{7, 2}}}, [](auto x) { return slice(x[0], 0, 5, 2); },
+  add(
+      "slice_that_is_empty", {{{7}}, {{7, 2}}}, [](auto x) { return slice(x[0], 0, 5, 2); },
       [](auto x) {
         Sizes sizes = sizes_of(x[0].shape);
         sizes[0] = 0;
         return make_array(Shape(sizes), [](const Index&) { return 0.0; });
       });
-  add("slice_of_a_slice_of_a_transpose", {{{6, 8}}, {{4, 5}}}, [](auto x) { return slice(slice(transpose(x[0]), 0, 1, 5), 1, 1, 4, 2); },
+  add(
+      "slice_of_a_slice_of_a_transpose", {{{6, 8}}, {{4, 5}}},
+      [](auto x) { return slice(slice(transpose(x[0]), 0, 1, 5), 1, 1, 4, 2); },
       [](auto x) {
         const std::int64_t rows = std::min<std::int64_t>(5, x[0].shape[1]) - 1;
-        return make_array(Shape{rows, (std::min<std::int64_t>(4, x[0].shape[0])) / 2}, [&](const Index& i) { return x[0].at({1 + 2 * i[1], 1 + i[0]}); });
+        return make_array(Shape{rows, (std::min<std::int64_t>(4, x[0].shape[0])) / 2},
+                          [&](const Index& i) { return x[0].at({1 + 2 * i[1], 1 + i[0]}); });
       });
-  add("concat_along_axis_0", {{{2, 3}, {1, 3}}, {{4}, {3}}, {{0, 2}, {2, 2}}, {{2, 2}, {2, 2}}},
+  add(
+      "concat_along_axis_0", {{{2, 3}, {1, 3}}, {{4}, {3}}, {{0, 2}, {2, 2}}, {{2, 2}, {2, 2}}},
       [](auto x) { return concat(x, 0); },
       [](auto x) {
         Array joined{{}, x[0].values};
@@ -91,7 +124,9 @@ std::vector<OpCase> rows() {
         sizes[0] += x[1].shape[0];
         return with_shape(joined, sizes);
       });
-  add("concat_along_the_last_axis_of_three", {{{2, 3}, {2, 1}, {2, 2}}, {{2, 2}, {2, 2}, {2, 2}}, {{1, 2, 1}, {1, 2, 0}, {1, 2, 4}}},
+  add(
+      "concat_along_the_last_axis_of_three",
+      {{{2, 3}, {2, 1}, {2, 2}}, {{2, 2}, {2, 2}, {2, 2}}, {{1, 2, 1}, {1, 2, 0}, {1, 2, 4}}},
       [](auto x) { return concat(x, -1); },
       [](auto x) {
         Sizes sizes = sizes_of(x[0].shape);
@@ -105,7 +140,8 @@ std::vector<OpCase> rows() {
           return 0.0;
         });
       });
-  add("overlapping_slices_added", {{{8}}, {{8, 2}}},
+  add(
+      "overlapping_slices_added", {{{8}}, {{8, 2}}},
       [](auto x) { return slice(x[0], 0, 0, 6) * slice(x[0], 0, 1, 7) + slice(x[0], 0, 2, 8); },
       [](auto x) {
         Sizes sizes = sizes_of(x[0].shape);
@@ -120,10 +156,14 @@ std::vector<OpCase> rows() {
         });
       });
   all.back().takes_integers = false;
-  add("coordinate_times_x", {{{2, 3, 4}}, {{1, 2, 1}}},
+  add(
+      "coordinate_times_x", {{{2, 3, 4}}, {{1, 2, 1}}},
       [](auto x) { return x[0] * astype(coordinate(x[0].shape(), 1), x[0].dtype()); },
-      [](auto x) { return make_array(x[0].shape, [&](const Index& i) { return x[0].at(i) * double(i[1]); }); });
-  add("views_of_views_and_a_map_between", {{{4, 6}}, {{2, 3}}},
+      [](auto x) {
+        return make_array(x[0].shape, [&](const Index& i) { return x[0].at(i) * double(i[1]); });
+      });
+  add(
+      "views_of_views_and_a_map_between", {{{4, 6}}, {{2, 3}}},
       [](auto x) {
         const Expr a = reshape(transpose(x[0]), Shape{x[0].shape().size()});
         const Expr b = reshape(a + a, Shape{x[0].shape()[0], x[0].shape()[1]});
@@ -161,7 +201,8 @@ BOOST_AUTO_TEST_CASE(many_slices_of_one_tensor_add_up_in_its_gradient) {
 
 BOOST_AUTO_TEST_CASE(bools_move_as_they_are) {
   const Expr b = input("b", {2, 2}, DType::boolean);
-  const Tensor t = evaluate(concat(std::vector<Expr>{transpose(b), b}, 0), {{b, tensor({true, true, false, false}, {2, 2})}});
+  const Tensor t = evaluate(concat(std::vector<Expr>{transpose(b), b}, 0),
+                            {{b, tensor({true, true, false, false}, {2, 2})}});
   const double expected[] = {1, 0, 1, 0, 1, 1, 0, 0};
   for (int i = 0; i < 8; ++i) BOOST_TEST(t.at(i) == expected[i]);
 }

@@ -24,19 +24,27 @@ Array shares(const Array& x, int axis, bool logarithm) {
     for (const double v : line) s += std::exp(v);
     return s;
   });
-  return pointwise(std::vector<Array>{x, sums}, [=](auto v) { return logarithm ? v[0] - std::log(v[1]) : std::exp(v[0]) / v[1]; });
+  return pointwise(std::vector<Array>{x, sums}, [=](auto v) {
+    return logarithm ? v[0] - std::log(v[1]) : std::exp(v[0]) / v[1];
+  });
 }
 
 std::vector<OpCase> rows() {
   std::vector<OpCase> all;
   for (const int axis : {-1, 0, 1}) {
-    const std::vector<std::vector<Shape>> shapes = {{{2, 3}}, {{3, 2, 2}}, {{1, 1}}, {{0, 3}}, {{3, 0}}};
-    all.push_back({"softmax_along_axis_" + std::to_string(axis), shapes, [=](auto x) { return softmax(x[0], axis); },
+    const std::vector<std::vector<Shape>> shapes = {
+        {{2, 3}}, {{3, 2, 2}}, {{1, 1}}, {{0, 3}}, {{3, 0}}};
+    all.push_back({"softmax_along_axis_" + std::to_string(axis), shapes,
+                   [=](auto x) { return softmax(x[0], axis); },
                    [=](auto x) { return shares(x[0], axis, false); }});
-    all.push_back({"log_softmax_along_axis_" + std::to_string(axis), shapes, [=](auto x) { return log_softmax(x[0], axis); },
+    all.push_back({"log_softmax_along_axis_" + std::to_string(axis), shapes,
+                   [=](auto x) { return log_softmax(x[0], axis); },
                    [=](auto x) { return shares(x[0], axis, true); }});
   }
-  all.push_back({"log_of_softmax", {{{2, 4}}}, [](auto x) { return log(softmax(x[0])); }, [](auto x) { return shares(x[0], -1, true); }});
+  all.push_back({"log_of_softmax",
+                 {{{2, 4}}},
+                 [](auto x) { return log(softmax(x[0])); },
+                 [](auto x) { return shares(x[0], -1, true); }});
   return all;
 }
 
@@ -58,7 +66,8 @@ BOOST_AUTO_TEST_CASE(large_logits_stay_finite) {
         BOOST_TEST(std::isfinite(g.at(i)));
       }
     }
-    BOOST_TEST(evaluate(log_softmax(x), {{x, values}}).at(1) == -2e4, boost::test_tools::tolerance(1e-3));
+    BOOST_TEST(evaluate(log_softmax(x), {{x, values}}).at(1) == -2e4,
+               boost::test_tools::tolerance(1e-3));
   }
 }
 

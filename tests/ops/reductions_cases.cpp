@@ -1,8 +1,8 @@
 // Reductions over every set of axes; ties, NaN and empty axes.
 #include "blockgrad/ops/reductions.h"
 
-#include <boost/test/unit_test.hpp>
 #include <algorithm>
+#include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -22,28 +22,44 @@ const double not_a_number = std::numeric_limits<double>::quiet_NaN();
 const std::vector<std::vector<Shape>> any_shape = {{{}}, {{5}}, {{2, 3}}, {{1}}, {{3, 1, 2}}};
 const std::vector<std::vector<Shape>> cubes = {{{2, 3, 4}}, {{1, 3, 1}}, {{5, 1, 9}}};
 
-double total(const std::vector<double>& line) { return std::accumulate(line.begin(), line.end(), 0.0); }
+double total(const std::vector<double>& line) {
+  return std::accumulate(line.begin(), line.end(), 0.0);
+}
 double log_sum(const std::vector<double>& line) {
   double s = 0;
   for (const double v : line) s += std::exp(v);
   return std::log(s);
 }
-double largest(const std::vector<double>& line) { return *std::max_element(line.begin(), line.end()); }
-double smallest(const std::vector<double>& line) { return *std::min_element(line.begin(), line.end()); }
-double place_of_largest(const std::vector<double>& line) { return double(std::max_element(line.begin(), line.end()) - line.begin()); }
-double place_of_smallest(const std::vector<double>& line) { return double(std::min_element(line.begin(), line.end()) - line.begin()); }
+double largest(const std::vector<double>& line) {
+  return *std::max_element(line.begin(), line.end());
+}
+double smallest(const std::vector<double>& line) {
+  return *std::min_element(line.begin(), line.end());
+}
+double place_of_largest(const std::vector<double>& line) {
+  return double(std::max_element(line.begin(), line.end()) - line.begin());
+}
+double place_of_smallest(const std::vector<double>& line) {
+  return double(std::min_element(line.begin(), line.end()) - line.begin());
+}
 
 using Fold = double (*)(const std::vector<double>&);
 
-OpCase row(std::string name, std::vector<std::vector<Shape>> shapes, Expr (*op)(Arg, const Axes&, bool), Fold fold,
-           std::vector<int> axes, bool keepdims, bool takes_integers = false) {
-  return {std::move(name), std::move(shapes),
+OpCase row(std::string name, std::vector<std::vector<Shape>> shapes,
+           Expr (*op)(Arg, const Axes&, bool), Fold fold, std::vector<int> axes, bool keepdims,
+           bool takes_integers = false) {
+  return {std::move(name),
+          std::move(shapes),
           [=](auto x) {
             Axes list;
             list.list = axes;
             return op(x[0], list, keepdims);
           },
-          [=](auto x) { return along(x[0], axes, keepdims, fold); }, -2, 2, true, takes_integers};
+          [=](auto x) { return along(x[0], axes, keepdims, fold); },
+          -2,
+          2,
+          true,
+          takes_integers};
 }
 
 std::vector<OpCase> rows() {
@@ -54,15 +70,18 @@ std::vector<OpCase> rows() {
     Fold fold;
     bool takes_integers;
   };
-  const Kind kinds[] = {{"sum", sum, total, true},
-                        {"mean", mean, [](const std::vector<double>& l) { return total(l) / double(l.size()); }, false},
-                        {"max", max, largest, true},
-                        {"min", min, smallest, true}};
+  const Kind kinds[] = {
+      {"sum", sum, total, true},
+      {"mean", mean, [](const std::vector<double>& l) { return total(l) / double(l.size()); },
+       false},
+      {"max", max, largest, true},
+      {"min", min, smallest, true}};
   for (const Kind& k : kinds) {
     const std::string name = k.name;
     all.push_back(row(name + "_of_all", any_shape, k.op, k.fold, {}, false, k.takes_integers));
     all.push_back(row(name + "_keeping_all_axes", any_shape, k.op, k.fold, {}, true));
-    all.push_back(row(name + "_of_the_last_axis", cubes, k.op, k.fold, {-1}, false, k.takes_integers));
+    all.push_back(
+        row(name + "_of_the_last_axis", cubes, k.op, k.fold, {-1}, false, k.takes_integers));
     all.push_back(row(name + "_of_the_middle_axis", cubes, k.op, k.fold, {1}, false));
     all.push_back(row(name + "_of_the_first_axis_kept", cubes, k.op, k.fold, {0}, true));
     all.push_back(row(name + "_of_the_outer_axes", cubes, k.op, k.fold, {0, -1}, false));
@@ -71,7 +90,8 @@ std::vector<OpCase> rows() {
   all.push_back(row("sum_of_an_empty_axis", {{{0, 3}}}, sum, total, {0}, false));
   all.push_back(row("sum_that_leaves_nothing", {{{0, 3}}}, sum, total, {1}, false));
   all.push_back(row("max_that_leaves_nothing", {{{0, 3}}}, max, largest, {1}, false));
-  all.push_back(row("sum_of_a_long_line", {{{1000}}, {{700, 3}}, {{3, 700}}}, sum, total, {}, false));
+  all.push_back(
+      row("sum_of_a_long_line", {{{1000}}, {{700, 3}}, {{3, 700}}}, sum, total, {}, false));
   all.push_back(row("sum_of_long_columns", {{{700, 3}}, {{130, 65}}}, sum, total, {0}, false));
   for (OpCase* long_one = &all.back() - 1; long_one <= &all.back(); ++long_one) {
     long_one->tolerance32 = 2e-5;
@@ -80,15 +100,19 @@ std::vector<OpCase> rows() {
   for (const int axis : {0, 1, -1}) {
     for (const bool keepdims : {false, true}) {
       const std::string where = "_along_axis_" + std::to_string(axis) + (keepdims ? "_kept" : "");
-      all.push_back({"logsumexp" + where, cubes, [=](auto x) { return logsumexp(x[0], axis, keepdims); },
+      all.push_back({"logsumexp" + where, cubes,
+                     [=](auto x) { return logsumexp(x[0], axis, keepdims); },
                      [=](auto x) { return along(x[0], {axis}, keepdims, log_sum); }});
       all.push_back({"argmax" + where, cubes, [=](auto x) { return argmax(x[0], axis, keepdims); },
-                     [=](auto x) { return along(x[0], {axis}, keepdims, place_of_largest); }, -2, 2, false, true});
+                     [=](auto x) { return along(x[0], {axis}, keepdims, place_of_largest); }, -2, 2,
+                     false, true});
       all.push_back({"argmin" + where, cubes, [=](auto x) { return argmin(x[0], axis, keepdims); },
-                     [=](auto x) { return along(x[0], {axis}, keepdims, place_of_smallest); }, -2, 2, false, true});
+                     [=](auto x) { return along(x[0], {axis}, keepdims, place_of_smallest); }, -2,
+                     2, false, true});
     }
   }
-  all.push_back({"variance_from_two_means", {{{4}}, {{2, 5}}},
+  all.push_back({"variance_from_two_means",
+                 {{{4}}, {{2, 5}}},
                  [](auto x) { return mean(square(x[0] - mean(x[0], -1, true)), -1); },
                  [](auto x) {
                    return along(x[0], {-1}, false, [](const std::vector<double>& l) {
@@ -118,11 +142,13 @@ BOOST_AUTO_TEST_SUITE(reductions)
 BG_CASES(rows())
 
 BOOST_AUTO_TEST_CASE(equal_largest_elements_share_the_gradient) {
-  const Tensor g = gradient_at([](const Expr& x) { return max(x); }, tensor({1.0, 3.0, 3.0, 2.0, 3.0}, {5}));
+  const Tensor g =
+      gradient_at([](const Expr& x) { return max(x); }, tensor({1.0, 3.0, 3.0, 2.0, 3.0}, {5}));
   BOOST_TEST(g.at(0) == 0);
   BOOST_TEST(g.at(1) == 1.0 / 3);
   BOOST_TEST(g.at(4) == 1.0 / 3);
-  const Tensor h = gradient_at([](const Expr& x) { return min(x, 1); }, tensor({1.0, 1.0, 5.0, 2.0}, {2, 2}));
+  const Tensor h =
+      gradient_at([](const Expr& x) { return min(x, 1); }, tensor({1.0, 1.0, 5.0, 2.0}, {2, 2}));
   BOOST_TEST(h.at(0) == 0.5);
   BOOST_TEST(h.at(1) == 0.5);
   BOOST_TEST(h.at(2) == 0);

@@ -20,16 +20,21 @@ std::string error_of(const std::function<void()>& call) {
   return "no error";
 }
 
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
-// The loss 1/2 sum_i c_i (w_i - t_i)^2, whose gradient is c (w - t), written out by hand for the reference.
+// The loss 1/2 sum_i c_i (w_i - t_i)^2, whose gradient is c (w - t), written out by hand for the
+// reference.
 struct Bowl {
   Expr w = parameter(tensor({1.0, -2.0, 3.0}, {3}), "w");
   std::vector<double> c = {1.0, 0.3, 2.0}, t = {0.5, 0.0, -1.0};
 
   Loss loss() const {
     const Expr distance = w - constant(tensor(std::span<const double>(t), {3}));
-    return {sum(square(distance) * constant(tensor(std::span<const double>(c), {3})) * 0.5), constant(ones({}, DType::f64)), {}};
+    return {sum(square(distance) * constant(tensor(std::span<const double>(c), {3})) * 0.5),
+            constant(ones({}, DType::f64)),
+            {}};
   }
 };
 
@@ -62,7 +67,8 @@ void compare(const Sgd& recipe) {
     expected.step(bowl);
     for (std::size_t i = 0; i < 3; ++i) {
       const double w = bowl.w.value().span<double>()[i];
-      BOOST_TEST_REQUIRE(std::abs(w - expected.w[i]) <= 1e-14 * std::max(1.0, std::abs(w)), "step " << step << ": " << w << " instead of " << expected.w[i]);
+      BOOST_TEST_REQUIRE(std::abs(w - expected.w[i]) <= 1e-14 * std::max(1.0, std::abs(w)),
+                         "step " << step << ": " << w << " instead of " << expected.w[i]);
     }
   }
 }
@@ -72,9 +78,15 @@ void compare(const Sgd& recipe) {
 BOOST_AUTO_TEST_SUITE(optim)
 
 BOOST_AUTO_TEST_CASE(plain_descent_follows_its_formula) { compare({.learning_rate = 0.1}); }
-BOOST_AUTO_TEST_CASE(momentum_follows_its_formula) { compare({.learning_rate = 0.1, .momentum = 0.9}); }
-BOOST_AUTO_TEST_CASE(nesterov_follows_its_formula) { compare({.learning_rate = 0.1, .momentum = 0.9, .nesterov = true}); }
-BOOST_AUTO_TEST_CASE(weight_decay_follows_its_formula) { compare({.learning_rate = 0.1, .weight_decay = 0.05}); }
+BOOST_AUTO_TEST_CASE(momentum_follows_its_formula) {
+  compare({.learning_rate = 0.1, .momentum = 0.9});
+}
+BOOST_AUTO_TEST_CASE(nesterov_follows_its_formula) {
+  compare({.learning_rate = 0.1, .momentum = 0.9, .nesterov = true});
+}
+BOOST_AUTO_TEST_CASE(weight_decay_follows_its_formula) {
+  compare({.learning_rate = 0.1, .weight_decay = 0.05});
+}
 BOOST_AUTO_TEST_CASE(all_terms_together_follow_their_formula) {
   compare({.learning_rate = 0.1, .momentum = 0.8, .nesterov = true, .weight_decay = 0.05});
 }
@@ -85,7 +97,8 @@ BOOST_AUTO_TEST_CASE(run_many_follows_the_formula_too) {
   compile({}, minimize(optimizer, bowl.loss())).run_many(100);
   Recurrence expected{{.learning_rate = 0.1, .momentum = 0.9}, {1, -2, 3}, {0, 0, 0}};
   for (int step = 0; step < 100; ++step) expected.step(bowl);
-  for (std::size_t i = 0; i < 3; ++i) BOOST_TEST(std::abs(bowl.w.value().span<double>()[i] - expected.w[i]) < 1e-14);
+  for (std::size_t i = 0; i < 3; ++i)
+    BOOST_TEST(std::abs(bowl.w.value().span<double>()[i] - expected.w[i]) < 1e-14);
 }
 
 BOOST_AUTO_TEST_CASE(a_term_that_was_left_out_cannot_come_back_without_a_new_step) {
@@ -95,7 +108,8 @@ BOOST_AUTO_TEST_CASE(a_term_that_was_left_out_cannot_come_back_without_a_new_ste
   optimizer["momentum"] = 0.0;
   Program program = compile({}, minimize(optimizer, bowl.loss()));
   BOOST_TEST(error_of([&] { optimizer["momentum"] = 0.9; }) ==
-             "setting 'momentum' was 0 when a step was built and its term left out; build the step again with the new value");
+             "setting 'momentum' was 0 when a step was built and its term left out; build the step "
+             "again with the new value");
   BOOST_TEST(double(optimizer["momentum"]) == 0);
   optimizer["momentum"] = 0.0;
   optimizer.learning_rate = 0;
@@ -110,11 +124,16 @@ BOOST_AUTO_TEST_CASE(a_term_that_was_left_out_cannot_come_back_without_a_new_ste
 BOOST_AUTO_TEST_CASE(settings_are_checked_and_listed) {
   Optimizer optimizer(Sgd{});
   BOOST_TEST(double(optimizer.learning_rate) == 0.01);
-  BOOST_TEST(contains(error_of([&] { optimizer["rate"]; }), "no setting 'rate'; it has learning_rate, momentum, weight_decay"));
-  BOOST_TEST(contains(error_of([&] { optimizer.learning_rate = std::numeric_limits<double>::infinity(); }), "must be finite, got inf"));
+  BOOST_TEST(contains(error_of([&] { optimizer["rate"]; }),
+                      "no setting 'rate'; it has learning_rate, momentum, weight_decay"));
+  BOOST_TEST(
+      contains(error_of([&] { optimizer.learning_rate = std::numeric_limits<double>::infinity(); }),
+               "must be finite, got inf"));
   BOOST_TEST(double(optimizer.learning_rate) == 0.01);
-  BOOST_TEST(contains(error_of([] { Optimizer bad(Sgd{.learning_rate = std::nan("")}); }), "must be finite"));
-  BOOST_TEST(contains(error_of([] { Optimizer bad(Sgd{.nesterov = true}); }), "nesterov wants a momentum above 0, got 0"));
+  BOOST_TEST(contains(error_of([] { Optimizer bad(Sgd{.learning_rate = std::nan("")}); }),
+                      "must be finite"));
+  BOOST_TEST(contains(error_of([] { Optimizer bad(Sgd{.nesterov = true}); }),
+                      "nesterov wants a momentum above 0, got 0"));
 }
 
 BOOST_AUTO_TEST_CASE(f32_parameters_keep_f64_settings) {
@@ -128,15 +147,18 @@ BOOST_AUTO_TEST_CASE(f32_parameters_keep_f64_settings) {
 BOOST_AUTO_TEST_CASE(only_named_parameters_are_trained) {
   const Expr a = parameter(ones({}, DType::f64), "a"), b = parameter(ones({}, DType::f64), "b");
   Optimizer optimizer(Sgd{.learning_rate = 0.1});
-  compile({}, minimize(optimizer, {a * b, constant(ones({}, DType::f64)), {}}, {.only = {a}})).run();
+  compile({}, minimize(optimizer, {a * b, constant(ones({}, DType::f64)), {}}, {.only = {a}}))
+      .run();
   BOOST_TEST(a.value().at(0) == 0.9);
   BOOST_TEST(b.value().at(0) == 1);
 }
 
 BOOST_AUTO_TEST_CASE(a_parameter_used_twice_has_one_update_from_both_uses) {
-  const Expr w = parameter(full({2, 2}, 0.5, DType::f64), "w"), x = constant(ones({2, 2}, DType::f64));
+  const Expr w = parameter(full({2, 2}, 0.5, DType::f64), "w"),
+             x = constant(ones({2, 2}, DType::f64));
   Optimizer optimizer(Sgd{.learning_rate = 1});
-  const Updates updates = minimize(optimizer, {sum(matmul(matmul(x, w), w)), constant(ones({}, DType::f64)), {}});
+  const Updates updates =
+      minimize(optimizer, {sum(matmul(matmul(x, w), w)), constant(ones({}, DType::f64)), {}});
   BOOST_TEST(updates.all().size() == 1);
   compile({}, updates).run();
   BOOST_TEST(w.value().at(0) == 0.5 - (2 * 1.0 + 2 * 1.0));
@@ -145,7 +167,8 @@ BOOST_AUTO_TEST_CASE(a_parameter_used_twice_has_one_update_from_both_uses) {
 BOOST_AUTO_TEST_CASE(two_steps_of_one_optimizer_share_its_velocity) {
   Bowl bowl;
   Optimizer optimizer(Sgd{.learning_rate = 0.1, .momentum = 0.9});
-  Program one = compile({}, minimize(optimizer, bowl.loss())), two = compile({}, minimize(optimizer, bowl.loss()));
+  Program one = compile({}, minimize(optimizer, bowl.loss())),
+          two = compile({}, minimize(optimizer, bowl.loss()));
   one.run();
   two.run();
   Recurrence expected{{.learning_rate = 0.1, .momentum = 0.9}, {1, -2, 3}, {0, 0, 0}};
@@ -158,25 +181,32 @@ BOOST_AUTO_TEST_CASE(two_steps_of_one_optimizer_share_its_velocity) {
 BOOST_AUTO_TEST_CASE(mistakes_of_a_step_are_named) {
   Optimizer optimizer(Sgd{});
   const Expr x = input("x", {}, DType::f64), w = parameter(ones({2}), "w");
-  BOOST_TEST(contains(error_of([&] { minimize(optimizer, {x, constant(ones({}, DType::f64)), {}}); }),
-                      "minimize at optim_test.cpp:"));
+  BOOST_TEST(
+      contains(error_of([&] { minimize(optimizer, {x, constant(ones({}, DType::f64)), {}}); }),
+               "minimize at optim_test.cpp:"));
   const Expr parameters[] = {w}, gradients[] = {x};
-  BOOST_TEST(contains(error_of([&] { optimizer.apply(parameters, gradients); }), "parameter 'w' (optim_test.cpp:"));
-  BOOST_TEST(contains(error_of([&] { optimizer.apply(parameters, {}); }), "apply: 1 parameters but 0 gradients"));
+  BOOST_TEST(contains(error_of([&] { optimizer.apply(parameters, gradients); }),
+                      "parameter 'w' (optim_test.cpp:"));
+  BOOST_TEST(contains(error_of([&] { optimizer.apply(parameters, {}); }),
+                      "apply: 1 parameters but 0 gradients"));
 }
 
 BOOST_AUTO_TEST_CASE(a_recipe_of_the_user_is_a_recipe) {
   struct Signs {
-    std::vector<std::pair<std::string, double>> settings() const { return {{"learning_rate", 0.25}, {"decay", 0.5}}; }
+    std::vector<std::pair<std::string, double>> settings() const {
+      return {{"learning_rate", 0.25}, {"decay", 0.5}};
+    }
     void update(UpdateRule& rule) const {
       const Expr count = rule.slot("count");
       rule.set(count, count + 1.0);
-      rule.set(rule.parameter(), rule.parameter() - sign(rule.gradient()) * rule.setting("learning_rate"));
+      rule.set(rule.parameter(),
+               rule.parameter() - sign(rule.gradient()) * rule.setting("learning_rate"));
     }
   };
   const Expr w = parameter(tensor({1.0, -1.0}, {2}), "w");
   Optimizer optimizer{Signs{}};
-  compile({}, minimize(optimizer, {sum(square(w)), constant(ones({}, DType::f64)), {}})).run_many(2);
+  compile({}, minimize(optimizer, {sum(square(w)), constant(ones({}, DType::f64)), {}}))
+      .run_many(2);
   BOOST_TEST(w.value().at(0) == 0.5);
   BOOST_TEST(w.value().at(1) == -0.5);
   BOOST_TEST(optimizer.states().back().value().at(0) == 2);

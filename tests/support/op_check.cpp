@@ -17,7 +17,8 @@ using namespace blockgrad;
 
 double Array::at(std::span<const std::int64_t> index) const {
   std::int64_t flat = 0;
-  for (int a = 0; a < shape.rank(); ++a) flat = flat * shape[a] + index[static_cast<std::size_t>(a)];
+  for (int a = 0; a < shape.rank(); ++a)
+    flat = flat * shape[a] + index[static_cast<std::size_t>(a)];
   return values[static_cast<std::size_t>(flat)];
 }
 
@@ -47,11 +48,13 @@ double element_below(const Array& x, const Index& index) {
 Array make_array(const Shape& shape, const std::function<double(const Index&)>& f) {
   Array made{shape, {}};
   Index index = start(shape);
-  for (std::int64_t i = 0; i < shape.size(); ++i, advance(index, shape)) made.values.push_back(f(index));
+  for (std::int64_t i = 0; i < shape.size(); ++i, advance(index, shape))
+    made.values.push_back(f(index));
   return made;
 }
 
-Array pointwise(std::span<const Array> args, const std::function<double(std::span<const double>)>& f) {
+Array pointwise(std::span<const Array> args,
+                const std::function<double(std::span<const double>)>& f) {
   Shape shape;
   for (const Array& a : args) shape = broadcast(shape, a.shape);
   return make_array(shape, [&](const Index& index) {
@@ -77,7 +80,8 @@ Array along(const Array& x, std::vector<int> axes, bool keepdims,
   for (std::int64_t i = 0; i < x.shape.size(); ++i, advance(index, x.shape)) {
     std::int64_t line = 0;
     for (int a = 0; a < rank; ++a) {
-      if (!drops[static_cast<std::size_t>(a)]) line = line * x.shape[a] + index[static_cast<std::size_t>(a)];
+      if (!drops[static_cast<std::size_t>(a)])
+        line = line * x.shape[a] + index[static_cast<std::size_t>(a)];
     }
     lines[static_cast<std::size_t>(line)].push_back(x.values[static_cast<std::size_t>(i)]);
   }
@@ -103,7 +107,8 @@ Array array_of(const Tensor& tensor) {
 
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.type() == b.type() &&
-         (a.size() == 0 || std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0);
+         (a.size() == 0 ||
+          std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0);
 }
 
 namespace {
@@ -115,7 +120,9 @@ struct Variant {
 
 std::vector<Variant> variants() {
   std::vector<Variant> all;
-  const auto add = [&](const char* name) -> CompileOptions& { return all.emplace_back(Variant{name, {}}).options; };
+  const auto add = [&](const char* name) -> CompileOptions& {
+    return all.emplace_back(Variant{name, {}}).options;
+  };
   add("simplify left out").skip = {"simplify"};
   add("merge_equal left out").skip = {"merge_equal"};
   add("fuse_maps left out").skip = {"fuse_maps"};
@@ -131,12 +138,14 @@ std::vector<Variant> variants() {
   return all;
 }
 
-std::vector<Tensor> run(std::span<const Expr> outputs, const Feeds& feeds, const CompileOptions& options) {
+std::vector<Tensor> run(std::span<const Expr> outputs, const Feeds& feeds,
+                        const CompileOptions& options) {
   std::vector<Output> wanted(outputs.begin(), outputs.end());
   Program program = compile(wanted, {}, cpu(), options);
   const Results results = program.run(feeds);
   std::vector<Tensor> all;
-  for (std::size_t i = 0; i < outputs.size(); ++i) all.push_back(results.tensor(static_cast<int>(i)));
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    all.push_back(results.tensor(static_cast<int>(i)));
   return all;
 }
 
@@ -144,7 +153,9 @@ std::vector<Tensor> run(std::span<const Expr> outputs, const Feeds& feeds, const
 class Try {
  public:
   Try(const OpCase& row, const std::vector<Shape>& shapes, DType dtype, bool same)
-      : row_(row), dtype_(dtype), random_(static_cast<unsigned>(std::hash<std::string>{}(row.name) % 1000003)) {
+      : row_(row),
+        dtype_(dtype),
+        random_(static_cast<unsigned>(std::hash<std::string>{}(row.name) % 1000003)) {
     for (std::size_t i = 0; i < shapes.size(); ++i) {
       if (same && i > 0) {
         inputs_.push_back(inputs_[0]);
@@ -183,7 +194,11 @@ class Try {
   Tensor draw(const Shape& shape, DType dtype) {
     std::uniform_real_distribution<double> number(row_.low, row_.high);
     std::uniform_int_distribution<int> digit(1, 9);
-    return tensor_of(make_array(shape, [&](const Index&) { return is_floating(dtype) ? number(random_) : digit(random_); }), dtype);
+    return tensor_of(make_array(shape,
+                                [&](const Index&) {
+                                  return is_floating(dtype) ? number(random_) : digit(random_);
+                                }),
+                     dtype);
   }
 
   Expr weighted(const Expr& y) {
@@ -196,13 +211,20 @@ class Try {
   void check_value() {
     const Array expected = row_.reference(arrays_);
     const Array got = array_of(evaluate(y_, feeds_));
-    BOOST_TEST_REQUIRE((got.shape == expected.shape), to_string(got.shape) << " instead of " << to_string(expected.shape));
-    const double tolerance = dtype_ == DType::f64 ? 1e-13 : dtype_ == DType::f32 ? row_.tolerance32 : 0;
+    BOOST_TEST_REQUIRE((got.shape == expected.shape),
+                       to_string(got.shape) << " instead of " << to_string(expected.shape));
+    const double tolerance = dtype_ == DType::f64   ? 1e-13
+                             : dtype_ == DType::f32 ? row_.tolerance32
+                                                    : 0;
     for (std::size_t i = 0; i < got.values.size(); ++i) {
-      const double want = dtype_ == DType::u8 && y_.dtype() == DType::u8 ? std::fmod(expected.values[i] + 256, 256) : expected.values[i];
+      const double want = dtype_ == DType::u8 && y_.dtype() == DType::u8
+                              ? std::fmod(expected.values[i] + 256, 256)
+                              : expected.values[i];
       const double have = got.values[i];
-      const bool fits = std::isnan(want) ? std::isnan(have)
-                                         : have == want || std::abs(have - want) <= tolerance * std::max(1.0, std::abs(want));
+      const bool fits =
+          std::isnan(want)
+              ? std::isnan(have)
+              : have == want || std::abs(have - want) <= tolerance * std::max(1.0, std::abs(want));
       BOOST_TEST(fits, "element " << i << " is " << have << ", expected " << want);
     }
   }
@@ -223,7 +245,8 @@ class Try {
       try {
         grad(s, {variables_[i]});
       } catch (const Error& error) {
-        const bool is_cut = std::string_view(error.what()).find("every path is cut") != std::string_view::npos;
+        const bool is_cut =
+            std::string_view(error.what()).find("every path is cut") != std::string_view::npos;
         BOOST_TEST(is_cut, error.what());
         continue;  // only through comparisons
       }
@@ -281,8 +304,9 @@ class Try {
     for (const Variant& variant : all) {
       const std::vector<Tensor> got = run(outputs, feeds_, variant.options);
       for (std::size_t i = 0; i < got.size(); ++i) {
-        BOOST_TEST(same_bits(got[i], expected[i]), variant.name << ": output " << i << " is " << to_string(got[i])
-                                                                << " instead of " << to_string(expected[i]));
+        BOOST_TEST(same_bits(got[i], expected[i]),
+                   variant.name << ": output " << i << " is " << to_string(got[i]) << " instead of "
+                                << to_string(expected[i]));
       }
     }
   }
@@ -324,8 +348,9 @@ class Try {
       }
       while (seen.size() < inputs_.size()) seen.push_back(seen[0]);
       const Tensor got = evaluate(row_.op(seen), feeds);
-      BOOST_TEST(same_bits(got, expected), (form == 0 ? "transposed" : "sliced") << " inputs give " << to_string(got)
-                                                                                 << " instead of " << to_string(expected));
+      BOOST_TEST(same_bits(got, expected), (form == 0 ? "transposed" : "sliced")
+                                               << " inputs give " << to_string(got)
+                                               << " instead of " << to_string(expected));
     }
   }
 
@@ -374,7 +399,8 @@ double gradient_error(const Expr& y, std::span<const Expr> gradients, std::span<
       const double below = value.run(feeds).number(0);
       moved[e] = x[e];
       const double slope = (above - below) / (up - down);
-      const double error = std::abs(gradient.at(static_cast<std::int64_t>(e)) - slope) / std::max(1.0, std::abs(slope));
+      const double error = std::abs(gradient.at(static_cast<std::int64_t>(e)) - slope) /
+                           std::max(1.0, std::abs(slope));
       if (!(error <= worst)) worst = std::isnan(error) ? INFINITY : error;
     }
     feeds[i].value = at[i];
@@ -387,10 +413,13 @@ void check(const OpCase& row) {
   if (row.takes_integers) dtypes.insert(dtypes.end(), {DType::i32, DType::i64, DType::u8});
   for (const DType dtype : dtypes) {
     for (const std::vector<Shape>& shapes : row.shapes) {
-      BOOST_TEST_CONTEXT(name(dtype) << text_of(shapes)) Try(row, shapes, dtype, false).run_checks();
-      const bool equal = std::all_of(shapes.begin(), shapes.end(), [&](const Shape& s) { return s == shapes[0]; });
+      BOOST_TEST_CONTEXT(name(dtype) << text_of(shapes))
+      Try(row, shapes, dtype, false).run_checks();
+      const bool equal =
+          std::all_of(shapes.begin(), shapes.end(), [&](const Shape& s) { return s == shapes[0]; });
       if (shapes.size() < 2 || !equal) continue;
-      BOOST_TEST_CONTEXT(name(dtype) << text_of(shapes) << ", one tensor for all inputs") Try(row, shapes, dtype, true).run_checks();
+      BOOST_TEST_CONTEXT(name(dtype) << text_of(shapes) << ", one tensor for all inputs")
+      Try(row, shapes, dtype, true).run_checks();
     }
   }
 }
@@ -399,8 +428,8 @@ bool add_cases(std::vector<OpCase> rows, const char* file, int line) {
   namespace utf = boost::unit_test;
   for (OpCase& row : rows) {
     const std::string title = row.name;
-    utf::framework::current_auto_test_suite().add(
-        utf::make_test_case([row = std::move(row)] { check(row); }, title, file, static_cast<std::size_t>(line)));
+    utf::framework::current_auto_test_suite().add(utf::make_test_case(
+        [row = std::move(row)] { check(row); }, title, file, static_cast<std::size_t>(line)));
   }
   return true;
 }

@@ -27,21 +27,26 @@ std::string error_of(const std::function<void()>& call) {
   return "no error";
 }
 
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() && std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
+  return a.type() == b.type() &&
+         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
 }
 
 // n rows of two columns and a target that is not quite linear.
 data::Dataset rows_of(std::int64_t n) {
   std::vector<double> x, t;
   for (std::int64_t i = 0; i < n; ++i) {
-    const double a = std::sin(0.7 * static_cast<double>(i)), b = std::cos(1.3 * static_cast<double>(i) + 0.2);
+    const double a = std::sin(0.7 * static_cast<double>(i)),
+                 b = std::cos(1.3 * static_cast<double>(i) + 0.2);
     x.insert(x.end(), {a, b});
     t.push_back(1.25 * a - 0.5 * b + 0.3 + 0.1 * std::sin(9.0 * static_cast<double>(i)));
   }
-  return {{"x", tensor(std::span<const double>(x), {n, 2})}, {"t", tensor(std::span<const double>(t), {n, 1})}};
+  return {{"x", tensor(std::span<const double>(x), {n, 2})},
+          {"t", tensor(std::span<const double>(t), {n, 1})}};
 }
 
 struct Linear {
@@ -61,7 +66,8 @@ struct Linear {
 struct ByHand {
   double w0 = 0, w1 = 0, b = 0, decay = 0;
 
-  void epoch(const data::Dataset& data, const std::vector<std::int64_t>& order, std::int64_t batch, double rate) {
+  void epoch(const data::Dataset& data, const std::vector<std::int64_t>& order, std::int64_t batch,
+             double rate) {
     const auto n = static_cast<std::int64_t>(order.size());
     for (std::int64_t first = 0; first < n; first += batch) {
       const std::int64_t last = std::min(first + batch, n);
@@ -89,7 +95,9 @@ std::vector<std::int64_t> in_order(std::int64_t n) {
 }
 
 std::string temporary_file() {
-  return (std::filesystem::temp_directory_path() / ("blockgrad-fit-" + std::to_string(::getpid()) + ".safetensors")).string();
+  return (std::filesystem::temp_directory_path() /
+          ("blockgrad-fit-" + std::to_string(::getpid()) + ".safetensors"))
+      .string();
 }
 
 }  // namespace
@@ -107,14 +115,16 @@ BOOST_AUTO_TEST_CASE(stochastic_mini_batch_and_batch_descent_are_one_setting) {
       options.batch_size = batch;
       options.shuffle = shuffle;
       options.seed = 11;
-      const train::FitResult result = train::fit(linear.model(), data, Sgd{.learning_rate = 0.05}, options);
+      const train::FitResult result =
+          train::fit(linear.model(), data, Sgd{.learning_rate = 0.05}, options);
       ByHand hand;
       const std::int64_t size = batch == 0 ? n : std::min(batch, n);
       for (std::int64_t epoch = 0; epoch < 5; ++epoch) {
         std::vector<std::int64_t> order = in_order(n);
         if (shuffle && size < n) {
           const Tensor shuffled = data::permutation(n, 11, static_cast<std::uint64_t>(epoch));
-          for (std::int64_t i = 0; i < n; ++i) order[static_cast<std::size_t>(i)] = static_cast<std::int64_t>(shuffled.at(i));
+          for (std::int64_t i = 0; i < n; ++i)
+            order[static_cast<std::size_t>(i)] = static_cast<std::int64_t>(shuffled.at(i));
         }
         hand.epoch(data, order, size, 0.05);
       }
@@ -138,7 +148,8 @@ BOOST_AUTO_TEST_CASE(a_penalty_counts_once_per_update_whatever_the_batch) {
     options.epochs = 3;
     options.batch_size = batch;
     options.shuffle = false;
-    const train::FitResult result = train::fit(linear.model(), data, Sgd{.learning_rate = 0.05}, options);
+    const train::FitResult result =
+        train::fit(linear.model(), data, Sgd{.learning_rate = 0.05}, options);
     ByHand hand;
     hand.decay = 0.3;
     for (int epoch = 0; epoch < 3; ++epoch) hand.epoch(data, in_order(103), batch, 0.05);
@@ -170,7 +181,8 @@ BOOST_AUTO_TEST_CASE(averages_are_those_of_all_rows_for_every_split) {
   FitOptions options;
   options.epochs = 2;
   options.batch_size = 10;
-  const train::FitResult result = train::fit(linear.model(), data, Sgd{.learning_rate = 0}, options);
+  const train::FitResult result =
+      train::fit(linear.model(), data, Sgd{.learning_rate = 0}, options);
   BOOST_TEST(result.history.size() == 2);
   for (const train::Record& record : result.history) {
     BOOST_TEST(std::abs(record.training.loss - loss) < 1e-12);
@@ -216,7 +228,9 @@ BOOST_AUTO_TEST_CASE(divergence_stops_at_its_update_and_names_the_node) {
     for (const bool shuffle : {false, true}) {
       const data::Dataset data = rows_of(20);
       Linear linear;
-      const train::Model wild = [&](train::Inputs& in) { return mse_loss(exp(matmul(in["x"], linear.w) * 40.0), in["t"]); };
+      const train::Model wild = [&](train::Inputs& in) {
+        return mse_loss(exp(matmul(in["x"], linear.w) * 40.0), in["t"]);
+      };
       linear.w.set_value(tensor({1.0, 1.0}, {2, 1}));
       FitOptions options;
       options.epochs = 1000;
@@ -227,7 +241,9 @@ BOOST_AUTO_TEST_CASE(divergence_stops_at_its_update_and_names_the_node) {
         BOOST_TEST(false, "batch " << batch << " did not diverge");
       } catch (const train::DivergenceError& error) {
         const std::string text = error.what();
-        BOOST_TEST(contains(text, "training diverged at update " + std::to_string(error.update()) + " (epoch "), text);
+        BOOST_TEST(contains(text, "training diverged at update " + std::to_string(error.update()) +
+                                      " (epoch "),
+                   text);
         BOOST_TEST(error.update() >= 1);
         BOOST_TEST(contains(text, "the first value that is not finite"), text);
         BOOST_TEST(contains(text, "fit_test.cpp:"), text);
@@ -240,10 +256,12 @@ BOOST_AUTO_TEST_CASE(divergence_stops_at_its_update_and_names_the_node) {
 }
 
 BOOST_AUTO_TEST_CASE(the_update_that_diverged_is_counted_exactly) {
-  // Row 13 alone holds an infinity: with batches of one the fourteenth update fails, and the thirteen before it stay.
+  // Row 13 alone holds an infinity: with batches of one the fourteenth update fails, and the
+  // thirteen before it stay.
   std::vector<double> x(40, 0.1), t(20, 1.0);
   x[26] = std::numeric_limits<double>::infinity();
-  const data::Dataset data{{"x", tensor(std::span<const double>(x), {20, 2})}, {"t", tensor(std::span<const double>(t), {20, 1})}};
+  const data::Dataset data{{"x", tensor(std::span<const double>(x), {20, 2})},
+                           {"t", tensor(std::span<const double>(t), {20, 1})}};
   const data::Dataset before = data.rows(0, 13);
   FitOptions options;
   options.epochs = 1;
@@ -273,7 +291,8 @@ BOOST_AUTO_TEST_CASE(a_stop_token_ends_training_after_the_current_update) {
   options.on_progress = [&](const train::Progress& p) {
     if (p.updates > 0) stop.request_stop();
   };
-  const train::FitResult result = train::fit(linear.model(), data, Sgd{.learning_rate = 0.01}, options);
+  const train::FitResult result =
+      train::fit(linear.model(), data, Sgd{.learning_rate = 0.01}, options);
   BOOST_TEST((result.end == FitEnd::stopped));
   BOOST_TEST(result.updates > 0);
   BOOST_TEST(result.epochs < 1000000);
@@ -287,7 +306,8 @@ BOOST_AUTO_TEST_CASE(a_tolerance_ends_training_where_parameters_rest) {
   options.epochs = 1000000;
   options.batch_size = 0;
   options.tolerance = 1e-12;
-  const train::FitResult result = train::fit(linear.model(), data, Sgd{.learning_rate = 0.3}, options);
+  const train::FitResult result =
+      train::fit(linear.model(), data, Sgd{.learning_rate = 0.3}, options);
   BOOST_TEST((result.end == FitEnd::converged));
   BOOST_TEST(result.epochs < 100000);
   BOOST_TEST(result.history.back().epoch == result.epochs);
@@ -299,10 +319,12 @@ BOOST_AUTO_TEST_CASE(validation_is_measured_at_each_record) {
   FitOptions options;
   options.epochs = 3;
   options.validation = &other;
-  const train::FitResult result = train::fit(linear.model(), data, Sgd{.learning_rate = 0.1}, options);
+  const train::FitResult result =
+      train::fit(linear.model(), data, Sgd{.learning_rate = 0.1}, options);
   BOOST_TEST(result.history.size() == 3);
   BOOST_TEST(result.history.back().validation.size() == 1);
-  BOOST_TEST(result.history.back().validation[0].loss == train::evaluate(linear.model(), other).loss);
+  BOOST_TEST(result.history.back().validation[0].loss ==
+             train::evaluate(linear.model(), other).loss);
 }
 
 BOOST_AUTO_TEST_CASE(mistakes_are_named_before_anything_is_trained) {
@@ -320,15 +342,19 @@ BOOST_AUTO_TEST_CASE(mistakes_are_named_before_anything_is_trained) {
   wrong = {};
   wrong.tolerance = -1;
   BOOST_TEST(contains(text(linear.model(), wrong), "tolerance must not be negative, got -1"));
-  BOOST_TEST(contains(text([](train::Inputs& in) { return mse_loss(in["y"], in["t"]); }), "the data has no column 'y'; it has x, t"));
+  BOOST_TEST(contains(text([](train::Inputs& in) { return mse_loss(in["y"], in["t"]); }),
+                      "the data has no column 'y'; it has x, t"));
   BOOST_TEST(contains(text([](train::Inputs& in) {
                         const Expr inside = parameter(zeros({2, 1}, DType::f64), "inside");
                         return mse_loss(matmul(in["x"], inside), in["t"]);
                       }),
                       "is made inside the model function"));
-  BOOST_TEST(contains(text([](train::Inputs& in) { return mse_loss(in["t"], in["t"]); }), "the loss depends on no parameter"));
-  BOOST_TEST(contains(error_of([&] { train::fit(linear.model(), data.rows(3, 3), Sgd{}); }), "the data has no rows"));
-  BOOST_TEST(contains(error_of([&] { train::evaluate(linear.model(), data.rows(3, 3)); }), "the data has no rows"));
+  BOOST_TEST(contains(text([](train::Inputs& in) { return mse_loss(in["t"], in["t"]); }),
+                      "the loss depends on no parameter"));
+  BOOST_TEST(contains(error_of([&] { train::fit(linear.model(), data.rows(3, 3), Sgd{}); }),
+                      "the data has no rows"));
+  BOOST_TEST(contains(error_of([&] { train::evaluate(linear.model(), data.rows(3, 3)); }),
+                      "the data has no rows"));
 }
 
 BOOST_AUTO_TEST_CASE(no_epochs_change_nothing) {
@@ -345,7 +371,8 @@ BOOST_AUTO_TEST_CASE(what_is_saved_is_loaded_bit_for_bit) {
   const std::string file = temporary_file();
   const data::Dataset data = rows_of(20);
   Linear linear, other;
-  Optimizer a(Sgd{.learning_rate = 0.05, .momentum = 0.9}), b(Sgd{.learning_rate = 0.01, .momentum = 0.1});
+  Optimizer a(Sgd{.learning_rate = 0.05, .momentum = 0.9}),
+      b(Sgd{.learning_rate = 0.01, .momentum = 0.1});
   FitOptions options;
   options.epochs = 4;
   options.batch_size = 0;
@@ -369,9 +396,11 @@ BOOST_AUTO_TEST_CASE(what_is_saved_is_loaded_bit_for_bit) {
 
 BOOST_AUTO_TEST_CASE(a_load_that_does_not_fit_lists_everything_and_changes_nothing) {
   const std::string file = temporary_file();
-  const Expr a = parameter(ones({2}), "a"), b = parameter(ones({3}), "b"), extra = state(ones({}), "extra"), extra2 = state(ones({}), "extra2");
+  const Expr a = parameter(ones({2}), "a"), b = parameter(ones({3}), "b"),
+             extra = state(ones({}), "extra"), extra2 = state(ones({}), "extra2");
   train::save(file, {a, b, extra, extra2});
-  const Expr a2 = parameter(zeros({2}), "a"), b2 = parameter(zeros({3, 1}), "b"), c = parameter(zeros({4}), "c"), d = parameter(zeros({}, DType::f64), "d");
+  const Expr a2 = parameter(zeros({2}), "a"), b2 = parameter(zeros({3, 1}), "b"),
+             c = parameter(zeros({4}), "c"), d = parameter(zeros({}, DType::f64), "d");
   const std::string text = error_of([&] { train::load(file, {a2, b2, c, d}); });
   BOOST_TEST(contains(text, "does not fit; nothing was loaded:"), text);
   BOOST_TEST(contains(text, "'b' is f32[3], expected f32[3, 1]"), text);
@@ -384,7 +413,8 @@ BOOST_AUTO_TEST_CASE(a_load_that_does_not_fit_lists_everything_and_changes_nothi
   std::ofstream(file, std::ios::trunc) << "not a tensor file";
   BOOST_TEST(error_of([&] { train::load(file, {a2}); }) != "no error");
   BOOST_TEST(a2.value().at(0) == 0);
-  BOOST_TEST(contains(error_of([&] { train::save(file, {a + 1.0}); }), "only parameters and states can be saved and loaded"));
+  BOOST_TEST(contains(error_of([&] { train::save(file, {a + 1.0}); }),
+                      "only parameters and states can be saved and loaded"));
   BOOST_TEST(contains(error_of([&] { train::save(file, {a, a2}); }), "a"));
   std::filesystem::remove(file);
 }

@@ -92,7 +92,8 @@ class Arg {
   SourceLoc where_;
 };
 
-/// The Expr of an argument; a number becomes a scalar constant of `dtype`. Throws Error for an empty Expr.
+/// The Expr of an argument; a number becomes a scalar constant of `dtype`. Throws Error for an
+/// empty Expr.
 Expr as_expr(const Arg& arg, DType dtype);
 
 /// A value fed in each run.

@@ -46,7 +46,7 @@ struct FitOptions {
   Device device = cpu();
   CompileOptions compile = {};
   const data::Dataset* validation = nullptr;
-  const StopToken* stop = nullptr;                   // ends after the current update
+  const StopToken* stop = nullptr;                        // ends after the current update
   std::function<void(const Progress&)> on_progress = {};  // called about ten times a second
 };
 
