@@ -91,12 +91,13 @@ BOOST_AUTO_TEST_CASE(a_step_of_the_five_row_regression_takes_few_microseconds) {
   Regression r;
   const Feeds ring[] = {r.feeds};
   double best = 1e9;
-  for (int i = 0; i < 5; ++i) {
+  // Short stretches, so that the best of them is not cut by another process.
+  for (int i = 0; i < 300; ++i) {
     const auto start = std::chrono::steady_clock::now();
-    r.step.run_many(20000, ring);
+    r.step.run_many(500, ring);
     const std::chrono::duration<double, std::micro> spent =
         std::chrono::steady_clock::now() - start;
-    best = std::min(best, spent.count() / 20000);
+    best = std::min(best, spent.count() / 500);
   }
   std::printf("5x2 regression in run_many: %.3f microseconds a step\n", best);
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
