@@ -13,17 +13,13 @@
 #include <string>
 
 #include "blockgrad/blockgrad.h"
+#include "support/sanitizers.h"
 
 using namespace blockgrad;
 
 namespace {
 
-#if defined(__has_feature)  // clang's way to tell; g++ 12 defines macros
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define BG_SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(BG_SANITIZED)
+#if defined(BG_SANITIZED)
 constexpr int links = 50000;
 constexpr std::size_t stack_bytes = 1024 * 1024;  // sanitizers widen every frame
 #elif !defined(__x86_64__)

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "blockgrad/blockgrad.h"
+#include "support/sanitizers.h"
 #include "tests/limits/heap.h"
 
 using namespace blockgrad;
@@ -100,8 +101,7 @@ BOOST_AUTO_TEST_CASE(a_step_of_the_five_row_regression_takes_few_microseconds) {
     best = std::min(best, spent.count() / 500);
   }
   std::printf("5x2 regression in run_many: %.3f microseconds a step\n", best);
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
-    defined(__x86_64__)
+#if defined(__OPTIMIZE__) && !defined(BG_SANITIZED) && defined(__x86_64__)
   BOOST_TEST(best < 5.0);
 #else
   std::printf("no limit on the time in this build\n");
