@@ -1,6 +1,6 @@
 # Proves one way of use: configures, builds and runs the consumer.
 # cmake -DWAY=find_package|add_subdirectory|fetch_content -DSOURCE=<blockgrad> -DWORK=<folder to use>
-#   [-DBUILD=<a build of blockgrad to install>] [-DSHARED=ON] [-DCXX=<compiler>] -P check.cmake
+#   [-DBUILD=<a build of blockgrad to install>] [-DSHARED=ON] [-DCXX=<compiler>] [-DGENERATOR=<of CMake>] -P check.cmake
 # find_package installs BUILD (or builds blockgrad first), then moves the installed tree before it is used.
 cmake_minimum_required(VERSION 3.25)
 
@@ -19,6 +19,9 @@ endif()
 set(options -DCMAKE_BUILD_TYPE=Release)
 if(CXX)
   list(APPEND options "-DCMAKE_CXX_COMPILER=${CXX}")
+endif()
+if(GENERATOR)
+  list(APPEND options -G "${GENERATOR}")
 endif()
 file(REMOVE_RECURSE "${WORK}")
 file(MAKE_DIRECTORY "${WORK}")
