@@ -22,7 +22,7 @@ struct OptimizerCore {
       slots;                     // found by parameter and name; listed by order_
   std::vector<Expr> parameters;  // keeps the keys of `slots` alive
   std::vector<Expr> slot_order;
-  std::function<void(UpdateRule&)> rule;
+  RecipeCalls recipe;
 
   Value& setting(std::string_view name) {
     const auto found = settings.find(name);
@@ -33,6 +33,21 @@ struct OptimizerCore {
     }
     return found->second;
   }
+
+  /// A state that belongs to a parameter, zero at first.
+  Expr slot(const Expr& parameter, std::string_view name, const TensorType& type) {
+    const std::pair key{parameter.node(), std::string(name)};
+    if (const auto known = slots.find(key); known != slots.end()) return known->second;
+    const Expr made =
+        state(zeros(type.shape, type.dtype), leaf_name(parameter) + "." + std::string(name));
+    // Memory first: a slot is known entirely or not at all.
+    parameters.reserve(parameters.size() + 1);
+    slot_order.reserve(slot_order.size() + 1);
+    slots.emplace(key, made);
+    parameters.push_back(parameter);
+    slot_order.push_back(made);
+    return made;
+  }
 };
 
 }  // namespace detail
@@ -41,11 +56,16 @@ namespace {
 
 double read(const Expr& leaf) { return leaf.value().at(0); }
 
+void check_setting(const detail::RecipeCalls& recipe, std::string_view name, double value) {
+  require(std::isfinite(value), "setting '", name, "' must be finite, got ", value);
+  recipe.check(name, value);
+}
+
 }  // namespace
 
 Setting& Setting::operator=(double value) {
   auto& setting = core_->setting(name_);
-  require(std::isfinite(value), "setting '", name_, "' must be finite, got ", value);
+  check_setting(core_->recipe, name_, value);
   require(value == 0 || !setting.left_out, "setting '", name_,
           "' was 0 when a step was built and its term left out; build the step again with the new "
           "value");
@@ -72,31 +92,29 @@ bool UpdateRule::uses(std::string_view name) const {
   return used;
 }
 
+Expr UpdateRule::cast(const Expr& number) const { return astype(number, parameter_.dtype()); }
+
 Expr UpdateRule::slot(std::string_view name) const {
-  const std::pair key{parameter_.node(), std::string(name)};
-  if (const auto known = core_.slots.find(key); known != core_.slots.end()) return known->second;
-  const Tensor start = zeros(parameter_.shape(), parameter_.dtype());
-  const Expr slot = state(start, leaf_name(parameter_) + "." + std::string(name));
-  // Memory first: a slot is known entirely or not at all.
-  core_.parameters.reserve(core_.parameters.size() + 1);
-  core_.slot_order.reserve(core_.slot_order.size() + 1);
-  core_.slots.emplace(key, slot);
-  core_.parameters.push_back(parameter_);
-  core_.slot_order.push_back(slot);
-  return slot;
+  return core_.slot(parameter_, name, parameter_.type());
+}
+
+Expr UpdateRule::count() {
+  const Expr done = core_.slot(parameter_, "count", {DType::f64, {}});
+  const Expr now = done + 1.0;
+  set(done, now);
+  return now;
 }
 
 void UpdateRule::set(const Expr& leaf, const Expr& value) { updates_.set(leaf, value, guard_); }
 
-Optimizer::Optimizer(std::vector<std::pair<std::string, double>> settings,
-                     std::function<void(UpdateRule&)> rule, std::string name, SourceLoc where)
+Optimizer::Optimizer(detail::RecipeCalls recipe, std::string name, SourceLoc where)
     : learning_rate(nullptr, "learning_rate"), core_(std::make_unique<detail::OptimizerCore>()) {
-  core_->rule = std::move(rule);
   learning_rate.core_ = core_.get();
-  for (const auto& [setting, value] : settings) {
-    require(std::isfinite(value), "setting '", setting, "' must be finite, got ", value);
+  for (const auto& [setting, value] : recipe.settings) {
+    check_setting(recipe, setting, value);
     core_->settings[setting].leaf = state(full({}, value, DType::f64), name + "." + setting, where);
   }
+  core_->recipe = std::move(recipe);
 }
 
 Optimizer::~Optimizer() = default;
@@ -131,7 +149,7 @@ Updates Optimizer::apply(std::span<const Expr> parameters, std::span<const Expr>
     const Origin origin{where, name, {}, {}};
     const OriginScope scope(origin);
     UpdateRule rule(*core_, updates, parameters[i], gradients[i], guard);
-    core_->rule(rule);
+    core_->recipe.update(rule);
   }
   return updates;
 }

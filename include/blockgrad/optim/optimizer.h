@@ -30,10 +30,16 @@ class UpdateRule {
   const Expr& gradient() const { return gradient_; }
   /// A setting as an f64 scalar node; it changes without a new compile.
   Expr setting(std::string_view name) const;
+  /// An f64 scalar as the parameter's dtype. What comes near 1 is subtracted before: 1 - 0.999 has
+  /// three digits less in f32.
+  Expr cast(const Expr& number) const;
   /// Whether a setting differs from 0 now; terms that are 0 are left out, and stay so: see Setting.
   bool uses(std::string_view name) const;
   /// Storage of the parameter's type that belongs to it, zero at first.
   Expr slot(std::string_view name) const;
+  /// The number of this update of the parameter, counted from 1, as an f64 scalar. It is a slot: an
+  /// update that its guard holds back does not count, and a resumed run goes on.
+  Expr count();
   /// The new value of the parameter or one of its slots.
   void set(const Expr& leaf, const Expr& value);
 
@@ -44,8 +50,8 @@ class UpdateRule {
 };
 
 /// A number of a live optimizer. Assigning takes effect from the next run on; nothing is compiled
-/// again. Throws Error for a value that is not finite, and for a term that was 0 when the step was
-/// built and is not now.
+/// again. Throws Error for a value that is not finite or that the recipe refuses, and for a term
+/// that was 0 when the step was built and is not now.
 class Setting {
  public:
   Setting& operator=(double value);
@@ -60,21 +66,42 @@ class Setting {
   std::string name_;
 };
 
-/// A recipe: `settings()` lists its numbers, `update(rule)` writes its formula.
+/// A recipe: `settings()` lists its numbers, `update(rule)` writes its formula. Optional:
+/// `check(name, value)` throws Error for a value that a setting cannot have.
 template <class T>
 concept OptimizerRecipe = requires(const T& recipe, UpdateRule& rule) {
   { recipe.settings() } -> std::same_as<std::vector<std::pair<std::string, double>>>;
   recipe.update(rule);
 };
 
+namespace detail {
+
+/// A recipe of any type.
+struct RecipeCalls {
+  std::vector<std::pair<std::string, double>> settings;
+  std::function<void(UpdateRule&)> update;
+  std::function<void(std::string_view, double)> check;
+};
+
+template <OptimizerRecipe Recipe>
+RecipeCalls calls_of(const Recipe& recipe) {
+  const auto check = [recipe]([[maybe_unused]] std::string_view name,
+                              [[maybe_unused]] double value) {
+    if constexpr (requires { recipe.check(name, value); }) recipe.check(name, value);
+  };
+  return {recipe.settings(), [recipe](UpdateRule& rule) { recipe.update(rule); }, check};
+}
+
+}  // namespace detail
+
 class Optimizer {
  public:
+  /// `name` is the first part of the settings' names in files. Throws Error for a setting that is
+  /// not finite or that the recipe refuses.
   template <OptimizerRecipe Recipe>
-  explicit Optimizer(Recipe recipe, std::string name = "optimizer",
+  explicit Optimizer(const Recipe& recipe, std::string name = "optimizer",
                      SourceLoc where = SourceLoc::here())
-      : Optimizer(
-            recipe.settings(), [recipe](UpdateRule& rule) { recipe.update(rule); }, std::move(name),
-            where) {}
+      : Optimizer(detail::calls_of(recipe), std::move(name), where) {}
   ~Optimizer();
   Optimizer(Optimizer&&) = delete;  // settings point to it
   Optimizer& operator=(Optimizer&&) = delete;
@@ -91,8 +118,7 @@ class Optimizer {
                 const Expr& guard = {}, SourceLoc where = SourceLoc::here());
 
  private:
-  Optimizer(std::vector<std::pair<std::string, double>> settings,
-            std::function<void(UpdateRule&)> rule, std::string name, SourceLoc where);
+  Optimizer(detail::RecipeCalls recipe, std::string name, SourceLoc where);
   std::unique_ptr<detail::OptimizerCore> core_;
 };
 

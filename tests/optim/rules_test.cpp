@@ -1,0 +1,298 @@
+// Every rule against its formula, written again in plain double: 100 steps of a linear regression
+// in batches of unequal size, with live settings, skipped steps and a resumed run.
+#include "blockgrad/optim/rules.h"
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "blockgrad/blockgrad.h"
+
+using namespace blockgrad;
+
+namespace {
+
+using Vector = std::vector<double>;
+
+constexpr std::size_t columns = 3, batch_rows = 8, last_rows = 5;
+
+// Row i of the data; the targets are not quite linear.
+double x_at(std::size_t row, std::size_t column) {
+  return std::sin(0.7 * static_cast<double>(row) + 1.9 * static_cast<double>(column));
+}
+double t_at(std::size_t row) {
+  return 1.5 * x_at(row, 0) - 0.5 * x_at(row, 1) + 0.1 * std::cos(5.0 * static_cast<double>(row));
+}
+
+Tensor rows_of_x(std::size_t first, std::size_t rows) {
+  Vector values;
+  for (std::size_t i = 0; i < rows * columns; ++i)
+    values.push_back(x_at(first + i / columns, i % columns));
+  return tensor(std::span<const double>(values), {static_cast<std::int64_t>(rows), 3});
+}
+Tensor rows_of_t(std::size_t first, std::size_t rows) {
+  Vector values;
+  for (std::size_t i = 0; i < rows; ++i) values.push_back(t_at(first + i));
+  return tensor(std::span<const double>(values), {static_cast<std::int64_t>(rows), 1});
+}
+
+// The mean gradient of the squared error over rows first .. first + rows - 1.
+Vector gradient_by_hand(const Vector& w, std::size_t first, std::size_t rows) {
+  Vector g(columns, 0.0);
+  for (std::size_t i = first; i < first + rows; ++i) {
+    double error = -t_at(i);
+    for (std::size_t c = 0; c < columns; ++c) error += x_at(i, c) * w[c];
+    for (std::size_t c = 0; c < columns; ++c)
+      g[c] += 2 * error * x_at(i, c) / static_cast<double>(rows);
+  }
+  return g;
+}
+
+// The state of one parameter and the formulas of rules.h, element by element.
+struct ByHand {
+  Vector w{1, -2, 3}, a = Vector(columns, 0.0), b = Vector(columns, 0.0);
+  double t = 0;
+
+  void step(const Sgd& rule, Vector g) {
+    for (std::size_t i = 0; i < columns; ++i) {
+      g[i] += rule.weight_decay * w[i];
+      a[i] = t == 0 ? g[i] : rule.momentum * a[i] + g[i];
+      w[i] -= rule.learning_rate * (rule.nesterov ? g[i] + rule.momentum * a[i] : a[i]);
+    }
+    t += 1;
+  }
+  void step(const Adam& rule, Vector g) {
+    for (std::size_t i = 0; i < columns; ++i) g[i] += rule.weight_decay * w[i];
+    move(rule, g);
+  }
+  void step(const AdamW& rule, const Vector& g) {
+    for (double& x : w) x *= 1 - rule.learning_rate * rule.weight_decay;
+    move(rule, g);
+  }
+  template <class Rule>
+  void move(const Rule& rule, const Vector& g) {
+    t += 1;
+    for (std::size_t i = 0; i < columns; ++i) {
+      a[i] = rule.beta1 * a[i] + (1 - rule.beta1) * g[i];
+      b[i] = rule.beta2 * b[i] + (1 - rule.beta2) * g[i] * g[i];
+      const double m = a[i] / (1 - std::pow(rule.beta1, t));
+      const double s = b[i] / (1 - std::pow(rule.beta2, t));
+      w[i] -= rule.learning_rate * m / (std::sqrt(s) + rule.eps);
+    }
+  }
+  void step(const RmsProp& rule, Vector g) {
+    for (std::size_t i = 0; i < columns; ++i) {
+      g[i] += rule.weight_decay * w[i];
+      a[i] = rule.rho * a[i] + (1 - rule.rho) * g[i] * g[i];
+      w[i] -= rule.learning_rate * g[i] / (std::sqrt(a[i]) + rule.eps);
+    }
+  }
+  void step(const Adagrad& rule, Vector g) {
+    for (std::size_t i = 0; i < columns; ++i) {
+      g[i] += rule.weight_decay * w[i];
+      a[i] += g[i] * g[i];
+      w[i] -= rule.learning_rate * g[i] / (std::sqrt(a[i]) + rule.eps);
+    }
+  }
+};
+
+// The same training on the engine: two programs, one per batch size, share parameter and optimizer.
+struct Trained {
+  DType dtype;
+  Expr w;
+  Optimizer optimizer;
+  Expr x8 = input("x8", {8, 3}, dtype), t8 = input("t8", {8, 1}, dtype);
+  Expr x5 = input("x5", {5, 3}, dtype), t5 = input("t5", {5, 1}, dtype);
+  Program full, rest;
+
+  template <class Rule>
+  explicit Trained(const Rule& rule, DType type = DType::f64)
+      : dtype(type),
+        w(parameter(tensor({1.0, -2.0, 3.0}, {3, 1}).astype(type), "w")),
+        optimizer(rule),
+        full(compile({}, minimize(optimizer, mse_loss(matmul(x8, w), t8)))),
+        rest(compile({}, minimize(optimizer, mse_loss(matmul(x5, w), t5)))) {}
+
+  void step(std::size_t first, std::size_t rows, bool is_broken = false) {
+    const Tensor x = rows_of_x(first, rows).astype(dtype);
+    const Tensor t =
+        is_broken ? blockgrad::full({static_cast<std::int64_t>(rows), 1}, std::nan(""), dtype)
+                  : rows_of_t(first, rows).astype(dtype);
+    if (rows == batch_rows) full.run({{x8, x}, {t8, t}});
+    else rest.run({{x5, x}, {t5, t}});
+  }
+};
+
+double difference(const Trained& trained, const ByHand& hand) {
+  double worst = 0;
+  const Tensor w = trained.w.value();
+  for (std::size_t i = 0; i < columns; ++i) {
+    const double expected = hand.w[i];
+    worst = std::max(worst, std::abs(w.at(static_cast<std::int64_t>(i)) - expected) /
+                                std::max(1.0, std::abs(expected)));
+  }
+  return worst;
+}
+
+// Rows of step n: batches of 8, 8 and 5.
+std::size_t first_row(int n) { return static_cast<std::size_t>(n % 3) * batch_rows; }
+std::size_t rows_of_step(int n) { return n % 3 == 2 ? last_rows : batch_rows; }
+
+template <class Rule>
+void compare(Rule rule, double tolerance = 1e-12, DType dtype = DType::f64) {
+  Trained trained(rule, dtype);
+  ByHand hand;
+  for (int n = 0; n < 100; ++n) {
+    if (n == 50) {  // the learning rate changes without a new program
+      rule.learning_rate /= 2;
+      trained.optimizer.learning_rate = rule.learning_rate;
+    }
+    trained.step(first_row(n), rows_of_step(n));
+    hand.step(rule, gradient_by_hand(hand.w, first_row(n), rows_of_step(n)));
+    const double worst = difference(trained, hand);
+    BOOST_TEST_REQUIRE(worst <= tolerance, "step " << n << ": off by " << worst);
+  }
+}
+
+template <class Rule>
+void skip_broken_steps(const Rule& rule) {
+  Trained trained(rule);
+  ByHand hand;
+  for (int n = 0; n < 30; ++n) {
+    if (n % 4 == 1) {  // targets that are NaN: as if the step had not been
+      std::vector<Tensor> before;
+      for (const Expr& state : trained.optimizer.states()) before.push_back(state.value());
+      trained.step(first_row(n), rows_of_step(n), true);
+      std::size_t i = 0;
+      for (const Expr& state : trained.optimizer.states()) {
+        const Tensor now = state.value();
+        for (std::int64_t e = 0; e < now.size(); ++e) BOOST_TEST(now.at(e) == before[i].at(e));
+        ++i;
+      }
+      continue;
+    }
+    trained.step(first_row(n), rows_of_step(n));
+    hand.step(rule, gradient_by_hand(hand.w, first_row(n), rows_of_step(n)));
+  }
+  const double worst = difference(trained, hand);
+  BOOST_TEST(worst <= 1e-12);
+}
+
+template <class Rule>
+void resume(const Rule& rule) {
+  Trained one(rule), other(rule);
+  for (int n = 0; n < 17; ++n) one.step(first_row(n), rows_of_step(n));
+  const std::vector<Expr> from = one.optimizer.states(), to = other.optimizer.states();
+  BOOST_TEST_REQUIRE(from.size() == to.size());
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    BOOST_TEST(leaf_name(from[i]) == leaf_name(to[i]));
+    to[i].set_value(from[i].value());
+  }
+  other.w.set_value(one.w.value());
+  for (int n = 17; n < 40; ++n) {
+    one.step(first_row(n), rows_of_step(n));
+    other.step(first_row(n), rows_of_step(n));
+  }
+  for (std::int64_t i = 0; i < 3; ++i) BOOST_TEST(one.w.value().at(i) == other.w.value().at(i));
+}
+
+std::string error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(rules)
+
+BOOST_AUTO_TEST_CASE(sgd_follows_its_formula) {
+  compare(Sgd{.learning_rate = 0.1});
+  compare(Sgd{.learning_rate = 0.1, .weight_decay = 0.05});
+  compare(Sgd{.learning_rate = 0.05, .momentum = 0.9});
+  compare(Sgd{.learning_rate = 0.05, .momentum = 0.9, .nesterov = true});
+  compare(Sgd{.learning_rate = 0.05, .momentum = 0.8, .nesterov = true, .weight_decay = 0.05});
+}
+
+BOOST_AUTO_TEST_CASE(adam_follows_its_formula) {
+  compare(Adam{});
+  compare(Adam{.learning_rate = 0.1, .weight_decay = 0.05});
+  compare(Adam{.learning_rate = 0.1, .beta1 = 0.5, .beta2 = 0.9, .eps = 1e-3});
+  compare(Adam{.learning_rate = 0.1, .beta1 = 0, .beta2 = 0});
+}
+
+BOOST_AUTO_TEST_CASE(adamw_follows_its_formula) {
+  compare(AdamW{});
+  compare(AdamW{.learning_rate = 0.1, .weight_decay = 0});
+  compare(AdamW{.learning_rate = 0.1, .beta1 = 0.8, .weight_decay = 0.3});
+}
+
+BOOST_AUTO_TEST_CASE(rmsprop_follows_its_formula) {
+  compare(RmsProp{});
+  compare(RmsProp{.learning_rate = 0.05, .rho = 0.9, .eps = 1e-3, .weight_decay = 0.05});
+}
+
+BOOST_AUTO_TEST_CASE(adagrad_follows_its_formula) {
+  compare(Adagrad{});
+  compare(Adagrad{.learning_rate = 0.5, .eps = 1e-3, .weight_decay = 0.05});
+}
+
+// 1 - beta2 is taken in f64: in f32 it would be off by 5e-5.
+BOOST_AUTO_TEST_CASE(f32_parameters_follow_the_formulas_within_their_rounding) {
+  compare(Sgd{.learning_rate = 0.05, .momentum = 0.9}, 2e-5, DType::f32);
+  compare(Adam{.learning_rate = 0.1}, 2e-5, DType::f32);
+  compare(AdamW{.learning_rate = 0.1}, 2e-5, DType::f32);
+  compare(RmsProp{}, 2e-5, DType::f32);
+  compare(Adagrad{.learning_rate = 0.5}, 2e-5, DType::f32);
+}
+
+BOOST_AUTO_TEST_CASE(a_step_that_is_not_finite_changes_no_slot_and_does_not_count) {
+  skip_broken_steps(Sgd{.learning_rate = 0.05, .momentum = 0.9});
+  skip_broken_steps(Adam{.learning_rate = 0.1});
+  skip_broken_steps(AdamW{.learning_rate = 0.1});
+  skip_broken_steps(RmsProp{});
+  skip_broken_steps(Adagrad{});
+}
+
+BOOST_AUTO_TEST_CASE(training_goes_on_from_the_states) {
+  resume(Sgd{.learning_rate = 0.05, .momentum = 0.9});
+  resume(Adam{.learning_rate = 0.1});
+  resume(AdamW{.learning_rate = 0.1});
+  resume(RmsProp{});
+  resume(Adagrad{});
+}
+
+BOOST_AUTO_TEST_CASE(a_constant_gradient_moves_adam_by_its_learning_rate_from_the_first_step) {
+  const Expr w = parameter(zeros({}, DType::f64), "w");
+  Optimizer optimizer(Adam{.learning_rate = 0.5, .eps = 0});
+  Program program = compile({}, minimize(optimizer, {w * 3.0, constant(ones({}, DType::f64)), {}}));
+  program.run_many(4);
+  BOOST_TEST(std::abs(w.value().at(0) + 2) < 1e-14);
+}
+
+BOOST_AUTO_TEST_CASE(settings_outside_their_range_are_refused_when_made_and_when_set) {
+  const double nan = std::nan(""), infinite = std::numeric_limits<double>::infinity();
+  const auto made = [](auto rule) { return error_of([&] { Optimizer optimizer(rule); }); };
+  BOOST_TEST(made(Sgd{.learning_rate = -1}) == "Sgd: learning_rate must not be negative, got -1");
+  BOOST_TEST(made(Sgd{.momentum = -0.5}) == "Sgd: momentum must not be negative, got -0.5");
+  BOOST_TEST(made(Adam{.beta1 = 1}) == "Adam: beta1 must lie below 1, got 1");
+  BOOST_TEST(made(Adam{.eps = nan}) == "setting 'eps' must be finite, got nan");
+  BOOST_TEST(made(AdamW{.beta2 = 1.5}) == "AdamW: beta2 must lie below 1, got 1.5");
+  BOOST_TEST(made(AdamW{.weight_decay = -1}) == "AdamW: weight_decay must not be negative, got -1");
+  BOOST_TEST(made(RmsProp{.rho = -0.1}) == "RmsProp: rho must not be negative, got -0.1");
+  BOOST_TEST(made(RmsProp{.eps = infinite}) == "setting 'eps' must be finite, got inf");
+  BOOST_TEST(made(Adagrad{.eps = -1}) == "Adagrad: eps must not be negative, got -1");
+  Optimizer optimizer(Adam{});
+  BOOST_TEST(error_of([&] { optimizer["beta2"] = 1; }) == "Adam: beta2 must lie below 1, got 1");
+  BOOST_TEST(error_of([&] { optimizer.learning_rate = -1; }) ==
+             "Adam: learning_rate must not be negative, got -1");
+  BOOST_TEST(double(optimizer["beta2"]) == 0.999);
+  BOOST_TEST(double(optimizer.learning_rate) == 1e-3);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
