@@ -1,6 +1,7 @@
 #pragma once
 // Everything a user needs.
 
+#include "blockgrad/backends/check_gradient.h"
 #include "blockgrad/backends/program.h"
 #include "blockgrad/data/dataset.h"
 #include "blockgrad/data/readers.h"

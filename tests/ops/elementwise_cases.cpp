@@ -28,14 +28,18 @@ struct Unary {
   Expr (*op)(Arg);
   double (*reference)(double);
   double low = -2, high = 2;
+  std::vector<double> kinks = {};
 };
 
 double sign_of(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
 
+const std::vector<double> integers = {-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5};
+const std::vector<double> halves = {-4.5, -3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5, 4.5};
+
 const Unary unary_rows[] = {
     {"negative", negative, [](double x) { return -x; }},
-    {"abs", abs, [](double x) { return std::abs(x); }},
-    {"sign", sign, sign_of},
+    {"abs", abs, [](double x) { return std::abs(x); }, -2, 2, {0}},
+    {"sign", sign, sign_of, -2, 2, {0}},
     {"square", square, [](double x) { return x * x; }},
     {"reciprocal", reciprocal, [](double x) { return 1 / x; }, 0.5, 3},
     {"exp", exp, [](double x) { return std::exp(x); }},
@@ -50,10 +54,10 @@ const Unary unary_rows[] = {
     {"erf", erf, [](double x) { return std::erf(x); }},
     {"sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, -6, 6},
     {"softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }, -6, 6},
-    {"floor", floor, [](double x) { return std::floor(x); }, -5, 5},
-    {"ceil", ceil, [](double x) { return std::ceil(x); }, -5, 5},
-    {"round", round, [](double x) { return std::nearbyint(x); }, -5, 5},
-    {"relu", relu, [](double x) { return x > 0 ? x : 0; }},
+    {"floor", floor, [](double x) { return std::floor(x); }, -5, 5, integers},
+    {"ceil", ceil, [](double x) { return std::ceil(x); }, -5, 5, integers},
+    {"round", round, [](double x) { return std::nearbyint(x); }, -5, 5, halves},
+    {"relu", relu, [](double x) { return x > 0 ? x : 0; }, -2, 2, {0}},
     {"silu", silu, [](double x) { return x / (1 + std::exp(-x)); }, -4, 4},
 };
 
@@ -64,6 +68,7 @@ struct Binary {
   double low = -2, high = 2;
   bool has_gradient = true;
   bool takes_integers = true;
+  bool has_ties = false;
 };
 
 const Binary binary_rows[] = {
@@ -71,8 +76,10 @@ const Binary binary_rows[] = {
     {"subtract", subtract, [](double a, double b) { return a - b; }},
     {"multiply", multiply, [](double a, double b) { return a * b; }},
     {"divide", divide, [](double a, double b) { return a / b; }, 0.5, 3, true, false},
-    {"maximum", maximum, [](double a, double b) { return std::max(a, b); }},
-    {"minimum", minimum, [](double a, double b) { return std::min(a, b); }},
+    {"maximum", maximum, [](double a, double b) { return std::max(a, b); }, -2, 2, true, true,
+     true},
+    {"minimum", minimum, [](double a, double b) { return std::min(a, b); }, -2, 2, true, true,
+     true},
     {"equal", equal, [](double a, double b) { return double(a == b); }, -2, 2, false},
     {"not_equal", not_equal, [](double a, double b) { return double(a != b); }, -2, 2, false},
     {"less", less, [](double a, double b) { return double(a < b); }, -2, 2, false},
@@ -91,6 +98,7 @@ std::vector<OpCase> rows() {
                [u](auto x) { return pointwise(x, [u](auto v) { return u.reference(v[0]); }); },
                u.low,
                u.high};
+    if (!u.kinks.empty()) row.near_kink = kinks_at(u.kinks);
     all.push_back(std::move(row));
   }
   for (const Binary& b : binary_rows) {
@@ -103,6 +111,7 @@ std::vector<OpCase> rows() {
         b.high,
         b.has_gradient,
         b.takes_integers};
+    if (b.has_ties) row.near_kink = ties_between();
     all.push_back(std::move(row));
   }
   all.push_back(
@@ -115,7 +124,7 @@ std::vector<OpCase> rows() {
        {{{}, {}, {}}, {{2, 3}, {3}, {2, 1}}, {{4}, {4}, {4}}, {{0}, {0}, {0}}},
        [](auto x) { return where(x[0] > 0.0, x[1], x[2]); },
        [](auto x) { return pointwise(x, [](auto v) { return v[0] > 0 ? v[1] : v[2]; }); }});
-  all.back().has_gradient = false;  // none by the condition
+  all.back().inputs = {Draw::number().without_gradient(), Draw::number(), Draw::number()};
   all.push_back({"where_with_values_from_the_condition",
                  {{{}, {}}, {{2, 3}, {3}}, {{4}, {4}}, {{1, 0}, {0}}},
                  [](auto x) { return where(x[0] > x[1], x[0] * x[0], x[0] * x[1]); },
@@ -123,6 +132,7 @@ std::vector<OpCase> rows() {
                    return pointwise(x,
                                     [](auto v) { return v[0] > v[1] ? v[0] * v[0] : v[0] * v[1]; });
                  }});
+  all.back().near_kink = ties_between();
   all.push_back({"numbers_on_both_sides", unary_shapes,
                  [](auto x) { return 2.0 - 3.0 * x[0] / 4.0 + (1.0 / (x[0] + 5.0)); },
                  [](auto x) {
@@ -151,7 +161,17 @@ std::vector<OpCase> rows() {
        [](auto x) {
          return pointwise(x, [](auto v) { return static_cast<double>(static_cast<float>(v[0])); });
        }});
-  all.back().has_gradient = false;  // f32 steps are too coarse for differences; tested below
+  all.back().has_gradient = false;  // differences need one dtype; there and back has it
+  all.push_back(
+      {"astype_to_the_other_float_and_back", unary_shapes,
+       [](auto x) {
+         const DType dtype = x[0].dtype();
+         return astype(astype(x[0], dtype == DType::f32 ? DType::f64 : DType::f32), dtype);
+       },
+       [](auto x) {
+         return pointwise(x, [](auto v) { return static_cast<double>(static_cast<float>(v[0])); });
+       }});
+  all.back().step = 1;  // far above the rounding to f32
   all.push_back(
       {"astype_to_i32_truncates", unary_shapes, [](auto x) { return astype(x[0], DType::i32); },
        [](auto x) { return pointwise(x, [](auto v) { return std::trunc(v[0]); }); }, -9, 9, false});

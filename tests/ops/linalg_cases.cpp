@@ -78,6 +78,14 @@ std::vector<OpCase> rows() {
        {{0, 2}, {2, 3}},
        {{17, 9}, {9, 33}}},
       [](auto x) { return matmul(x[0], x[1]); }, [](auto x) { return product(x[0], x[1]); });
+  all.back().refuses = {
+      {{{2, 3}, {2, 4}}, "matmul (here): inner sizes differ: [2, 3] x [2, 4]"},
+      {{{2, 3}, {4, 3}},
+       "matmul (here): inner sizes differ: [2, 3] x [4, 3]; the second operand would fit with "
+       "{.transpose_b = true}"},
+      {{{2, 2, 3}, {3, 3, 4}}, "matmul (here): batch axes do not broadcast: [2, 2, 3] x [3, 3, 4]"},
+      {{{}, {3}}, "matmul (here): wants matrices, got [] x [3, 1]"},
+      {{{2, 3}, {3, 4}}, "matmul (here): wants a floating dtype, got i32", DType::i32}};
   add(
       "matmul_of_a_transposed_left", {{{3, 2}, {3, 4}}, {{3, 3}, {3, 3}}, {{7, 18}, {7, 5}}},
       [](auto x) { return matmul(x[0], x[1], {.transpose_a = true}); },

@@ -35,6 +35,7 @@ std::vector<OpCase> rows() {
   std::vector<OpCase> all;
   all.push_back(pair("mse_loss", mse_loss, [](double y, double t) { return (y - t) * (y - t); }));
   all.push_back(pair("l1_loss", l1_loss, [](double y, double t) { return std::abs(y - t); }));
+  all.back().near_kink = ties_between();
   all.push_back(pair("binary_cross_entropy_with_logits", binary_cross_entropy_with_logits,
                      [](double x, double t) { return std::log1p(std::exp(x)) - t * x; }));
   all.push_back(
