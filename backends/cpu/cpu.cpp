@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -80,9 +81,7 @@ class CpuExecutable final : public Executable {
     require(options.threads >= 0 && options.threads <= ThreadPool::most_threads,
             "threads must lie in [0, ", ThreadPool::most_threads, "], got ", options.threads);
     threads_ = options.threads > 0 ? options.threads : available_threads();
-    arena_ = allocate_bytes(plan.arena_bytes);
-    // NaN in floating values: reading what no kernel wrote shows.
-    std::memset(arena_.get(), 0xFF, static_cast<std::size_t>(plan.arena_bytes));
+    arena_ = touched_memory(plan.arena_bytes);
     for (const std::int32_t node : plan.storages)
       storages_.push_back(leaf<StoredLeaf>(node).storage);
     feed_slots_.resize(plan.feeds.size());
@@ -94,8 +93,7 @@ class CpuExecutable final : public Executable {
                          static_cast<std::size_t>(bytes_of(storage.type())), commit.guard});
     }
     for (const Operand& guard : plan.guards) guards_.push_back(place(guard));
-    scratch_ = allocate_bytes(static_cast<std::int64_t>(scratch_bytes_));
-    std::memset(scratch_.get(), 0xFF, scratch_bytes_);
+    scratch_ = touched_memory(static_cast<std::int64_t>(scratch_bytes_));
     if (uses_threads_) ThreadPool::shared().prepare(threads_);
   }
 
@@ -119,6 +117,7 @@ class CpuExecutable final : public Executable {
     report.device =
         fmt::format("cpu, {}{}, {} thread{}", isa_name(isa_),
                     isa_ == Isa::portable ? " (slow)" : "", threads_, threads_ == 1 ? "" : "s");
+    report.touch_seconds = touch_seconds_;
     report.peak_bytes += plan_.arena_bytes + static_cast<std::int64_t>(scratch_bytes_);
     for (const auto* phase : {&steps_, &updates_}) {
       for (const Instruction& i : *phase) {
@@ -144,6 +143,16 @@ class CpuExecutable final : public Executable {
     require(is_supported(isa), "this processor or build has no instruction set '", name,
             "'; the best one here is ", isa_name(best_isa()));
     return isa;
+  }
+
+  // NaN in floating values: reading what no kernel wrote shows.
+  std::shared_ptr<std::byte> touched_memory(std::int64_t bytes) {
+    const auto start = std::chrono::steady_clock::now();
+    auto memory = allocate_bytes(bytes);
+    std::memset(memory.get(), 0xFF, static_cast<std::size_t>(bytes));
+    touch_seconds_ +=
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return memory;
   }
 
   template <class T>
@@ -285,6 +294,7 @@ class CpuExecutable final : public Executable {
   const Isa isa_;
   const bool check_numerics_;
   int threads_ = 1;
+  double touch_seconds_ = 0;
   std::shared_ptr<std::byte> arena_, scratch_;
   std::size_t scratch_bytes_ = 0;
   bool uses_threads_ = false;

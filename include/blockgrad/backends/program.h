@@ -95,6 +95,7 @@ struct Report {
   double flops = 0;  // of one step
   double bytes = 0;  // moved by one step
   double compile_seconds = 0;
+  double touch_seconds = 0;       // of these, for the first touch of arena and scratch
   std::vector<NodeReport> nodes;  // in order of running, updates last
   std::vector<std::string> passes;
 };
