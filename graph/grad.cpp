@@ -1,196 +1,397 @@
 #include "blockgrad/graph/grad.h"
 
-#include <unordered_map>
+#include <algorithm>
 
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/map.h"
+#include "blockgrad/graph/view.h"
+#include "graph/flow.h"
+#include "graph/node_index.h"
 
 namespace blockgrad {
 
 namespace {
 
-struct StopGradient {
-  static constexpr std::string_view name = "stop_gradient";
-  bool operator==(const StopGradient&) const = default;
-  TensorType infer(Types in) const { return in[0]; }
-  std::vector<Expr> vjp(const Backward&) const { return {Expr()}; }
-  Expr expand(std::span<const Expr> inputs) const { return inputs[0]; }
-  bool not_differentiable(int) const { return true; }
+using Kind = AuditEntry::Kind;
+
+// The nodes behind some roots, numbered so that inputs come before users.
+struct Order {
+  std::vector<const Node*> nodes;
+  NodeIndex index;  // of each node
+
+  explicit Order(std::span<const Expr> roots) {
+    struct Visit {
+      const Node* node;
+      std::size_t next;
+    };
+    NodeIndex seen;
+    std::vector<Visit> stack;
+    const auto enter = [&](const Node* node) {
+      if (seen.add(node, 0)) stack.push_back({node, 0});
+    };
+    for (const Expr& root : roots) {
+      if (root) enter(root.node());
+      while (!stack.empty()) {
+        Visit& top = stack.back();
+        if (top.next < top.node->inputs.size()) {
+          enter(top.node->inputs[top.next++].node());
+        } else {
+          index.add(top.node, static_cast<std::int32_t>(nodes.size()));
+          nodes.push_back(top.node);
+          stack.pop_back();
+        }
+      }
+    }
+  }
 };
+
+bool contains(std::span<const Expr> list, const Expr& e) {
+  return std::find(list.begin(), list.end(), e) != list.end();
+}
+
+// Logarithms of values that know a stable form are taken in that form, before anything is
+// differentiated: afterwards the quotient of two zeros is there already. Values asked for stay.
+class StableLogs {
+ public:
+  StableLogs(const Order& order, std::span<const Expr> wrt) : order_(order) {
+    for (std::size_t i = 0; i < order.nodes.size(); ++i) {
+      const Node& node = *order.nodes[i];
+      const Expr log = stable_log(node);
+      if (!log || contains(wrt, node.inputs[0]) || contains(wrt, Expr(&node, 0))) continue;
+      if (made_.empty()) made_.resize(order.nodes.size());
+      made_[i] = {log};
+      entries.push_back({Kind::rewritten, Expr(&node, 0), 0,
+                         describe(Expr(&node, 0)) + ": the log of " + describe(node.inputs[0]) +
+                             " is differentiated as " + std::string(log.op()->name())});
+    }
+    for (std::size_t i = 0; i < made_.size(); ++i) rebuild(i);
+  }
+
+  Expr operator()(const Expr& e) const {
+    if (made_.empty()) return e;
+    const std::int32_t i = order_.index.find(e.node());
+    if (i == NodeIndex::none || made_[static_cast<std::size_t>(i)].empty()) return e;
+    return made_[static_cast<std::size_t>(i)][static_cast<std::size_t>(e.result())];
+  }
+
+  std::vector<AuditEntry> entries;
+
+ private:
+  void rebuild(std::size_t i) {
+    const Node& node = *order_.nodes[i];
+    if (!made_[i].empty()) return;
+    std::vector<Expr> inputs;
+    bool changed = false;
+    for (const Expr& in : node.inputs) {
+      inputs.push_back((*this)(in));
+      changed = changed || !(inputs.back() == in);
+    }
+    if (!changed) return;
+    const Node* copy = new Node(node.op, std::move(inputs), node.results, node.origin);
+    for (std::size_t r = 0; r < node.results.size(); ++r)
+      made_[i].emplace_back(copy, static_cast<int>(r));
+  }
+
+  const Order& order_;
+  std::vector<std::vector<Expr>> made_;  // per node: its results in the new graph, if they changed
+};
+
+// Gradients of gradients keep naming the op the user wrote.
+Origin gradient_origin(const Node& node) {
+  Origin origin = node.origin;
+  if (origin.role.empty()) {
+    origin.role = "gradient of";
+    origin.of = node.op->name();
+  }
+  return origin;
+}
+
+// A scalar 0, also where it is spread over a shape.
+bool is_zero(const Expr& e) {
+  const Node* node = e.node();
+  while (node->op.as<View>()) node = node->inputs[0].node();
+  const Constant* constant = node->op.as<Constant>();
+  return constant && constant->tensor.size() == 1 && constant->tensor.at(0) == 0;
+}
+
+std::string type_names(const Node& node) {
+  std::string text;
+  for (const TensorType& type : node.results)
+    text += (text.empty() ? "" : ", ") + std::string(name(type.dtype));
+  return text;
+}
+
+class Differentiation {
+ public:
+  Differentiation(const Expr& y, const Expr& dy, std::span<const Expr> wrt)
+      : y_(y), wrt_(wrt), root_(y), wanted_(wrt.begin(), wrt.end()), order_({&y, 1}) {
+    take_stable_logs();
+    number_values();
+    mark_dependent();
+    adjoints_[slot(root_)].push_back(dy);
+    for (std::size_t i = order_.nodes.size(); i-- > 0;) {
+      if (dependent_[i]) send_back(i);
+    }
+    for (std::size_t w = 0; w < wanted_.size(); ++w) gradients_.push_back(total(w));
+  }
+
+  const std::vector<Expr>& gradients() const { return gradients_; }
+
+  Audit audit() const {
+    Audit audit{errors_};
+    audit.entries.insert(audit.entries.end(), flats_.begin(), flats_.end());
+    audit.entries.insert(audit.entries.end(), rest_.begin(), rest_.end());
+    return audit;
+  }
+
+ private:
+  struct Cut {
+    std::size_t node = 0;
+    bool is_flat = false;
+  };
+
+  void take_stable_logs() {
+    const StableLogs stable(order_, wrt_);
+    if (stable.entries.empty()) return;
+    rest_ = stable.entries;
+    root_ = stable(root_);
+    for (Expr& w : wanted_) w = stable(w);
+    order_ = Order({&root_, 1});
+  }
+
+  void number_values() {
+    first_.reserve(order_.nodes.size() + 1);
+    first_input_.reserve(order_.nodes.size() + 1);
+    std::size_t results = 0;
+    for (const Node* node : order_.nodes) {
+      first_.push_back(results);
+      results += node->results.size();
+      first_input_.push_back(inputs_.size());
+      for (const Expr& in : node->inputs) inputs_.push_back(order_.index.find(in.node()));
+    }
+    adjoints_.resize(results);
+    totals_.resize(results);
+    is_wanted_.assign(results, 0);
+  }
+
+  std::size_t slot(const Expr& e) const {
+    return first_[static_cast<std::size_t>(order_.index.find(e.node()))] +
+           static_cast<std::size_t>(e.result());
+  }
+  std::size_t input_node(std::size_t i, std::size_t n) const {
+    return static_cast<std::size_t>(inputs_[first_input_[i] + n]);
+  }
+
+  void mark_dependent() {
+    dependent_.assign(order_.nodes.size(), 0);
+    for (const Expr& w : wanted_) {
+      const std::int32_t at = order_.index.find(w.node());
+      if (at == NodeIndex::none) continue;
+      dependent_[static_cast<std::size_t>(at)] = 1;
+      is_wanted_[slot(w)] = 1;
+    }
+    spread(dependent_);
+  }
+
+  // Marks every node that depends on a marked one.
+  void spread(std::vector<char>& marks) const {
+    for (std::size_t i = 0; i < order_.nodes.size(); ++i) {
+      for (std::size_t n = 0; n < order_.nodes[i]->inputs.size(); ++n) {
+        if (marks[input_node(i, n)]) marks[i] = 1;
+      }
+    }
+  }
+
+  void send_back(std::size_t i) {
+    const Node& node = *order_.nodes[i];
+    note_change_of_type(i);
+    bool any = false;
+    const Origin origin = gradient_origin(node);
+    const OriginScope scope(origin);
+    joined_.assign(node.results.size(), Expr());
+    for (std::size_t r = 0; r < node.results.size(); ++r) {
+      std::vector<Expr>& parts = adjoints_[first_[i] + r];
+      if (parts.empty()) continue;
+      joined_[r] = sum_of(parts);
+      parts = {};
+      any = true;
+      if (is_wanted_[first_[i] + r]) totals_[first_[i] + r] = joined_[r];
+    }
+    if (!any || node.inputs.empty()) return;
+    wants_.clear();
+    bool wanted = false;
+    for (std::size_t n = 0; n < node.inputs.size(); ++n) {
+      wants_.push_back(dependent_[input_node(i, n)] && is_floating(node.inputs[n].dtype()));
+      wanted = wanted || wants_.back();
+    }
+    if (wanted) differentiate(i);
+  }
+
+  void differentiate(std::size_t i) {
+    const Node& node = *order_.nodes[i];
+    const Expr self(&node, 0);
+    std::vector<Expr> gradients;
+    try {
+      gradients = node.op->vjp(Backward(node, joined_, wants_));
+      require(gradients.size() == node.inputs.size(), "the op gave ", gradients.size(),
+              " gradients for ", node.inputs.size(), " inputs");
+    } catch (const Error& error) {
+      errors_.push_back(
+          {Kind::missing, self, -1, "gradient of " + describe(self) + ": " + error.what()});
+      cuts_.push_back({i, false});
+      return;
+    }
+    for (std::size_t n = 0; n < gradients.size(); ++n) {
+      if (!wants_[n]) continue;
+      const Expr& in = node.inputs[n];
+      if (!gradients[n]) {
+        note_missing(i, n);
+      } else if (!(gradients[n].type() == in.type())) {
+        errors_.push_back({Kind::missing, self, static_cast<int>(n),
+                           "the gradient of " + describe(self) +
+                               join({" for input ", n, ", ", describe(in), ", has type "}) +
+                               to_string(gradients[n].type()) + ", expected " +
+                               to_string(in.type())});
+        cuts_.push_back({i, false});
+      } else if (is_zero(gradients[n])) {
+        cuts_.push_back({i, true});
+        rest_.push_back(
+            {Kind::level, self, static_cast<int>(n),
+             describe(self) + ": slope 0 everywhere, the gradient by " + describe(in) + " is 0"});
+      } else {
+        adjoints_[first_[input_node(i, n)] + static_cast<std::size_t>(in.result())].push_back(
+            std::move(gradients[n]));
+      }
+    }
+  }
+
+  void note_missing(std::size_t i, std::size_t n) {
+    const Node& node = *order_.nodes[i];
+    const Expr self(&node, 0);
+    const std::string input = describe(node.inputs[n]);
+    cuts_.push_back({i, false});
+    if (!node.op->not_differentiable(static_cast<int>(n))) {
+      errors_.push_back({Kind::missing, self, static_cast<int>(n),
+                         describe(self) + join({" has no gradient for input ", n, ", "}) + input +
+                             ", and does not declare that"});
+    } else if (is_stop_gradient(node)) {
+      rest_.push_back({Kind::stopped, self, static_cast<int>(n),
+                       describe(self) + ": no gradient flows to " + input});
+    } else if (!is_custom_gradient(node)) {
+      rest_.push_back({Kind::cut, self, static_cast<int>(n),
+                       describe(self) + " declares no gradient: none flows to " + input});
+    }
+  }
+
+  // Floating values that others depend on become integers or truth values here.
+  void note_change_of_type(std::size_t i) {
+    const Node& node = *order_.nodes[i];
+    for (const TensorType& type : node.results) {
+      if (is_floating(type.dtype)) return;
+    }
+    for (std::size_t n = 0; n < node.inputs.size(); ++n) {
+      if (!dependent_[input_node(i, n)] || !is_floating(node.inputs[n].dtype())) continue;
+      cuts_.push_back({i, false});
+      rest_.push_back({Kind::cut, Expr(&node, 0), static_cast<int>(n),
+                       describe(Expr(&node, 0)) + " gives " + type_names(node) +
+                           ": no gradient flows to " + describe(node.inputs[n])});
+      return;
+    }
+  }
+
+  // The gradient by a wanted value; where there is none, an entry says why.
+  Expr total(std::size_t w) {
+    const Expr& value = wanted_[w];
+    const auto refuse = [&](const std::string& why) {
+      errors_.push_back(
+          {Kind::unreached, wrt_[w], -1, "no gradient reaches " + describe(wrt_[w]) + ": " + why});
+      return Expr();
+    };
+    const std::int32_t at = order_.index.find(value.node());
+    if (at == NodeIndex::none) return refuse(describe(y_) + " does not depend on it");
+    if (const Expr& sum = totals_[slot(value)]) return sum;
+    if (!is_floating(value.dtype())) {
+      return refuse("it is " + std::string(name(value.dtype())) +
+                    ", and only floating values have gradients");
+    }
+    std::vector<char> behind(order_.nodes.size(), 0);
+    behind[static_cast<std::size_t>(at)] = 1;
+    spread(behind);
+    const bool is_flat = std::any_of(cuts_.begin(), cuts_.end(),
+                                     [&](const Cut& c) { return c.is_flat && behind[c.node]; });
+    const std::string places = cuts_behind(behind);
+    if (!is_flat) return refuse("every path is cut, at " + places);
+    flats_.push_back(
+        {Kind::flat, wrt_[w], -1,
+         "the gradient of " + describe(wrt_[w]) + " is 0: every path goes through " + places});
+    return broadcast_to(constant(zeros({}, value.dtype())), value.shape());
+  }
+
+  std::string cuts_behind(const std::vector<char>& behind) const {
+    constexpr std::size_t most = 4;
+    std::vector<std::string> places;
+    for (const Cut& cut : cuts_) {
+      if (!behind[cut.node]) continue;
+      std::string place = describe(Expr(order_.nodes[cut.node], 0));
+      if (std::find(places.begin(), places.end(), place) == places.end())
+        places.push_back(std::move(place));
+    }
+    std::string text;
+    for (std::size_t k = 0; k < std::min(places.size(), most); ++k)
+      text += (k == 0 ? "" : ", ") + places[k];
+    return places.size() > most ? text + join({" and ", places.size() - most, " more"}) : text;
+  }
+
+  const Expr& y_;
+  std::span<const Expr> wrt_;
+  Expr root_;                 // y in the graph that is differentiated
+  std::vector<Expr> wanted_;  // wrt in that graph
+  Order order_;
+  std::vector<std::int32_t> inputs_;         // numbers of all nodes' inputs, one after the other
+  std::vector<std::size_t> first_input_;     // per node: where its inputs begin
+  std::vector<std::size_t> first_;           // per node: the number of its first result
+  std::vector<std::vector<Expr>> adjoints_;  // per result: contributions not yet added
+  std::vector<Expr> totals_;                 // per result that is wanted
+  std::vector<char> is_wanted_, dependent_;
+  std::vector<Expr> joined_;  // of the node at hand
+  std::vector<char> wants_;
+  std::vector<Cut> cuts_;
+  std::vector<AuditEntry> errors_, flats_, rest_;
+  std::vector<Expr> gradients_;
+};
+
+void check_question(const Expr& y, std::span<const Expr> wrt, SourceLoc where) {
+  require(static_cast<bool>(y), "the gradient of an empty Expr (", to_string(where), ")");
+  require(is_floating(y.dtype()), "gradient of ", describe(y), " asked for at ", to_string(where),
+          ": it must be floating, it is ", to_string(y.type()));
+  for (const Expr& w : wrt)
+    require(static_cast<bool>(w), "the gradient by an empty Expr (", to_string(where), ")");
+}
 
 }  // namespace
 
 namespace detail {
 
 std::vector<const Node*> in_order(std::span<const Expr> roots) {
-  struct Visit {
-    const Node* node;
-    std::size_t next;
-  };
-  std::vector<const Node*> order;
-  std::unordered_map<const Node*, bool> seen;
-  std::vector<Visit> stack;
-  for (const Expr& root : roots) {
-    if (!root || !seen.emplace(root.node(), true).second) continue;
-    stack.push_back({root.node(), 0});
-    while (!stack.empty()) {
-      Visit& top = stack.back();
-      if (top.next < top.node->inputs.size()) {
-        const Node* input = top.node->inputs[top.next++].node();
-        if (seen.emplace(input, true).second) stack.push_back({input, 0});
-      } else {
-        order.push_back(top.node);
-        stack.pop_back();
-      }
-    }
-  }
-  return order;
+  return std::move(Order(roots).nodes);
 }
 
 }  // namespace detail
 
-namespace {
-
-class Differentiation {
- public:
-  Differentiation(const Expr& y, const Expr& dy, std::span<const Expr> wrt)
-      : roots_{y}, order_(detail::in_order(roots_)), wrt_(wrt) {
-    index_.reserve(order_.size());
-    std::size_t results = 0;
-    for (std::size_t i = 0; i < order_.size(); ++i) {
-      index_.emplace(order_[i], i);
-      first_.push_back(results);
-      results += order_[i]->results.size();
-    }
-    adjoints_.resize(results);
-    mark_dependent();
-    adjoints_[slot(y)].push_back(dy);
-  }
-
-  std::vector<Expr> run(SourceLoc where) {
-    std::string missing;
-    for (const Expr& w : wrt_) {
-      const auto at = index_.find(w.node());
-      if (at == index_.end()) missing += "\n  it does not depend on " + describe(w);
-    }
-    for (std::size_t i = order_.size(); i-- > 0;) {
-      if (dependent_[i]) send_back(i, missing);
-    }
-    std::vector<Expr> gradients;
-    for (const Expr& w : wrt_) {
-      if (index_.count(w.node()) == 0) continue;
-      Expr& total = totals_[w];
-      if (!total)
-        missing += "\n  no gradient reaches " + describe(w) +
-                   ": every path is cut by an op without gradient";
-      gradients.push_back(total);
-    }
-    require(missing.empty(), "gradient of ", describe(roots_[0]), " asked for at ",
-            to_string(where), ":", missing);
-    return gradients;
-  }
-
- private:
-  std::size_t slot(const Expr& e) const {
-    return first_[index_.at(e.node())] + static_cast<std::size_t>(e.result());
-  }
-
-  void mark_dependent() {
-    dependent_.assign(order_.size(), 0);
-    for (const Expr& w : wrt_) {
-      if (const auto at = index_.find(w.node()); at != index_.end()) dependent_[at->second] = 1;
-      totals_.emplace(w, Expr());
-    }
-    for (std::size_t i = 0; i < order_.size(); ++i) {
-      for (const Expr& in : order_[i]->inputs) {
-        if (dependent_[index_.at(in.node())]) dependent_[i] = 1;
-      }
-    }
-  }
-
-  void send_back(std::size_t i, std::string& missing) {
-    const Node& node = *order_[i];
-    std::vector<Expr> joined(node.results.size());
-    bool any = false;
-    const Origin origin = gradient_origin(node);
-    const OriginScope scope(origin);
-    for (std::size_t r = 0; r < node.results.size(); ++r) {
-      std::vector<Expr>& parts = adjoints_[first_[i] + r];
-      if (parts.empty()) continue;
-      joined[r] = sum_of(parts);
-      parts = {};
-      any = true;
-      const auto total = totals_.find(Expr(&node, static_cast<int>(r)));
-      if (total != totals_.end()) total->second = joined[r];
-    }
-    if (!any || node.inputs.empty()) return;
-    std::vector<char> wants;
-    bool wanted = false;
-    for (const Expr& in : node.inputs) {
-      wants.push_back(dependent_[index_.at(in.node())] && is_floating(in.dtype()));
-      wanted = wanted || wants.back();
-    }
-    if (!wanted) return;
-    const std::vector<Expr> gradients = gradients_of(node, joined, wants);
-    check_internal(gradients.size() == node.inputs.size(), node.op->name(), " gave ",
-                   gradients.size(), " gradients for ", node.inputs.size(), " inputs");
-    for (std::size_t n = 0; n < gradients.size(); ++n) {
-      if (!wants[n]) continue;
-      const Expr& in = node.inputs[n];
-      if (gradients[n]) {
-        if (!(gradients[n].type() == in.type())) {
-          missing += "\n  the gradient of " + describe(Expr(&node, 0)) +
-                     join({" for input ", n, " has type "}) + to_string(gradients[n].type()) +
-                     ", expected " + to_string(in.type());
-          continue;
-        }
-        adjoints_[slot(in)].push_back(gradients[n]);
-      } else if (!node.op->not_differentiable(static_cast<int>(n))) {
-        missing += "\n  " + describe(Expr(&node, 0)) + join({" has no gradient for input ", n});
-      }
-    }
-  }
-
-  static std::vector<Expr> gradients_of(const Node& node, std::span<const Expr> dy,
-                                        std::span<const char> wants) {
-    try {
-      return node.op->vjp(Backward(node, dy, wants));
-    } catch (const Error& error) {
-      throw Error("gradient of " + describe(Expr(&node, 0)) + ": " + error.what());
-    }
-  }
-
-  // Gradients of gradients keep naming the op the user wrote.
-  static Origin gradient_origin(const Node& node) {
-    Origin origin = node.origin;
-    if (origin.role.empty()) {
-      origin.role = "gradient of";
-      origin.of = node.op->name();
-    }
-    return origin;
-  }
-
-  std::vector<Expr> roots_;
-  std::vector<const Node*> order_;
-  std::span<const Expr> wrt_;
-  std::unordered_map<const Node*, std::size_t> index_;
-  std::vector<std::size_t> first_;
-  std::vector<std::vector<Expr>> adjoints_;
-  std::vector<char> dependent_;
-  std::unordered_map<Expr, Expr> totals_;
-};
-
-}  // namespace
-
 std::vector<Expr> vjp(const Expr& y, const Expr& dy, std::span<const Expr> wrt, SourceLoc where) {
-  require(y && dy, "the gradient of an empty Expr (", to_string(where), ")");
-  require(is_floating(y.dtype()), "gradient of ", describe(y), " asked for at ", to_string(where),
-          ": it must be floating, it is ", to_string(y.type()));
+  check_question(y, wrt, where);
+  require(static_cast<bool>(dy), "the adjoint of ", describe(y), " is an empty Expr (",
+          to_string(where), ")");
   require(dy.type() == y.type(), "the adjoint of ", describe(y), " must be ", to_string(y.type()),
           ", got ", to_string(dy.type()));
-  for (const Expr& w : wrt)
-    require(static_cast<bool>(w), "the gradient by an empty Expr (", to_string(where), ")");
-  return Differentiation(y, dy, wrt).run(where);
+  const Differentiation backwards(y, dy, wrt);
+  std::string wrong;
+  for (const AuditEntry& entry : backwards.audit().entries) {
+    if (entry.is_error()) wrong += "\n  " + entry.text;
+  }
+  require(wrong.empty(), "gradient of ", describe(y), " asked for at ", to_string(where), ":",
+          wrong);
+  return backwards.gradients();
 }
 
 std::vector<Expr> grad(const Expr& y, std::span<const Expr> wrt, SourceLoc where) {
@@ -204,8 +405,12 @@ std::vector<Expr> grad(const Expr& y, std::initializer_list<Expr> wrt, SourceLoc
   return grad(y, std::span(wrt.begin(), wrt.size()), where);
 }
 
-Expr stop_gradient(const Arg& x) {
-  return make(StopGradient{}, {as_expr(x, DType::f32)}, x.where());
+Audit audit(const Expr& y, std::span<const Expr> wrt, SourceLoc where) {
+  check_question(y, wrt, where);
+  const std::vector<Expr> parameters =
+      wrt.empty() ? parameters_of({&y, 1}) : std::vector<Expr>(wrt.begin(), wrt.end());
+  const Expr dy = broadcast_to(constant(ones({}, y.dtype())), y.shape());
+  return Differentiation(y, dy, parameters).audit();
 }
 
 std::vector<Expr> parameters_of(std::span<const Expr> ys) {

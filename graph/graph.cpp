@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "blockgrad/graph/leaf.h"
+#include "graph/flow.h"
 
 namespace blockgrad {
 
@@ -39,7 +40,10 @@ class Import {
   void visit(const Node* node) {
     if (!values_.emplace(node, std::vector<Value>()).second) return;
     Visit entry{node};
-    if (node->op->has_expand() && !keeps_(node->op)) {
+    if (const Expr log = stable_log(*node)) {
+      expansions_.push_back({log});
+      entry.expansion = static_cast<std::int32_t>(expansions_.size()) - 1;
+    } else if (node->op->has_expand() && !keeps_(node->op)) {
       const OriginScope scope(node->origin);
       expansions_.push_back(node->op->expand(node->inputs));
       check_internal(expansions_.back().size() == node->results.size(), node->op->name(),

@@ -20,6 +20,13 @@ std::vector<TensorType> Map::infer(Types in) const {
   return out;
 }
 
+Expr Map::log(std::span<const Expr> inputs) const {
+  if (fn.code().size() != 2 || fn.code()[1].op != ScalarOp::sigmoid) return {};
+  ScalarRecorder recorder(fn.inputs());
+  const Scalar results[] = {-softplus(-recorder.input(0))};
+  return make(Map{recorder.finish(results), "logsigmoid"}, {inputs[0]});
+}
+
 std::string Map::print() const { return to_string(fn); }
 
 Cost Map::cost(Types in, Types out) const {

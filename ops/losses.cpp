@@ -142,6 +142,10 @@ std::vector<Expr> grad(const Loss& loss, std::initializer_list<Expr> wrt, Source
   return grad(mean(loss), wrt, where);
 }
 
+Audit audit(const Loss& loss, std::span<const Expr> wrt, SourceLoc where) {
+  return audit(mean(loss), wrt, where);
+}
+
 Loss mse_loss(Arg y, Arg t) {
   return over_pairs("mse_loss", y, t, [](Scalar a, Scalar b) { return square(a - b); });
 }

@@ -12,6 +12,22 @@ TensorType same_floating(Types in) {
   return in[0];
 }
 
+struct LogSoftmax {
+  static constexpr std::string_view name = "log_softmax";
+  int axis = 0;
+  bool operator==(const LogSoftmax&) const = default;
+  TensorType infer(Types in) const { return same_floating(in); }
+  // dx = dy - exp(y) * sum(dy)
+  std::vector<Expr> vjp(const Backward& b) const {
+    return {b.dy() - exp(b.y()) * sum(b.dy(), axis, true)};
+  }
+  Expr expand(std::span<const Expr> in) const {
+    if (in[0].shape().size() == 0) return in[0];
+    const Expr shifted = in[0] - max(in[0], axis, true);
+    return shifted - log(sum(exp(shifted), axis, true));
+  }
+};
+
 struct Softmax {
   static constexpr std::string_view name = "softmax";
   int axis = 0;
@@ -27,22 +43,7 @@ struct Softmax {
     const Expr powers = exp(in[0] - max(in[0], axis, true));
     return powers / sum(powers, axis, true);
   }
-};
-
-struct LogSoftmax {
-  static constexpr std::string_view name = "log_softmax";
-  int axis = 0;
-  bool operator==(const LogSoftmax&) const = default;
-  TensorType infer(Types in) const { return same_floating(in); }
-  // dx = dy - exp(y) * sum(dy)
-  std::vector<Expr> vjp(const Backward& b) const {
-    return {b.dy() - exp(b.y()) * sum(b.dy(), axis, true)};
-  }
-  Expr expand(std::span<const Expr> in) const {
-    if (in[0].shape().size() == 0) return in[0];
-    const Expr shifted = in[0] - max(in[0], axis, true);
-    return shifted - log(sum(exp(shifted), axis, true));
-  }
+  Expr log(std::span<const Expr> in) const { return make(LogSoftmax{axis}, {in[0]}); }
 };
 
 int checked_axis(const Arg& x, const Expr& e, int axis, std::string_view op) {

@@ -5,6 +5,8 @@
 #include "blockgrad/backends/program.h"
 #include "blockgrad/data/dataset.h"
 #include "blockgrad/data/readers.h"
+#include "blockgrad/graph/audit.h"
+#include "blockgrad/graph/flow.h"
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"

@@ -130,11 +130,12 @@ BOOST_AUTO_TEST_CASE(all_that_is_wrong_is_named_in_one_error) {
              other = input("other", {}, DType::f64);
   const Expr y = make(Silent{1}, {x}) * make(Silent{2}, {x * 2.0}) * make(Silent{3}, {x * 3.0});
   const std::string text = error_of([&] { grad(y, {x, stranger, other}); });
-  BOOST_TEST(contains(text, "it does not depend on input 'stranger' (grad_test.cpp:"), text);
-  BOOST_TEST(contains(text, "it does not depend on input 'other'"), text);
+  BOOST_TEST(contains(text, "no gradient reaches input 'stranger' (grad_test.cpp:"), text);
+  BOOST_TEST(contains(text, "no gradient reaches input 'other' (grad_test.cpp:"), text);
+  BOOST_TEST(contains(text, "does not depend on it"), text);
   int named = 0;
-  for (std::size_t p = text.find("silent (grad_test.cpp:"); p != std::string::npos;
-       p = text.find("silent (grad_test.cpp:", p + 1))
+  for (std::size_t p = text.find("\n  silent (grad_test.cpp:"); p != std::string::npos;
+       p = text.find("\n  silent (grad_test.cpp:", p + 1))
     ++named;
   BOOST_TEST(named == 3, text);
   BOOST_TEST(contains(text, "has no gradient for input 0"), text);

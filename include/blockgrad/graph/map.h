@@ -24,6 +24,8 @@ struct Map {
   bool operator==(const Map& other) const { return fn == other.fn; }
   std::vector<TensorType> infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
+  /// Of a sigmoid: logsigmoid(x) = -softplus(-x).
+  Expr log(std::span<const Expr> inputs) const;
   std::string_view title() const { return short_name; }
   std::string print() const;
   std::size_t hash() const { return fn.hash(); }

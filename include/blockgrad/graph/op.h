@@ -60,6 +60,9 @@ struct Cost {
 /// attributes. Optional members, each on a line of its own:
 ///
 /// * `expand(span<const Expr>)` gives an Expr or a vector: the op written with other ops.
+/// * `log(span<const Expr>)` gives the logarithm of the result in a form that cannot overflow; an
+///   empty Expr where there is none. It replaces log(y) before gradients are taken, and in
+///   programs.
 /// * `not_differentiable(int)` declares that an input has no gradient.
 /// * `title()` is what users call it, where that is not `name`; a literal.
 /// * `hash()` spreads ops of one name while equal nodes are merged.
@@ -85,6 +88,8 @@ struct OpModel {
   virtual std::vector<Expr> vjp(const Backward& b) const = 0;
   virtual bool has_expand() const = 0;
   virtual std::vector<Expr> expand(std::span<const Expr> inputs) const = 0;
+  virtual bool has_log() const = 0;
+  virtual Expr log(std::span<const Expr> inputs) const = 0;
   virtual bool not_differentiable(int input) const = 0;
   virtual bool accepts(int input, const Layout& layout) const = 0;
   virtual Cost cost(Types in, Types out) const = 0;
@@ -127,6 +132,13 @@ struct OpHolder final : OpModel {
   }
   std::vector<Expr> expand([[maybe_unused]] std::span<const Expr> inputs) const override {
     if constexpr (requires { op.expand(inputs); }) return as_vector(op.expand(inputs));
+    else return {};
+  }
+  bool has_log() const override {
+    return requires(std::span<const Expr> in) { op.log(in); };
+  }
+  Expr log([[maybe_unused]] std::span<const Expr> inputs) const override {
+    if constexpr (requires { op.log(inputs); }) return op.log(inputs);
     else return {};
   }
   bool not_differentiable([[maybe_unused]] int input) const override {

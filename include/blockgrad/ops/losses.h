@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "blockgrad/graph/audit.h"
 #include "blockgrad/graph/op.h"
 
 namespace blockgrad {
@@ -40,6 +41,10 @@ std::vector<Expr> grad(const Loss& loss, std::initializer_list<Expr> wrt,
                        SourceLoc where = SourceLoc::here());
 std::vector<Expr> grad(const Loss& loss, std::span<const Expr> wrt,
                        SourceLoc where = SourceLoc::here());
+
+/// What the gradient of mean(loss) meets with respect to `wrt`; empty: all parameters that the loss
+/// depends on. Give all parameters of a model to hear of those that never reach the loss.
+Audit audit(const Loss& loss, std::span<const Expr> wrt = {}, SourceLoc where = SourceLoc::here());
 
 /// Sum of (y - t)^2, weight = number of elements. Shapes must be equal, not merely broadcastable.
 Loss mse_loss(Arg y, Arg t);

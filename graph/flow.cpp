@@ -1,0 +1,57 @@
+#include "graph/flow.h"
+
+#include "blockgrad/graph/flow.h"
+#include "blockgrad/graph/map.h"
+
+namespace blockgrad {
+
+namespace {
+
+struct StopGradient {
+  static constexpr std::string_view name = "stop_gradient";
+  bool operator==(const StopGradient&) const = default;
+  TensorType infer(Types in) const { return in[0]; }
+  std::vector<Expr> vjp(const Backward&) const { return {Expr()}; }
+  Expr expand(std::span<const Expr> inputs) const { return inputs[0]; }
+  bool not_differentiable(int) const { return true; }
+};
+
+struct Checkpoint {
+  static constexpr std::string_view name = "checkpoint";
+  bool operator==(const Checkpoint&) const = default;
+  TensorType infer(Types in) const { return in[0]; }
+  std::vector<Expr> vjp(const Backward& b) const { return {b.dy()}; }
+  Expr expand(std::span<const Expr> inputs) const { return inputs[0]; }
+};
+
+bool is_log(const Node& node) {
+  const Map* map = node.op.as<Map>();
+  if (!map) return false;
+  const auto code = map->fn.code();
+  return code.size() == 2 && code[1].op == ScalarOp::log;
+}
+
+}  // namespace
+
+Expr stop_gradient(const Arg& x) {
+  return make(StopGradient{}, {as_expr(x, DType::f32)}, x.where());
+}
+
+Expr checkpoint(const Arg& x) { return make(Checkpoint{}, {as_expr(x, DType::f32)}, x.where()); }
+
+bool is_stop_gradient(const Node& node) { return node.op.as<StopGradient>() != nullptr; }
+
+bool is_custom_gradient(const Node& node) {
+  return node.op->name() == detail::custom_gradient_name;
+}
+
+Expr stable_log(const Node& node) {
+  if (!is_log(node)) return {};
+  const Node& inside = *node.inputs[0].node();
+  if (!inside.op->has_log()) return {};
+  const OriginScope scope(node.origin);
+  const Expr log = inside.op->log(inside.inputs);
+  return log && log.type() == node.results[0] ? log : Expr();
+}
+
+}  // namespace blockgrad
