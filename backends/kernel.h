@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <shared_mutex>
 #include <span>
 #include <string>
 #include <typeindex>
@@ -59,21 +60,33 @@ struct KernelRequest {
   Isa isa;
 };
 
+/// Makers by type of op. Locked and append-only: what `find` gives stays where it is.
 class KernelTable {
  public:
   using Maker = std::function<Kernel(const KernelRequest&)>;
+  struct Entry {
+    Maker maker;
+    std::type_index function;  // what tells two kernels of users apart
+    SourceLoc where;           // of the call that added it; empty for built-in ones
+  };
+
+  /// Filled by these functions, one per family.
+  explicit KernelTable(std::initializer_list<void (*)(KernelTable&)> families) {
+    for (const auto fill : families) fill(*this);
+  }
 
   template <OpLike T>
   void add(Maker maker) {
-    makers_[typeid(T)] = std::move(maker);
+    add(typeid(T), T::name, {std::move(maker), typeid(T), {}});
   }
-  const Maker* find(const Op& op) const {
-    const auto found = makers_.find(op.type());
-    return found == makers_.end() ? nullptr : &found->second;
-  }
+  /// Throws Error if this op has another kernel.
+  void add(std::type_index op, std::string_view name, Entry entry);
+  /// Null if there is none.
+  const Maker* find(const Op& op) const;
 
  private:
-  std::map<std::type_index, Maker> makers_;
+  mutable std::shared_mutex mutex_;
+  std::map<std::type_index, Entry> entries_;
 };
 
 }  // namespace blockgrad

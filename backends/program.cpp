@@ -39,7 +39,7 @@ using detail::ProgramState;
 
 Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
                      const CompileOptions& options, std::vector<PassRecord>& records) {
-  const auto keeps = [](const Op& op) { return cpu_kernels().find(op) != nullptr; };
+  const auto keeps = [](const Op& op) { return cpu_kernel_table().find(op) != nullptr; };
   const Pass passes[] = {
       {"simplify", simplify},
       {"merge_equal", merge_equal},

@@ -15,16 +15,9 @@
 
 namespace blockgrad {
 
-const KernelTable& cpu_kernels() {
-  static const KernelTable table = [] {
-    KernelTable made;
-    add_map_kernels(made);
-    add_reduce_kernels(made);
-    add_matmul_kernels(made);
-    add_index_kernels(made);
-    add_unview_kernels(made);
-    return made;
-  }();
+KernelTable& cpu_kernel_table() {
+  static KernelTable table{add_map_kernels, add_reduce_kernels, add_matmul_kernels,
+                           add_index_kernels, add_unview_kernels};
   return table;
 }
 
@@ -174,9 +167,10 @@ class CpuExecutable final : public Executable {
 
   Instruction instruction(const PlanStep& step) {
     const GraphNode& node = graph_.nodes[static_cast<std::size_t>(step.node)];
-    const KernelTable::Maker* maker = cpu_kernels().find(node.op);
+    const KernelTable::Maker* maker = cpu_kernel_table().find(node.op);
     require(maker != nullptr, graph_.describe(step.node),
-            ": the CPU has no kernel for this op, and it has no expand");
+            ": the CPU has no kernel for this op, and it has no expand; "
+            "cpu_kernels().add gives it one");
     Instruction made;
     made.kernel = (*maker)({node, step.inputs, step.outputs, isa_});
     made.node = step.node;

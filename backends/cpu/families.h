@@ -12,7 +12,7 @@ void add_matmul_kernels(KernelTable& table);
 void add_index_kernels(KernelTable& table);
 void add_unview_kernels(KernelTable& table);
 
-/// All of them.
-const KernelTable& cpu_kernels();
+/// All of them, and those that users added.
+KernelTable& cpu_kernel_table();
 
 }  // namespace blockgrad

@@ -1,0 +1,22 @@
+#include "backends/kernel.h"
+
+#include <mutex>
+
+namespace blockgrad {
+
+void KernelTable::add(std::type_index op, std::string_view name, Entry entry) {
+  const std::unique_lock lock(mutex_);
+  const auto [known, added] = entries_.try_emplace(op, std::move(entry));
+  if (added || known->second.function == entry.function) return;
+  const SourceLoc where = known->second.where;
+  require(where.line > 0, name, ": the CPU's own kernel for this op cannot be replaced");
+  fail({name, ": this op has another kernel already, added at ", to_string(where)});
+}
+
+const KernelTable::Maker* KernelTable::find(const Op& op) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = entries_.find(op.type());
+  return found == entries_.end() ? nullptr : &found->second.maker;
+}
+
+}  // namespace blockgrad
