@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <utility>
 
@@ -43,6 +44,15 @@ CLI::Validator number_where(const std::string& expected, std::function<bool(doub
   return CLI::Validator(check, "");
 }
 
+CLI::Option* add_numbers(CLI::App& app, const std::string& name, std::vector<double>& values,
+                         const std::string& text) {
+  return app.add_option(name, values, text)
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(number_where("a number", [](double) { return true; }))
+      ->type_name("A,B,..");
+}
+
 std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
@@ -66,6 +76,16 @@ std::string check_output_file(const std::string& path) {
   if (fs::exists(path, ignored) && !fs::is_regular_file(path, ignored))
     return path + ": is not a regular file";
   return "";
+}
+
+int guarded(const char* name, const std::function<int()>& body) {
+  try {
+    return body();
+  } catch (const std::exception& error) {
+    std::fflush(stdout);
+    std::fprintf(stderr, "%s: %s\n", name, error.what());
+    return 1;
+  }
 }
 
 }  // namespace examples

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace examples {
 
@@ -20,8 +21,15 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv);
 CLI::Validator whole_number(std::int64_t least);
 CLI::Validator number_where(const std::string& expected, std::function<bool(double)> fits);
 
+/// A list of finite numbers with commas between: `--inputs 0.5,0.3,0.2`.
+CLI::Option* add_numbers(CLI::App& app, const std::string& name, std::vector<double>& values,
+                         const std::string& text);
+
 /// For CLI11: says what is wrong with a file that is to be written, before any work is done; "" if
 /// nothing is.
 std::string check_output_file(const std::string& path);
+
+/// The body of an example's main: what it throws is one line on standard error and exit code 1.
+int guarded(const char* name, const std::function<int()>& body);
 
 }  // namespace examples
