@@ -18,6 +18,7 @@
 #include "blockgrad/ops/movement.h"
 #include "blockgrad/ops/neural.h"
 #include "blockgrad/ops/reductions.h"
+#include "blockgrad/optim/gradients.h"
 #include "blockgrad/optim/optimizer.h"
 #include "blockgrad/optim/rules.h"
 #include "blockgrad/train/fit.h"

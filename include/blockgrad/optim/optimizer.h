@@ -5,30 +5,32 @@
 
 #include <concepts>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "blockgrad/graph/updates.h"
-#include "blockgrad/ops/losses.h"
+#include "blockgrad/optim/gradients.h"
 
 namespace blockgrad {
 
 namespace detail {
 struct OptimizerCore;
-}
+struct SettingGroup;
+}  // namespace detail
 
 /// One parameter's view of an update rule.
 class UpdateRule {
  public:
-  UpdateRule(detail::OptimizerCore& core, Updates& updates, const Expr& parameter, Expr gradient,
-             Expr guard);
+  UpdateRule(detail::OptimizerCore& core, detail::SettingGroup& group, Updates& updates,
+             const Gradient& gradient, Expr guard);
 
   const Expr& parameter() const { return parameter_; }
   /// The mean gradient, of the parameter's type.
   const Expr& gradient() const { return gradient_; }
-  /// A setting as an f64 scalar node; it changes without a new compile.
+  /// A setting of the parameter's group as an f64 scalar node; it changes without a new compile.
   Expr setting(std::string_view name) const;
   /// An f64 scalar as the parameter's dtype. What comes near 1 is subtracted before: 1 - 0.999 has
   /// three digits less in f32.
@@ -45,13 +47,15 @@ class UpdateRule {
 
  private:
   detail::OptimizerCore& core_;
+  detail::SettingGroup& group_;
   Updates& updates_;
-  Expr parameter_, gradient_, guard_;
+  Expr parameter_, gradient_, guard_, count_;
 };
 
-/// A number of a live optimizer. Assigning takes effect from the next run on; nothing is compiled
-/// again. Throws Error for a value that is not finite or that the recipe refuses, and for a term
-/// that was 0 when the step was built and is not now.
+/// A number of a live optimizer, for one group of parameters or for all. Assigning takes effect
+/// from the next run on; nothing is compiled again. Throws Error for a value that is not finite or
+/// that the recipe refuses, and for a term that was 0 when the step was built and is not now; no
+/// setting has changed then.
 class Setting {
  public:
   Setting& operator=(double value);
@@ -61,9 +65,28 @@ class Setting {
 
  private:
   friend class Optimizer;
-  Setting(detail::OptimizerCore* core, std::string name) : core_(core), name_(std::move(name)) {}
+  friend class ParameterGroup;
+  Setting(detail::OptimizerCore* core, std::size_t group, std::string name)
+      : core_(core), group_(group), name_(std::move(name)) {}
   detail::OptimizerCore* core_;
+  std::size_t group_;
   std::string name_;
+};
+
+/// The parameters whose names fit a pattern. A setting that was not given for the group follows the
+/// optimizer's until it is assigned here.
+class ParameterGroup {
+ public:
+  Setting learning_rate;
+  /// Throws Error, listing the names, if there is no such setting.
+  Setting operator[](std::string_view name) const;
+
+ private:
+  friend class Optimizer;
+  ParameterGroup(detail::OptimizerCore* core, std::size_t group)
+      : learning_rate(core, group, "learning_rate"), core_(core), group_(group) {}
+  detail::OptimizerCore* core_;
+  std::size_t group_;
 };
 
 /// A recipe: `settings()` lists its numbers, `update(rule)` writes its formula. Optional:
@@ -109,9 +132,26 @@ class Optimizer {
   Setting learning_rate;
   /// Any other setting by name. Throws Error, listing the names, if there is none.
   Setting operator[](std::string_view name);
+
+  /// The group of the parameters whose names fit `pattern`, in which * stands for any characters
+  /// and ? for one, with settings of its own: `optimizer.group("*.bias", {{"weight_decay", 0}})`.
+  /// The same pattern again gives the same group. A parameter may fit one group; building a step
+  /// throws Error if one fits two, or if a group fits none. Throws Error for an unknown setting or
+  /// a bad value, or if a step was built with one of its parameters.
+  ParameterGroup group(std::string_view pattern,
+                       std::initializer_list<std::pair<std::string_view, double>> settings = {},
+                       SourceLoc where = SourceLoc::here());
+
   /// All states for saving: settings and slots.
   std::vector<Expr> states() const;
+  /// A state that belongs to a parameter, zero at first, saved with the others as "parameter.name".
+  /// Throws Error if it is known with another type.
+  Expr slot(const Expr& parameter, std::string_view name, const TensorType& type);
 
+  /// The updates that these gradients make, and those of their transforms, written only where their
+  /// guard holds, and, with `guard_finite`, where loss and gradients are finite.
+  Updates apply(const Gradients& gradients, bool guard_finite = true,
+                SourceLoc where = SourceLoc::here());
   /// The updates of these parameters from gradients of their type, written only where `guard`
   /// holds.
   Updates apply(std::span<const Expr> parameters, std::span<const Expr> gradients,
@@ -125,12 +165,14 @@ class Optimizer {
 struct MinimizeOptions {
   std::vector<Expr> only = {};  // parameters to train; empty: all that the loss depends on
   bool guard_finite = true;     // no update from a step whose loss or gradient is not finite
+  std::int64_t accumulate = 1;  // runs that make one update together
+  double clip_value = std::numeric_limits<double>::infinity();  // of each element of the gradient
+  double clip_norm = std::numeric_limits<double>::infinity();   // of all gradients together
 };
 
-/// One training step as updates: gradients of mean(loss), checked, then the optimizer's rule.
+/// One training step as updates: gradients of mean(loss), accumulated, clipped by value, clipped by
+/// norm, checked, then the optimizer's rule.
 Updates minimize(Optimizer& optimizer, const Loss& loss, const MinimizeOptions& options = {},
                  SourceLoc where = SourceLoc::here());
-/// A bool scalar: whether the loss and all gradients are finite.
-Expr all_finite(std::span<const Expr> values, SourceLoc where = SourceLoc::here());
 
 }  // namespace blockgrad

@@ -1,0 +1,57 @@
+#pragma once
+// Gradients as a value: what a loss sends to its parameters, before an optimizer applies it.
+// Transforms take Gradients and give Gradients: clip_by_value, clip_by_global_norm, accumulate.
+
+#include <cstdint>
+#include <vector>
+
+#include "blockgrad/graph/updates.h"
+#include "blockgrad/ops/losses.h"
+
+namespace blockgrad {
+
+class Optimizer;
+
+/// The gradient of the mean loss with respect to one parameter.
+struct Gradient {
+  Expr parameter;
+  Expr value;  // of the parameter's type
+};
+
+struct Gradients {
+  std::vector<Gradient> list;
+  Loss loss;                    // whose mean they are the gradients of
+  std::vector<Expr> checked;    // what must be finite for an update: loss and gradients, unclipped
+  Expr guard;                   // bool scalar: whether this run updates; empty: every run does
+  Updates updates;              // what the transforms remember from run to run
+  bool is_transformed = false;  // no longer the plain gradients of the loss
+};
+
+/// The gradients of mean(loss) with respect to the parameters `only`, or all that the loss depends
+/// on. Throws Error if there are none, or like grad.
+Gradients gradients(const Loss& loss, std::span<const Expr> only = {},
+                    SourceLoc where = SourceLoc::here());
+
+/// min(max(g, -limit), limit) of each element; NaN stays NaN. Throws Error if limit is negative or
+/// NaN.
+Gradients clip_by_value(const Gradients& gradients, double limit,
+                        SourceLoc where = SourceLoc::here());
+/// The root of the sum of squares over all gradients, an f64 scalar.
+Expr global_norm(const Gradients& gradients, SourceLoc where = SourceLoc::here());
+/// g * min(1, limit / global_norm) (Pascanu, Mikolov, Bengio 2013); a norm of 0 and a limit of inf
+/// leave g as it is. Throws Error unless limit > 0.
+Gradients clip_by_global_norm(const Gradients& gradients, double limit,
+                              SourceLoc where = SourceLoc::here());
+
+/// One update for every `batches` runs, as if their rows were one batch: gradients of sums and
+/// weights are added up, divided once, and the penalties counted once. The sums are slots of the
+/// optimizer, so they are among its states. A run whose loss or sums are not finite adds nothing
+/// and does not count. Comes before clipping, which needs the mean. Throws Error if batches < 1, if
+/// the gradients were transformed before, or if the weight of the loss depends on a parameter.
+Gradients accumulate(Optimizer& optimizer, const Gradients& gradients, std::int64_t batches,
+                     SourceLoc where = SourceLoc::here());
+
+/// A bool scalar: whether the loss and all gradients are finite.
+Expr all_finite(std::span<const Expr> values, SourceLoc where = SourceLoc::here());
+
+}  // namespace blockgrad

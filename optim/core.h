@@ -1,0 +1,47 @@
+#pragma once
+// What an Optimizer owns: settings per group of parameters, and the slots of each parameter.
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "blockgrad/optim/optimizer.h"
+
+namespace blockgrad::detail {
+
+/// The settings of some parameters; group 0 holds those of all that fit no other.
+struct SettingGroup {
+  struct Value {
+    Expr leaf;                  // f64 scalar
+    bool left_out = false;      // it was 0 when a step was built, so no formula reads it
+    bool is_inherited = false;  // it follows group 0
+  };
+  std::string pattern;
+  std::map<std::string, Value, std::less<>> values;
+  bool is_used = false;  // by a step
+
+  /// Throws Error, listing the names, if there is no such setting.
+  Value& at(std::string_view name);
+};
+
+struct OptimizerCore {
+  std::string name;
+  RecipeCalls recipe;
+  std::vector<SettingGroup> groups;
+  std::map<std::pair<const Node*, std::string>, Expr>
+      slots;                      // found by parameter and name; listed by slot_order
+  std::vector<Expr> slot_owners;  // keep the keys of `slots` alive
+  std::vector<Expr> slot_order;
+  std::vector<Expr> trained;  // parameters that a step was built for
+
+  /// Throws Error for a value that no step may use.
+  void check(std::string_view setting, double value) const;
+  Expr slot(const Expr& parameter, std::string_view name, const TensorType& type);
+  /// The group of a parameter. Throws Error if it fits two.
+  SettingGroup& group_of(const Expr& parameter);
+};
+
+/// Whether all of `text` fits the pattern: * any characters, ? one.
+bool fits_pattern(std::string_view text, std::string_view pattern);
+
+}  // namespace blockgrad::detail
