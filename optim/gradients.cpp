@@ -32,8 +32,8 @@ Gradients gradients(const Loss& loss, std::span<const Expr> only, SourceLoc wher
   require(!parameters.empty(), "gradients asked for at ", to_string(where),
           ": the loss depends on no parameter");
   const std::vector<Expr> values = grad(average, parameters, where);
-  Gradients result{{}, loss, values, {}, {}, false};
-  result.checked.push_back(average);
+  Gradients result{{}, loss, {average}, {}, {}, false};
+  result.checked.insert(result.checked.end(), values.begin(), values.end());
   for (std::size_t i = 0; i < parameters.size(); ++i)
     result.list.push_back({parameters[i], values[i]});
   return result;

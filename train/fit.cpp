@@ -36,6 +36,9 @@ class Fit {
     require(options.batch_size >= 0, "fit: batch_size must not be negative, got ",
             options.batch_size);
     require(options.tolerance >= 0, "fit: tolerance must not be negative, got ", options.tolerance);
+    require(options.accumulate >= 1, "fit: accumulate must be at least 1, got ",
+            options.accumulate);
+    require(options.clip_norm > 0, "fit: clip_norm must be above 0, got ", options.clip_norm);
     require(rows_ > 0, "fit: the data has no rows");
     require(rows_ < (std::int64_t{1} << 31), "fit: at most 2^31 rows, got ", rows_);
     batch_size_ = options.batch_size == 0 ? rows_ : std::min(options.batch_size, rows_);
@@ -50,7 +53,7 @@ class Fit {
     std::int64_t record_at = std::min(next_record(0), options_.epochs);
     const std::int64_t batches = (rows_ + batch_size_ - 1) / batch_size_;
     const std::int64_t check_every =
-        std::max<std::int64_t>(1, (updates_between_checks + batches - 1) / batches);
+        (checked_multiply(updates_between_checks, options_.accumulate) - 1) / batches + 1;
     remember_parameters();
     while (result_.epochs < options_.epochs && !is_stopped_) {
       const std::int64_t check_at = options_.tolerance > 0
@@ -154,7 +157,8 @@ class Fit {
   // The failed step has updated nothing, and neither has any behind it: run again, op by op, it
   // fails again.
   [[noreturn]] void explain_divergence() {
-    const std::int64_t done = counters_->updates_done();
+    const std::int64_t update = counters_->updates_done() + 1;
+    const std::int64_t done = counters_->batches_done();
     const std::int64_t batches = static_cast<std::int64_t>(feeds_.size()) + (rest_ ? 1 : 0);
     const std::int64_t epoch = done / batches;
     const std::int64_t batch = done % batches;
@@ -164,8 +168,7 @@ class Fit {
     const TrainingStep& step = is_rest ? *rest_ : *step_;
     std::string cause = "the replay stayed finite";
     try {
-      std::vector<Output> outputs{mean(step.batch.outcome.loss)};
-      for (const Expr& g : step.gradients) outputs.emplace_back(g);
+      const std::vector<Output> outputs(step.checked.begin(), step.checked.end());
       CompileOptions options = options_.compile;
       options.skip = {"fuse_maps"};
       options.check_numerics = true;
@@ -175,11 +178,10 @@ class Fit {
       cause = error.what();
     }
     throw DivergenceError(
-        join({"training diverged at update ", done + 1, " (epoch ", epoch + 1, ", batch ",
-              batch + 1, "): ", cause,
-              "; the parameters are as before that update; a smaller learning rate, ",
+        join({"training diverged at update ", update, " (epoch ", epoch + 1, ", batch ", batch + 1,
+              "): ", cause, "; the parameters are as before that update; a smaller learning rate, ",
               "standardized inputs or clipped gradients usually help"}),
-        done + 1);
+        update);
   }
 
   void remember_parameters() {

@@ -1,6 +1,7 @@
 #include "train/step.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/ops/elementwise.h"
@@ -48,6 +49,7 @@ const Expr& Inputs::operator[](std::string_view name) const {
 
 Counters::Counters(const Outcome& outcome, SourceLoc where)
     : updates(counter("updates", where)),
+      batches(counter("batches", where)),
       is_bad(counter("is_bad", where, DType::boolean)),
       loss_sum(counter("loss_sum", where)),
       loss_weight(counter("loss_weight", where)),
@@ -74,6 +76,9 @@ Averages Counters::take() const {
 
 std::int64_t Counters::updates_done() const {
   return static_cast<std::int64_t>(updates.value().at(0));
+}
+std::int64_t Counters::batches_done() const {
+  return static_cast<std::int64_t>(batches.value().at(0));
 }
 bool Counters::has_failed() const { return is_bad.value().at(0) != 0; }
 
@@ -112,24 +117,28 @@ TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64
                        const FitOptions& options, SourceLoc where) {
   Batch batch = build_batch(model, data, size, feeding, true, where);
   const Loss& loss = batch.outcome.loss;
+  require_metrics(batch.outcome, counters.names);
   std::vector<Expr> roots = loss.penalties;
   roots.push_back(loss.sum);
   std::vector<Expr> parameters = parameters_of(roots);
   require(!parameters.empty(), "fit: the loss depends on no parameter");
-  require_metrics(batch.outcome, counters.names);
-  const Expr average = mean(loss);
-  std::vector<Expr> gradients = grad(average, parameters, where);
-  std::vector<Expr> checked = gradients;
-  checked.push_back(average);
+  Gradients all = gradients(loss, parameters, where);
   const Origin origin{where, std::make_shared<const std::string>("fit"), {}, {}};
   const OriginScope scope(origin);
-  const Expr good = logical_and(all_finite(checked, where), logical_not(counters.is_bad));
-  Updates updates = optimizer.apply(parameters, gradients, good, where);
+  all.guard = logical_not(counters.is_bad);
+  all = accumulate(optimizer, all, options.accumulate, where);
+  const Expr good = logical_and(logical_not(counters.is_bad), all_finite(all.checked, where));
+  if (options.accumulate == 1) all.guard = good;
+  const Expr updates_now = all.guard;
+  if (options.clip_norm < std::numeric_limits<double>::infinity())
+    all = clip_by_global_norm(all, options.clip_norm, where);
+  Updates updates = optimizer.apply(all, false, where);
   const auto add = [&](const Expr& to, const Expr& value) {
     updates.set(to, to + astype(value, DType::f64), good);
   };
   updates.set(counters.is_bad, logical_not(good));
-  updates.set(counters.updates, counters.updates + 1.0, good);
+  updates.set(counters.updates, counters.updates + 1.0, updates_now);
+  updates.set(counters.batches, counters.batches + 1.0, good);
   add(counters.loss_sum, loss.sum);
   add(counters.loss_weight, loss.weight);
   for (const Expr& p : loss.penalties)
@@ -142,7 +151,7 @@ TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64
     add(counters.metrics[m].second, batch.outcome.metrics[m].second.weight);
   }
   Program program = compile({}, updates, options.device, options.compile, where);
-  return {std::move(batch), std::move(parameters), std::move(gradients), std::move(program)};
+  return {std::move(batch), std::move(parameters), std::move(all.checked), std::move(program)};
 }
 
 }  // namespace blockgrad::train

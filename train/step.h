@@ -17,6 +17,7 @@ enum class Feeding {
 /// looking.
 struct Counters {
   Expr updates;  // f64: good updates
+  Expr batches;  // f64: good batches, of which `accumulate` make one update
   Expr is_bad;   // bool: a step was not finite; all later ones update nothing
   Expr loss_sum, loss_weight;
   Expr penalty_sum, penalty_count;             // a penalty counts once per update
@@ -27,6 +28,7 @@ struct Counters {
   /// Means since the last call, which starts them anew.
   Averages take() const;
   std::int64_t updates_done() const;
+  std::int64_t batches_done() const;
   bool has_failed() const;
 };
 
@@ -46,7 +48,7 @@ Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first,
 struct TrainingStep {
   Batch batch;
   std::vector<Expr> parameters;
-  std::vector<Expr> gradients;
+  std::vector<Expr> checked;  // what must be finite: gradients and loss
   Program program;
 };
 TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,

@@ -342,6 +342,12 @@ BOOST_AUTO_TEST_CASE(mistakes_are_named_before_anything_is_trained) {
   wrong = {};
   wrong.tolerance = -1;
   BOOST_TEST(contains(text(linear.model(), wrong), "tolerance must not be negative, got -1"));
+  wrong = {};
+  wrong.accumulate = 0;
+  BOOST_TEST(contains(text(linear.model(), wrong), "accumulate must be at least 1, got 0"));
+  wrong = {};
+  wrong.clip_norm = 0;
+  BOOST_TEST(contains(text(linear.model(), wrong), "clip_norm must be above 0, got 0"));
   BOOST_TEST(contains(text([](train::Inputs& in) { return mse_loss(in["y"], in["t"]); }),
                       "the data has no column 'y'; it has x, t"));
   BOOST_TEST(contains(text([](train::Inputs& in) {
@@ -355,6 +361,77 @@ BOOST_AUTO_TEST_CASE(mistakes_are_named_before_anything_is_trained) {
                       "the data has no rows"));
   BOOST_TEST(contains(error_of([&] { train::evaluate(linear.model(), data.rows(3, 3)); }),
                       "the data has no rows"));
+}
+
+BOOST_AUTO_TEST_CASE(batches_that_make_one_update_train_like_one_batch) {
+  // 4 * 21 + 19 rows: with 3 batches of 7 an update, the same five updates an epoch.
+  const data::Dataset data = rows_of(103);
+  for (const bool shuffle : {false, true}) {
+    Linear one, three;
+    one.decay = three.decay = 0.01;
+    FitOptions options;
+    options.epochs = 6;
+    options.shuffle = shuffle;
+    options.clip_norm = 0.8;
+    options.batch_size = 21;
+    const train::FitResult expected =
+        train::fit(one.model(), data, Adam{.learning_rate = 0.05}, options);
+    options.batch_size = 7;
+    options.accumulate = 3;
+    const train::FitResult result =
+        train::fit(three.model(), data, Adam{.learning_rate = 0.05}, options);
+    BOOST_TEST(result.updates == 30);
+    BOOST_TEST(expected.updates == 30);
+    BOOST_TEST(std::abs(one.w.value().at(0) - three.w.value().at(0)) < 1e-12);
+    BOOST_TEST(std::abs(one.w.value().at(1) - three.w.value().at(1)) < 1e-12);
+    BOOST_TEST(std::abs(one.b.value().at(0) - three.b.value().at(0)) < 1e-12);
+    BOOST_TEST(std::abs(result.history.back().training.loss -
+                        expected.history.back().training.loss) < 1e-12);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(divergence_within_an_accumulated_update_names_update_and_batch) {
+  std::vector<double> x(40, 0.1), t(20, 1.0);
+  x[26] = std::numeric_limits<double>::infinity();
+  const data::Dataset data{{"x", tensor(std::span<const double>(x), {20, 2})},
+                           {"t", tensor(std::span<const double>(t), {20, 1})}};
+  Linear linear;
+  FitOptions options;
+  options.epochs = 1;
+  options.batch_size = 1;
+  options.shuffle = false;
+  options.accumulate = 4;
+  const std::string text = error_of([&] { train::fit(linear.model(), data, Sgd{}, options); });
+  BOOST_TEST(contains(text, "training diverged at update 4 (epoch 1, batch 14)"), text);
+}
+
+BOOST_AUTO_TEST_CASE(clipped_gradients_move_parameters_by_at_most_the_rate_times_the_norm) {
+  const data::Dataset data = rows_of(20);
+  Linear linear;
+  linear.w.set_value(tensor({1000.0, 1000.0}, {2, 1}));
+  FitOptions options;
+  options.epochs = 1;
+  options.batch_size = 0;
+  options.clip_norm = 0.5;
+  train::fit(linear.model(), data, Sgd{.learning_rate = 0.1}, options);
+  const double a = linear.w.value().at(0) - 1000, b = linear.w.value().at(1) - 1000,
+               c = linear.b.value().at(0);
+  BOOST_TEST(std::abs(std::sqrt(a * a + b * b + c * c) - 0.05) < 1e-12);
+}
+
+BOOST_AUTO_TEST_CASE(every_recipe_trains) {
+  const data::Dataset data = rows_of(103);
+  const auto loss_after = [&](const auto& recipe) {
+    Linear linear;
+    FitOptions options;
+    options.epochs = 60;
+    return train::fit(linear.model(), data, recipe, options).history.back().training.loss;
+  };
+  BOOST_TEST(loss_after(Sgd{.learning_rate = 0.05, .momentum = 0.9}) < 0.006);
+  BOOST_TEST(loss_after(Adam{.learning_rate = 0.05}) < 0.006);
+  BOOST_TEST(loss_after(AdamW{.learning_rate = 0.05, .weight_decay = 1e-4}) < 0.006);
+  BOOST_TEST(loss_after(RmsProp{}) < 0.006);
+  BOOST_TEST(loss_after(Adagrad{.learning_rate = 0.5}) < 0.006);
 }
 
 BOOST_AUTO_TEST_CASE(no_epochs_change_nothing) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,6 +42,9 @@ struct FitOptions {
   std::int64_t batch_size = 32;  // 1: stochastic; 0 or at least the number of rows: batch
   std::uint64_t seed = 0;        // of the shuffle, nothing else
   bool shuffle = true;           // a new order of rows each epoch; batch descent keeps the order
+  std::int64_t accumulate = 1;   // batches that make one update together
+  double clip_norm =             // of the gradient: see clip_by_global_norm
+      std::numeric_limits<double>::infinity();
   double tolerance = 0;  // ends once no parameter moves by more than this, relative to max(1, its
                          // size), over 100 updates (or one epoch, if that is more); 0: never
   Device device = cpu();
