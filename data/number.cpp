@@ -47,6 +47,13 @@ NumberFault parse_number(std::string_view text, T& value) {
   if constexpr (std::is_same_v<T, bool>) {
     if (whole != "0" && whole != "1") return NumberFault::not_a_number;
     value = whole == "1";
+  } else if constexpr (std::is_class_v<T>) {
+    double wide = 0;
+    const NumberFault fault = parse_number(whole, wide);
+    value = T(wide);
+    if (fault == NumberFault::none && !std::isfinite(static_cast<float>(value)))
+      return NumberFault::out_of_range;
+    return fault;
   } else {
     const auto read = std::from_chars(text.data(), end, value);
     if (read.ec == std::errc::invalid_argument || read.ptr != end) return NumberFault::not_a_number;
@@ -63,6 +70,8 @@ NumberFault parse_number(std::string_view text, T& value) {
 
 template NumberFault parse_number(std::string_view, float&);
 template NumberFault parse_number(std::string_view, double&);
+template NumberFault parse_number(std::string_view, bf16&);
+template NumberFault parse_number(std::string_view, f16&);
 template NumberFault parse_number(std::string_view, std::int32_t&);
 template NumberFault parse_number(std::string_view, std::int64_t&);
 template NumberFault parse_number(std::string_view, std::uint8_t&);

@@ -9,9 +9,9 @@ namespace blockgrad::data::detail {
 
 enum class NumberFault { none, not_a_number, not_finite, out_of_range };
 
-/// The number that all of `text` spells, rounded to the nearest T; what is too small for T gives 0
-/// of its sign. An optional sign, no blanks. T: float, double, std::int32_t, std::int64_t,
-/// std::uint8_t, or bool (0 and 1).
+/// The number that all of `text` spells, rounded to the nearest T (bf16 and f16: to the nearest
+/// double first); what is too small for T gives 0 of its sign. An optional sign, no blanks. T:
+/// float, double, bf16, f16, std::int32_t, std::int64_t, std::uint8_t, or bool (0 and 1).
 template <class T>
 NumberFault parse_number(std::string_view text, T& value);
 

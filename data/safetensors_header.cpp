@@ -19,8 +19,10 @@ constexpr std::string_view metadata_key = "__metadata__";
 constexpr std::size_t max_name = 4096;
 constexpr std::size_t max_tensors = 1'000'000;
 
-constexpr std::array<std::pair<std::string_view, DType>, 6> dtypes{{{"F32", DType::f32},
+constexpr std::array<std::pair<std::string_view, DType>, 8> dtypes{{{"F32", DType::f32},
                                                                     {"F64", DType::f64},
+                                                                    {"BF16", DType::bf16},
+                                                                    {"F16", DType::f16},
                                                                     {"I32", DType::i32},
                                                                     {"I64", DType::i64},
                                                                     {"U8", DType::u8},
@@ -73,7 +75,7 @@ class HeaderReader {
     }
     if (depth_ != 2 || field_ != Field::dtype) return refuse("text");
     const auto dtype = dtype_named(text);
-    check(dtype.has_value(), "expected dtype F32, F64, I32, I64, U8 or BOOL, got ",
+    check(dtype.has_value(), "expected dtype F32, F64, BF16, F16, I32, I64, U8 or BOOL, got ",
           in_quotes(text));
     entry_.type.dtype = *dtype;
     return true;

@@ -102,6 +102,24 @@ std::vector<Expr> Map::vjp(const Backward& b) const {
   return gradients;
 }
 
+namespace {
+
+// bf16 or f16 if the inputs are, whose result is rounded once, at its end; else f32.
+DType common_half(std::span<const DType> dtypes) {
+  DType half = DType::f32;
+  bool any = false;
+  for (const DType dtype : dtypes) {
+    if (!is_floating(dtype)) continue;
+    require(!any || half == dtype || (!is_half(half) && !is_half(dtype)), "wants one dtype, got ",
+            half, " and ", dtype, "; convert one with astype");
+    half = dtype;
+    any = true;
+  }
+  return half;
+}
+
+}  // namespace
+
 Expr map(std::string_view short_name, std::initializer_list<Arg> args,
          const std::function<Scalar(std::span<const Scalar>)>& formula) {
   const Arg* lead = args.begin();
@@ -136,8 +154,10 @@ Expr map(std::string_view short_name, std::initializer_list<Arg> args,
       values.push_back(slot[i] < 0 ? Scalar((args.begin() + i)->number())
                                    : recorder.input(slot[i]));
     }
+    const DType stored = common_half(dtypes);
     Scalar result = formula(values);
     if (result.is_number()) result = recorder.cast(result, dtypes[0]);
+    if (is_half(stored) && result.dtype() == DType::f32) result = recorder.cast(result, stored);
     require(recorder.owns(result), "the formula gave a Scalar of another formula");
     for (Expr& in : inputs) in = broadcast_to(in, shape, lead->where());
     // A formula that is one of its arguments is that argument.
@@ -156,6 +176,14 @@ Expr map(std::string_view short_name, std::initializer_list<Arg> args,
   }
 }
 
+Expr cast(const Expr& x, DType dtype, SourceLoc where) {
+  if (x.dtype() == dtype) return x;
+  const DType inputs[] = {x.dtype()};
+  ScalarRecorder recorder(inputs);
+  const Scalar results[] = {recorder.cast(recorder.input(0), dtype)};
+  return make(Map{recorder.finish(results), "astype"}, {x}, where);
+}
+
 Expr sum_of(std::span<const Expr> parts) {
   constexpr std::size_t most = 8;  // streams of one Map
   check_internal(!parts.empty(), "a sum of nothing");
@@ -172,7 +200,7 @@ Expr sum_of(std::span<const Expr> parts) {
     Scalar total = recorder.input(0);
     for (std::size_t i = 1; i < group.size(); ++i)
       total = total + recorder.input(static_cast<int>(i));
-    const Scalar results[] = {total};
+    const Scalar results[] = {recorder.cast(total, group[0].dtype())};
     level.push_back(make(Map{recorder.finish(results), "add"}, {group.begin(), group.end()}));
   }
   return sum_of(level);

@@ -31,6 +31,7 @@ std::string_view name(ReduceKind kind) {
 
 TensorType Reduce::infer(Types in) const {
   const auto& [dtype, shape] = in[0];
+  require(!is_half(dtype), "reduces ", dtype, " as f32 only; use reduce()");
   const Shape result = reduced_shape(shape, axes, keepdims);
   if (kind == ReduceKind::sum) return {is_floating(dtype) ? dtype : DType::i64, result};
   const bool nothing_to_pick = shape.size() == 0 && result.size() > 0;
@@ -83,6 +84,10 @@ Cost Reduce::cost(Types in, Types out) const {
 
 Expr reduce(const Expr& x, ReduceKind kind, std::span<const int> axes, bool keepdims,
             SourceLoc where) {
+  if (is_half(x.dtype())) {
+    const Expr wide = reduce(cast(x, DType::f32, where), kind, axes, keepdims, where);
+    return wide.dtype() == DType::f32 ? cast(wide, x.dtype(), where) : wide;
+  }
   std::uint32_t mask = 0;
   try {
     for (const int axis : axes) {

@@ -71,14 +71,12 @@ class Backwards {
         values_.push_back(recorder_.constant_bits(instr.bits, instr.dtype));
       } else if (const int r = result_number(i); r >= 0) {
         values_.push_back(recorder_.input(static_cast<int>(fn_.inputs().size()) + r));
-      } else if (instr.op == ScalarOp::cast) {
-        values_.push_back(recorder_.cast(value(instr, 0), instr.dtype));
       } else {
         std::array<Scalar, 3> args{0, 0, 0};
         const int count = arity(instr.op);
         for (int a = 0; a < count; ++a) args[static_cast<std::size_t>(a)] = value(instr, a);
         values_.push_back(
-            recorder_.apply(instr.op, std::span(args).first(static_cast<std::size_t>(count))));
+            recorder_.again(instr, std::span(args).first(static_cast<std::size_t>(count))));
       }
     }
   }

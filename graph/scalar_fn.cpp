@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "blockgrad/graph/scalar.h"
-#include "graph/scalar_math.h"
+#include "graph/scalar_random.h"
 
 namespace blockgrad {
 
@@ -23,13 +23,13 @@ constexpr bool allows(Types types) {
 
 template <class T>
 T from_bits(std::uint64_t bits) {
-  if constexpr (std::is_floating_point_v<T>) return static_cast<T>(std::bit_cast<double>(bits));
+  if constexpr (is_floating(dtype_of<T>())) return static_cast<T>(std::bit_cast<double>(bits));
   else return static_cast<T>(static_cast<std::int64_t>(bits));
 }
 
 template <class T>
 std::uint64_t to_bits(T value) {
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_floating(dtype_of<T>()))
     return std::bit_cast<std::uint64_t>(static_cast<double>(value));
   else return static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
 }
@@ -84,6 +84,9 @@ std::string_view name(ScalarOp op) {
     case ScalarOp::logical_not: return "logical_not";
     case ScalarOp::where: return "where";
     case ScalarOp::fma: return "fma";
+    case ScalarOp::flat_index: return "flat_index";
+    case ScalarOp::uniform_low: return "uniform_low";
+    case ScalarOp::uniform_high: return "uniform_high";
     case ScalarOp::cast: return "cast";
   }
   return "?";
@@ -92,7 +95,8 @@ std::string_view name(ScalarOp op) {
 int arity(ScalarOp op) {
   switch (op) {
     case ScalarOp::input:
-    case ScalarOp::constant: return 0;
+    case ScalarOp::constant:
+    case ScalarOp::flat_index: return 0;
 #define BG_UNARY(name, types, value, adjoint) \
   case ScalarOp::name: return 1;
 #define BG_PREDICATE(name, value) BG_UNARY(name, F, value, 0)
@@ -109,7 +113,9 @@ int arity(ScalarOp op) {
     case ScalarOp::logical_not:
     case ScalarOp::cast: return 1;
     case ScalarOp::where:
-    case ScalarOp::fma: return 3;
+    case ScalarOp::fma:
+    case ScalarOp::uniform_low:
+    case ScalarOp::uniform_high: return 3;
   }
   return 0;
 }
@@ -117,7 +123,19 @@ int arity(ScalarOp op) {
 std::uint64_t evaluate(const ScalarInstr& instr, std::span<const DType> arg_dtypes,
                        std::span<const std::uint64_t> args) {
   switch (instr.op) {
-    case ScalarOp::input: fail_internal({"an input has no value of its own"});
+    case ScalarOp::input:
+    case ScalarOp::flat_index: fail_internal({name(instr.op), " has no value of its own"});
+    case ScalarOp::uniform_low:
+    case ScalarOp::uniform_high: {
+      const bool low = instr.op == ScalarOp::uniform_low;
+      const auto i = from_bits<std::int64_t>(args[0]), c = from_bits<std::int64_t>(args[1]),
+                 k = from_bits<std::int64_t>(args[2]);
+      if (instr.dtype == DType::f32)
+        return to_bits(low ? math::uniform_low<float>(i, c, k)
+                           : math::uniform_high<float>(i, c, k));
+      return to_bits(low ? math::uniform_low<double>(i, c, k)
+                         : math::uniform_high<double>(i, c, k));
+    }
     case ScalarOp::constant:
       return visit(instr.dtype,
                    [&](auto zero) { return to_bits(from_bits<decltype(zero)>(instr.bits)); });
@@ -137,10 +155,13 @@ std::uint64_t evaluate(const ScalarInstr& instr, std::span<const DType> arg_dtyp
         });
       });
     default:
-      return visit(arg_dtypes[0], [&](auto zero) {
+      return visit(arg_dtypes[0], [&](auto zero) -> std::uint64_t {
         using T = decltype(zero);
-        return evaluate_as<T>(instr.op, from_bits<T>(args[0]),
-                              from_bits<T>(args.size() > 1 ? args[1] : args[0]));
+        if constexpr (is_half(dtype_of<T>()))
+          fail_internal({"scalar function ", name(instr.op), " evaluated on ", dtype_of<T>()});
+        else
+          return evaluate_as<T>(instr.op, from_bits<T>(args[0]),
+                                from_bits<T>(args.size() > 1 ? args[1] : args[0]));
       });
   }
 }

@@ -6,6 +6,7 @@
 //   / 3 sin, cos 2 / 2 (all finite arguments)   erf 2 / 2
 // The rest is exact or rounded once.
 
+#include "blockgrad/graph/half.h"
 #include "graph/scalar_trig.h"
 
 namespace blockgrad::math {
@@ -117,7 +118,11 @@ BG_SCALAR T where(bool condition, T a, T b) {
 /// bool: x != 0.
 template <class To, class From>
 BG_SCALAR To cast(From x) {
-  if constexpr (Same<To, bool>::value) {
+  if constexpr (Same<From, bf16>::value || Same<From, f16>::value) {
+    return cast<To>(static_cast<float>(x));
+  } else if constexpr (Same<To, bf16>::value || Same<To, f16>::value) {
+    return To(x);
+  } else if constexpr (Same<To, bool>::value) {
     return x != From(0);
   } else if constexpr (Kind<From>::is_floating && !Kind<To>::is_floating) {
     constexpr bool small = sizeof(To) == 1;

@@ -72,8 +72,9 @@ void check_argument(ScalarOp op, DType dtype) {
 std::uint64_t number_bits(double value, DType dtype) {
   if (is_floating(dtype)) {
     // Stored as the dtype sees it, so that equal constants are equal bits.
-    return std::bit_cast<std::uint64_t>(
-        dtype == DType::f32 ? static_cast<double>(static_cast<float>(value)) : value);
+    return visit(dtype, [&](auto zero) {
+      return std::bit_cast<std::uint64_t>(static_cast<double>(static_cast<decltype(zero)>(value)));
+    });
   }
   if (dtype == DType::boolean) {
     require(value == 0 || value == 1, "a bool is 0 or 1, got ", value);
@@ -157,7 +158,7 @@ Scalar ScalarRecorder::apply(ScalarOp op, std::span<const Scalar> args) {
   bool known = false;
   for (std::size_t i = first; i < args.size(); ++i) {
     if (args[i].is_number()) continue;
-    const DType own = args[i].dtype();
+    const DType own = working_dtype(args[i].dtype());
     require(!known || own == dtype, name(op), " wants one dtype, got ", dtype, " and ", own,
             "; convert one with astype");
     dtype = own;
@@ -166,7 +167,7 @@ Scalar ScalarRecorder::apply(ScalarOp op, std::span<const Scalar> args) {
   if (!known) {  // only numbers: they take the dtype of the first floating input
     for (const DType own : inputs_) {
       if (is_floating(own)) {
-        dtype = own;
+        dtype = working_dtype(own);
         break;
       }
     }
@@ -181,7 +182,7 @@ Scalar ScalarRecorder::apply(ScalarOp op, std::span<const Scalar> args) {
     const bool condition = i < first;
     const Scalar arg = args[i].is_number()
                            ? constant(args[i].number_, condition ? DType::boolean : dtype)
-                           : args[i];
+                           : cast(args[i], working_dtype(args[i].dtype()));
     require(!condition || arg.dtype() == DType::boolean, "where wants a bool condition, got ",
             arg.dtype());
     instr.args[i] = arg.index_;
@@ -201,6 +202,11 @@ Scalar ScalarRecorder::apply(ScalarOp op, std::span<const Scalar> args) {
     return source.op == ScalarOp::constant && is_floating(source.dtype) &&
            source.bits == std::bit_cast<std::uint64_t>(number);
   };
+  if (op == ScalarOp::pow && is(1, 1.0)) return at(instr.args[0]);
+  if (op == ScalarOp::pow && is(1, 2.0)) {
+    const Scalar square[] = {at(instr.args[0]), at(instr.args[0])};
+    return apply(ScalarOp::multiply, square);
+  }
   if (op == ScalarOp::multiply && is(1, 1.0)) return at(instr.args[0]);
   if (op == ScalarOp::multiply && is(0, 1.0)) return at(instr.args[1]);
   if (op == ScalarOp::divide && is(1, 1.0)) return at(instr.args[0]);
@@ -208,6 +214,31 @@ Scalar ScalarRecorder::apply(ScalarOp op, std::span<const Scalar> args) {
   if (op == ScalarOp::add && is(1, -0.0)) return at(instr.args[0]);
   if (op == ScalarOp::add && is(0, -0.0)) return at(instr.args[1]);
   return add(instr);
+}
+
+Scalar ScalarRecorder::flat_index() {
+  return add({ScalarOp::flat_index, DType::i64, {-1, -1, -1}, 0});
+}
+
+Scalar ScalarRecorder::uniform(Scalar index, Scalar counter, Scalar key, DType dtype,
+                               bool is_high) {
+  ScalarInstr instr{is_high ? ScalarOp::uniform_high : ScalarOp::uniform_low, dtype, {}, 0};
+  for (std::size_t i = 0; Scalar arg : {index, counter, key}) {
+    arg = cast(arg, DType::i64);
+    instr.args[i++] = arg.index_;
+  }
+  return add(instr);
+}
+
+Scalar ScalarRecorder::again(const ScalarInstr& instr, std::span<const Scalar> args) {
+  switch (instr.op) {
+    case ScalarOp::cast: return cast(args[0], instr.dtype);
+    case ScalarOp::flat_index: return flat_index();
+    case ScalarOp::uniform_low:
+    case ScalarOp::uniform_high:
+      return uniform(args[0], args[1], args[2], instr.dtype, instr.op == ScalarOp::uniform_high);
+    default: return apply(instr.op, args);
+  }
 }
 
 std::vector<Scalar> ScalarRecorder::inlined(const ScalarFn& fn, std::span<const Scalar> args) {
@@ -226,9 +257,7 @@ std::vector<Scalar> ScalarRecorder::inlined(const ScalarFn& fn, std::span<const 
     const auto count = static_cast<std::size_t>(arity(instr.op));
     for (std::size_t a = 0; a < count; ++a)
       operands[a] = values[static_cast<std::size_t>(instr.args[a])];
-    values.push_back(instr.op == ScalarOp::cast
-                         ? cast(operands[0], instr.dtype)
-                         : apply(instr.op, std::span(operands).first(count)));
+    values.push_back(again(instr, std::span(operands).first(count)));
   }
   std::vector<Scalar> results;
   for (const std::int32_t r : fn.results()) results.push_back(values[static_cast<std::size_t>(r)]);
@@ -299,6 +328,11 @@ Scalar fma(Scalar a, Scalar b, Scalar c) {
   return ScalarRecorder::record(ScalarOp::fma, {a, b, c});
 }
 Scalar astype(Scalar a, DType dtype) { return ScalarRecorder::record_cast(a, dtype); }
+
+ScalarRecorder& ScalarRecorder::of(Scalar value) {
+  require(value.recorder_ != nullptr, "a plain number belongs to no formula");
+  return *value.recorder_;
+}
 
 Scalar ScalarRecorder::record_cast(Scalar value, DType dtype) {
   return value.recorder_ ? value.recorder_->cast(value, dtype) : value;

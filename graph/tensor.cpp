@@ -16,7 +16,9 @@ constexpr std::size_t alignment = 64;
 // C++ leaves a float outside the integer's range undefined; here it saturates and NaN gives 0.
 template <class To, class From>
 To convert(From value) {
-  if constexpr (std::is_same_v<To, bool>) {
+  if constexpr (is_half(dtype_of<From>())) {
+    return convert<To>(static_cast<float>(value));
+  } else if constexpr (std::is_same_v<To, bool>) {
     return value != From{};
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
     if (std::isnan(value)) return To{};

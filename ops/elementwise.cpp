@@ -24,8 +24,6 @@ Expr fma(Arg a, Arg b, Arg c) {
   return map("fma", {a, b, c}, [](std::span<const Scalar> x) { return fma(x[0], x[1], x[2]); });
 }
 
-Expr astype(Arg x, DType dtype) {
-  return map("astype", {x}, [dtype](std::span<const Scalar> s) { return astype(s[0], dtype); });
-}
+Expr astype(Arg x, DType dtype) { return cast(as_expr(x, dtype), dtype, x.where()); }
 
 }  // namespace blockgrad

@@ -27,6 +27,7 @@ TensorType MatMul::infer(Types in) const {
   require(in[0].dtype == in[1].dtype, "dtypes differ: ", in[0].dtype, " and ", in[1].dtype,
           "; convert one with astype");
   require(is_floating(in[0].dtype), "wants a floating dtype, got ", in[0].dtype);
+  require(!is_half(in[0].dtype), "multiplies ", in[0].dtype, " as f32 only; use matmul()");
   require(a.rank() >= 2 && b.rank() >= 2, "wants matrices, got ", a, " x ", b);
   const std::int64_t ka = a[a.rank() - 1];
   const std::int64_t kb = b[b.rank() - 2];
@@ -65,6 +66,11 @@ Cost MatMul::cost(Types in, Types out) const {
 Expr matmul(Arg a, Arg b, MatMulOptions options) {
   Expr x = as_expr(a, DType::f32);
   Expr y = as_expr(b, DType::f32);
+  if (is_half(x.dtype()) && x.dtype() == y.dtype()) {
+    const Expr wide = matmul({cast(x, DType::f32, a.where()), a.where()},
+                             {cast(y, DType::f32, b.where()), b.where()}, options);
+    return cast(wide, x.dtype(), a.where());
+  }
   const bool row = x.rank() == 1;
   const bool column = y.rank() == 1;
   if ((row && options.transpose_a) || (column && options.transpose_b)) {

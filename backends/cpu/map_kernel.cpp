@@ -29,6 +29,7 @@ class TapeBuilder {
     for (std::int32_t i = 0; i < size(); ++i) {
       if (at(i).op == ScalarOp::constant) add_constant(i);
       if (at(i).op == ScalarOp::input) add_input(i);
+      if (at(i).op == ScalarOp::flat_index) add_counter(i);
     }
     for (std::int32_t i = 0; i < size(); ++i) {
       if (arity(at(i).op) > 0) add_instruction(i);
@@ -92,6 +93,11 @@ class TapeBuilder {
     tape_.loads.push_back({input, home(i), walk, walk.is_scalar()});
   }
 
+  void add_counter(std::int32_t i) {
+    home(i) = add_register(Kind::slot, take_slot(), i);
+    tape_.counters.push_back(home(i));
+  }
+
   // The result that instruction i may write where it belongs: not if that memory is an operand read
   // later on.
   std::int32_t direct_result(std::int32_t i) const {
@@ -130,7 +136,7 @@ class TapeBuilder {
 
   void give_slot_back(std::int32_t value, std::int32_t now) {
     const TapeRegister& place = tape_.registers[static_cast<std::size_t>(home(value))];
-    const bool is_loaded = at(value).op == ScalarOp::input;
+    const bool is_loaded = arity(at(value).op) == 0;
     const bool is_needed = last_read_[static_cast<std::size_t>(value)] != now ||
                            is_result_[static_cast<std::size_t>(value)];
     if (place.kind != Kind::slot || is_loaded || is_needed) return;
@@ -181,7 +187,7 @@ class TapeBuilder {
       visit(constants_[k].dtype, [&](auto zero) {
         using T = decltype(zero);
         T value{};
-        if constexpr (std::is_floating_point_v<T>)
+        if constexpr (is_floating(dtype_of<T>()))
           value = static_cast<T>(std::bit_cast<double>(constants_[k].bits));
         else value = static_cast<T>(static_cast<std::int64_t>(constants_[k].bits));
         std::fill_n(reinterpret_cast<T*>(memory), tape_.chunk, value);

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "graph/scalar_math.h"
+#include "graph/scalar_random.h"
 
 // Loops whose elements do not depend on each other, in place or not. Where there is nothing to gain
 // the compiler may leave one as it is.

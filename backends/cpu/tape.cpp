@@ -14,7 +14,9 @@ static_assert(static_cast<int>(ReduceKind::sum) == 0 && static_cast<int>(ReduceK
 
 TapeFn TapeTable::find(ScalarOp op, DType arg, DType result) const {
   if (op == ScalarOp::cast) return casts[static_cast<int>(result)][static_cast<int>(arg)];
-  return maps[static_cast<int>(op)][static_cast<int>(op == ScalarOp::where ? result : arg)];
+  const bool by_result =
+      op == ScalarOp::where || op == ScalarOp::uniform_low || op == ScalarOp::uniform_high;
+  return maps[static_cast<int>(op)][static_cast<int>(by_result ? result : arg)];
 }
 
 ReduceFn TapeTable::find_rows(ReduceKind kind, DType in) const {

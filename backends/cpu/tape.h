@@ -34,8 +34,8 @@ struct TapeTable {
   static constexpr int dtypes = static_cast<int>(DType::boolean) + 1;
   static constexpr int reductions = 5;
 
-  /// The kernel of an op on arguments of `arg`; of where, on values of `result`. Null where the
-  /// language has none.
+  /// The kernel of an op on arguments of `arg`; of where and the random numbers, for values of
+  /// `result`. Null where the language has none.
   TapeFn find(ScalarOp op, DType arg, DType result) const;
   /// Elements of `in` -> sum: f32, f64 as they are, others i64; max, min: as they are; argmax,
   /// argmin: not bool.

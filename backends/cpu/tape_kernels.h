@@ -114,6 +114,25 @@ void map_fma(void* out, const void* a, const void* b, const void* c, int64_t n) 
   for (int64_t i = 0; i < n; ++i) y[i] = math::fma(x[i], z[i], w[i]);
 }
 
+template <class T>
+void map_uniform_low(void* out, const void* a, const void* b, const void* c, int64_t n) {
+  const long* index = static_cast<const long*>(a);
+  const long* counter = static_cast<const long*>(b);
+  const long* key = static_cast<const long*>(c);
+  T* y = static_cast<T*>(out);
+  BG_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) y[i] = math::uniform_low<T>(index[i], counter[i], key[i]);
+}
+template <class T>
+void map_uniform_high(void* out, const void* a, const void* b, const void* c, int64_t n) {
+  const long* index = static_cast<const long*>(a);
+  const long* counter = static_cast<const long*>(b);
+  const long* key = static_cast<const long*>(c);
+  T* y = static_cast<T*>(out);
+  BG_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) y[i] = math::uniform_high<T>(index[i], counter[i], key[i]);
+}
+
 template <class To, class From>
 void map_cast(void* out, const void* a, const void*, const void*, int64_t n) {
   const From* x = static_cast<const From*>(a);
@@ -146,15 +165,24 @@ constexpr void add_maps(TapeTable& table) {
 #undef BG_PREDICATE
 #undef BG_COMPARE
 #undef BG_LOGICAL
-  table.maps[static_cast<int>(ScalarOp::where)][d] = map_where<T>;
   if constexpr (math::Kind<T>::is_floating) {
     table.maps[static_cast<int>(ScalarOp::sin)][d] = map_trig<row::sin, SinNear, T>;
     table.maps[static_cast<int>(ScalarOp::cos)][d] = map_trig<row::cos, CosNear, T>;
     table.maps[static_cast<int>(ScalarOp::fma)][d] = map_fma<T>;
+    table.maps[static_cast<int>(ScalarOp::uniform_low)][d] = map_uniform_low<T>;
+    table.maps[static_cast<int>(ScalarOp::uniform_high)][d] = map_uniform_high<T>;
   }
-  TapeFn* casts = table.casts[d];
+}
+
+template <class T>
+constexpr void add_storage(TapeTable& table) {
+  constexpr bool is_bool = math::Same<T, bool>::value;
+  table.maps[static_cast<int>(ScalarOp::where)][static_cast<int>(dtype_of<T>())] = map_where<T>;
+  TapeFn* casts = table.casts[static_cast<int>(dtype_of<T>())];
   casts[static_cast<int>(DType::f32)] = map_cast<T, float>;
   casts[static_cast<int>(DType::f64)] = map_cast<T, double>;
+  casts[static_cast<int>(DType::bf16)] = map_cast<T, bf16>;
+  casts[static_cast<int>(DType::f16)] = map_cast<T, f16>;
   casts[static_cast<int>(DType::i32)] = map_cast<T, std::int32_t>;
   casts[static_cast<int>(DType::i64)] = map_cast<T, std::int64_t>;
   casts[static_cast<int>(DType::u8)] = map_cast<T, std::uint8_t>;
@@ -192,6 +220,9 @@ template <class... T>
 constexpr TapeTable tape_of() {
   TapeTable table;
   (add_maps<T>(table), ...);
+  (add_storage<T>(table), ...);
+  add_storage<bf16>(table);
+  add_storage<f16>(table);
   (add_reductions<T>(table), ...);
   table.maps[static_cast<int>(ScalarOp::logical_not)][static_cast<int>(DType::boolean)] = map_not;
   return table;

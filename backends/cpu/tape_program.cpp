@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "blockgrad/graph/scalar.h"
 
@@ -34,6 +35,7 @@ void load(const TapeLoad& l, std::int32_t size, std::byte* out, const std::byte*
           std::int64_t first, std::int64_t n) {
   switch (size) {
     case 1: return load<std::uint8_t>(l.walk, out, in, first, n);
+    case 2: return load<std::uint16_t>(l.walk, out, in, first, n);
     case 4: return load<std::uint32_t>(l.walk, out, in, first, n);
     default: return load<std::uint64_t>(l.walk, out, in, first, n);
   }
@@ -60,6 +62,10 @@ void TapeProgram::run(const KernelCall& call, std::int64_t first, std::int64_t l
       }
     }
     spread = std::max(spread, n);
+    for (const std::int32_t r : counters) {
+      std::iota(reinterpret_cast<std::int64_t*>(at[r]), reinterpret_cast<std::int64_t*>(at[r]) + n,
+                i);
+    }
     for (const TapeInstruction& step : code) {
       if (step.run) step.run(at[step.out], at[step.a], at[step.b], at[step.c], n);
       else

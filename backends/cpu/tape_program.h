@@ -40,6 +40,7 @@ struct TapeProgram {
   std::vector<TapeRegister> registers;
   std::vector<std::int32_t> moving;  // registers that advance with the elements
   std::vector<TapeLoad> loads;
+  std::vector<std::int32_t> counters;  // registers that hold the number of each element, i64
   std::vector<TapeInstruction> code;
   std::shared_ptr<std::byte> constants;  // each spread over a chunk, slot_bytes apart
 

@@ -28,12 +28,18 @@ struct Placement {
   }
 
   template <class T>
+  static T sum(T a, T b) {
+    if constexpr (std::is_class_v<T>) return T(static_cast<float>(a) + static_cast<float>(b));
+    else return static_cast<T>(a + b);
+  }
+
+  template <class T>
   static void place(T* out, std::uint8_t* hit, const T* part, const Layout& layout) {
     const int rank = layout.shape.rank();
     std::array<std::int64_t, max_rank> at{};
     std::int64_t where = layout.offset;
     for (std::int64_t i = 0; i < layout.shape.size(); ++i) {
-      out[where] = hit[where] ? static_cast<T>(out[where] + part[i]) : part[i];
+      out[where] = hit[where] ? sum(out[where], part[i]) : part[i];
       hit[where] = 1;
       for (int a = rank - 1; a >= 0; --a) {
         const auto axis = static_cast<std::size_t>(a);
@@ -62,6 +68,8 @@ void add_unview_kernels(KernelTable& table) {
       switch (dtype) {
         case DType::f32: return placement->run<float>(call);
         case DType::f64: return placement->run<double>(call);
+        case DType::bf16: return placement->run<bf16>(call);
+        case DType::f16: return placement->run<f16>(call);
         case DType::i32: return placement->run<std::uint32_t>(call);
         case DType::i64: return placement->run<std::uint64_t>(call);
         default: return placement->run<std::uint8_t>(call);

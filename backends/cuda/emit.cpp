@@ -17,6 +17,8 @@ std::string_view cuda_type(DType dtype) {
   switch (dtype) {
     case DType::f32: return "float";
     case DType::f64: return "double";
+    case DType::bf16: return "bf16";
+    case DType::f16: return "f16";
     case DType::i32: return "int";
     case DType::i64: return "long";
     case DType::u8: return "unsigned char";
@@ -36,6 +38,11 @@ std::string constant_text(const ScalarInstr& instr) {
     const double value = std::bit_cast<double>(instr.bits);
     if (!std::isfinite(value)) return fmt::format("math::from_bits({:#x}ul)", instr.bits);
     return fmt::format("{:a}", value);
+  }
+  if (is_half(instr.dtype)) {
+    const auto value = static_cast<float>(std::bit_cast<double>(instr.bits));
+    return fmt::format("static_cast<{}>(math::from_bits({:#x}u))", cuda_type(instr.dtype),
+                       std::bit_cast<std::uint32_t>(value));
   }
   return fmt::format("static_cast<{}>({:#x}ul)", cuda_type(instr.dtype), instr.bits);
 }
@@ -81,6 +88,11 @@ std::string value_text(const CudaMap& map, const ScalarInstr& instr) {
     case ScalarOp::logical_not: return "!" + arg(0);
     case ScalarOp::where: return fmt::format("math::where({}, {}, {})", arg(0), arg(1), arg(2));
     case ScalarOp::fma: return fmt::format("math::fma({}, {}, {})", arg(0), arg(1), arg(2));
+    case ScalarOp::flat_index: return "i";
+    case ScalarOp::uniform_low:
+    case ScalarOp::uniform_high:
+      return fmt::format("math::{}<{}>({}, {}, {})", name(instr.op), cuda_type(instr.dtype), arg(0),
+                         arg(1), arg(2));
     case ScalarOp::cast: return fmt::format("math::cast<{}>({})", cuda_type(instr.dtype), arg(0));
     default: break;
   }

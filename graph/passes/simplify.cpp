@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 
 #include "blockgrad/graph/leaf.h"
@@ -64,7 +65,7 @@ class Simplify {
     return visit(scalar.dtype(), [&](auto zero) {
       using T = decltype(zero);
       const T value = *reinterpret_cast<const T*>(scalar.bytes());
-      if constexpr (std::is_floating_point_v<T>)
+      if constexpr (is_floating(dtype_of<T>()))
         return std::bit_cast<std::uint64_t>(static_cast<double>(value));
       else return static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
     });
@@ -73,8 +74,7 @@ class Simplify {
   static Tensor scalar_of(std::uint64_t bits, DType dtype) {
     return visit(dtype, [&](auto zero) {
       using T = decltype(zero);
-      if constexpr (std::is_floating_point_v<T>)
-        return full({}, std::bit_cast<double>(bits), dtype);
+      if constexpr (is_floating(dtype_of<T>())) return full({}, std::bit_cast<double>(bits), dtype);
       else if constexpr (std::is_same_v<T, bool>) return full({}, static_cast<double>(bits), dtype);
       else return tensor<T>({static_cast<T>(static_cast<std::int64_t>(bits))}, Shape{});
     });
@@ -97,7 +97,11 @@ class Simplify {
     for (const std::int32_t r : fn.results()) {
       any = any || fn.code()[static_cast<std::size_t>(r)].op == ScalarOp::constant;
     }
-    if (!any) {
+    // A program over positions still needs an input for its shape.
+    const bool counts = std::any_of(fn.code().begin(), fn.code().end(), [](const ScalarInstr& s) {
+      return s.op == ScalarOp::flat_index;
+    });
+    if (!any || (counts && inputs.empty())) {
       rewrite_.keep(i);
       return;
     }

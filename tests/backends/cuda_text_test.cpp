@@ -157,8 +157,8 @@ BOOST_AUTO_TEST_CASE(integer_and_bool_rows_compile) {
 }
 
 BOOST_AUTO_TEST_CASE(casts_between_all_types_compile) {
-  constexpr DType dtypes[] = {DType::f32, DType::f64, DType::i32,
-                              DType::i64, DType::u8,  DType::boolean};
+  constexpr DType dtypes[] = {DType::f32, DType::f64, DType::bf16, DType::f16,
+                              DType::i32, DType::i64, DType::u8,   DType::boolean};
   std::vector<std::string> kernels, names;
   for (const DType from : dtypes) {
     ScalarRecorder recorder(std::vector<DType>{from});
@@ -166,6 +166,20 @@ BOOST_AUTO_TEST_CASE(casts_between_all_types_compile) {
     for (const DType to : dtypes) results.push_back(recorder.cast(recorder.input(0), to));
     names.push_back("cast_" + std::string(name(from)));
     kernels.push_back(cuda_map(dense_map(recorder.finish(results)), names.back()));
+  }
+  compile(kernels, names);
+}
+
+BOOST_AUTO_TEST_CASE(random_numbers_compile) {
+  std::vector<std::string> kernels, names;
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    ScalarRecorder recorder(std::vector<DType>{DType::i64});
+    const Scalar i = recorder.flat_index(), step = recorder.input(0);
+    const Scalar key = recorder.constant_bits(0xfedcba9876543210u, DType::i64);
+    const Scalar results[] = {recorder.uniform(i, step, key, dtype, false),
+                              recorder.uniform(i, step, key, dtype, true)};
+    names.push_back("uniform_" + std::string(name(dtype)));
+    kernels.push_back(cuda_map({recorder.finish(results), {7, 5}, {{0, 0}}}, names.back()));
   }
   compile(kernels, names);
 }

@@ -15,8 +15,8 @@ using namespace blockgrad;
 
 namespace {
 
-constexpr DType dtypes[] = {DType::f32, DType::f64, DType::i32,
-                            DType::i64, DType::u8,  DType::boolean};
+constexpr DType dtypes[] = {DType::f32, DType::f64, DType::bf16, DType::f16,
+                            DType::i32, DType::i64, DType::u8,   DType::boolean};
 constexpr std::int64_t most = 1025;
 constexpr std::byte untouched{0xa5};
 
@@ -60,6 +60,9 @@ std::vector<T> numbers(int seed) {
             T(1e30)};
     std::uniform_real_distribution<T> small(-3, 3), large(-120, 120);
     while (list.size() < most) list.push_back(random() % 4 == 0 ? large(random) : small(random));
+  } else if constexpr (is_half(dtype_of<T>())) {
+    for (const float value : numbers<float>(seed)) list.emplace_back(value);
+    return list;
   } else if constexpr (std::is_same_v<T, bool>) {
     while (list.size() < most) list.push_back(random() % 2 == 0);
   } else {
@@ -79,7 +82,7 @@ struct Column {
 
 template <class T>
 std::uint64_t bits_of(T value) {
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_floating(dtype_of<T>()))
     return std::bit_cast<std::uint64_t>(static_cast<double>(value));
   else return static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
 }
@@ -138,6 +141,9 @@ std::vector<Case> cases() {
   list.push_back({ScalarOp::logical_not, DType::boolean, DType::boolean});
   for (const DType d : dtypes) list.push_back({ScalarOp::where, d, d});
   for (const DType d : {DType::f32, DType::f64}) list.push_back({ScalarOp::fma, d, d});
+  for (const ScalarOp op : {ScalarOp::uniform_low, ScalarOp::uniform_high}) {
+    for (const DType d : {DType::f32, DType::f64}) list.push_back({op, DType::i64, d});
+  }
   for (const DType to : dtypes) {
     for (const DType from : dtypes) list.push_back({ScalarOp::cast, from, to});
   }

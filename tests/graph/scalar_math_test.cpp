@@ -1,6 +1,6 @@
 // The elementwise functions against the math library in higher precision, and their values at the
 // edges.
-#include "graph/scalar_math.h"
+#include "graph/scalar_pow.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
@@ -224,6 +224,95 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(maximum_and_minimum_give_nan_if_either_side_is_nan
   BOOST_TEST(math::maximum(T(1), T(2)) == T(2));
   BOOST_TEST(math::minimum(T(1), T(2)) == T(1));
   BOOST_TEST(math::maximum(-inf<T>, T(2)) == T(2));
+}
+
+template <class T>
+Worst worst_of_pow(int tries) {
+  Worst worst;
+  std::mt19937_64 random(3);
+  std::uniform_real_distribution<double> size(-745, 745), near(-1e-3, 1e-3), exponent(-12, 12);
+  for (int i = 0; i < tries; ++i) {
+    const double base = i % 3 == 0 ? std::exp(near(random)) : std::exp(exponent(random));
+    const T a = static_cast<T>(base);
+    const T b = static_cast<T>(i % 2 == 0 ? size(random) / std::log(base) : exponent(random));
+    worst.take(
+        ulps(math::pow(a, b), std::pow(static_cast<long double>(a), static_cast<long double>(b))),
+        static_cast<double>(a));
+  }
+  return worst;
+}
+
+BOOST_AUTO_TEST_CASE(pow_is_within_1_and_2_ulp) {
+  const Worst single = worst_of_pow<float>(200000), twice = worst_of_pow<double>(200000);
+  BOOST_TEST_MESSAGE("pow: f32 " << single.error << " ulp, f64 " << twice.error << " ulp");
+  BOOST_TEST(single.error <= 1.0, "f32 " << single.error << " ulp at " << single.at);
+  BOOST_TEST(twice.error <= 2.0, "f64 " << twice.error << " ulp at " << twice.at);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(pow_has_the_edges_of_ieee_754, T, Floats) {
+  const T nan = std::numeric_limits<T>::quiet_NaN(), least = std::numeric_limits<T>::denorm_min();
+  const T high = std::numeric_limits<T>::max();
+  const T values[] = {T(0),   T(-0.0), T(1),  T(-1),  T(0.5),  T(-0.5), T(2),
+                      T(-2),  T(3),    T(-3), T(2.5), T(-2.5), T(1e6),  T(1e6 + 1),
+                      inf<T>, -inf<T>, nan,   least,  -least,  high,    -high};
+  for (const T a : values) {
+    for (const T b : values) {
+      const T y = math::pow(a, b), expected = std::pow(a, b);
+      const bool is_near =
+          std::abs(y - expected) <= 4 * std::numeric_limits<T>::epsilon() * std::abs(expected);
+      BOOST_TEST((same(y, expected) || (is_near && std::isfinite(expected))),
+                 "pow(" << a << ", " << b << ") = " << y << ", expected " << expected);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(a_remainder_has_the_sign_of_the_divisor, T, Floats) {
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  struct Row {
+    T a, b, quotient, remainder;
+  };
+  const Row rows[] = {{7, 3, 2, 1},
+                      {-7, 3, -3, 2},
+                      {7, -3, -3, -2},
+                      {-7, -3, 2, -1},
+                      {6, 3, 2, 0},
+                      {6, -3, -2, T(-0.0)},
+                      {5, inf<T>, 0, 5},
+                      {-5, inf<T>, -1, inf<T>},
+                      {5, -inf<T>, -1, -inf<T>},
+                      {0, 4, 0, 0},
+                      {1, 0, inf<T>, nan},
+                      {nan, 2, nan, nan},
+                      {inf<T>, 2, inf<T>, nan},
+                      {2, nan, nan, nan},
+                      {T(0.5), 2, 0, T(0.5)}};
+  for (const Row& row : rows) {
+    BOOST_TEST(same(math::floor_divide(row.a, row.b), row.quotient), row.a << " // " << row.b);
+    BOOST_TEST(same(math::remainder(row.a, row.b), row.remainder), row.a << " % " << row.b);
+  }
+  BOOST_TEST(math::floor_divide(1.0, 0.1) == 9);
+  std::mt19937 random(5);
+  std::uniform_real_distribution<T> number(-1000, 1000);
+  for (int i = 0; i < 20000; ++i) {
+    const T a = number(random), b = number(random);
+    const T fmod = std::fmod(a, b);
+    const T expected = fmod != 0 && (fmod < 0) != (b < 0) ? fmod + b : fmod;
+    BOOST_TEST(math::remainder(a, b) == expected, a << " % " << b);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(integers_are_divided_downwards_and_by_zero_give_zero) {
+  constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
+  BOOST_TEST(math::floor_divide(-7, 2) == -4);
+  BOOST_TEST(math::remainder(-7, 2) == 1);
+  BOOST_TEST(math::remainder(7, -2) == -1);
+  BOOST_TEST(math::floor_divide(7, 0) == 0);
+  BOOST_TEST(math::remainder(7, 0) == 0);
+  BOOST_TEST(math::floor_divide(least, -1) == least);
+  BOOST_TEST(math::remainder(least, -1) == 0);
+  BOOST_TEST(math::floor_divide(std::int64_t{-9}, std::int64_t{4}) == -3);
+  BOOST_TEST(int{math::floor_divide(std::uint8_t{200}, std::uint8_t{7})} == 28);
+  BOOST_TEST(int{math::remainder(std::uint8_t{200}, std::uint8_t{0})} == 0);
 }
 
 BOOST_AUTO_TEST_CASE(integers_wrap) {

@@ -58,7 +58,6 @@ const Unary unary_rows[] = {
     {"ceil", ceil, [](double x) { return std::ceil(x); }, -5, 5, integers},
     {"round", round, [](double x) { return std::nearbyint(x); }, -5, 5, halves},
     {"relu", relu, [](double x) { return x > 0 ? x : 0; }, -2, 2, {0}},
-    {"silu", silu, [](double x) { return x / (1 + std::exp(-x)); }, -4, 4},
 };
 
 struct Binary {

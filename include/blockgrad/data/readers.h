@@ -87,11 +87,11 @@ struct TensorFile {
   bool contains(std::string_view name) const;
 };
 
-/// Reads dtypes F32, F64, I32, I64, U8 and BOOL. Throws Error for a header that is not the format's
-/// JSON (unknown or repeated keys, trailing text, nesting), a dtype not listed, more than 8 axes, a
-/// size that does not fit its bytes, bytes that overlap, leave a gap or follow the last tensor, a
-/// BOOL byte other than 0 and 1, and for what exceeds a limit. Values, NaN included, are taken as
-/// they are.
+/// Reads dtypes F32, F64, BF16, F16, I32, I64, U8 and BOOL. Throws Error for a header that is not
+/// the format's JSON (unknown or repeated keys, trailing text, nesting), a dtype not listed, more
+/// than 8 axes, a size that does not fit its bytes, bytes that overlap, leave a gap or follow the
+/// last tensor, a BOOL byte other than 0 and 1, and for what exceeds a limit. Values, NaN included,
+/// are taken as they are.
 TensorFile read_safetensors(const std::string& path, SafetensorsOptions options = {});
 
 /// Replaces `path` as a whole, like write_text_file; other readers of the format can load it. Names

@@ -38,6 +38,9 @@ struct Map {
 Expr map(std::string_view short_name, std::initializer_list<Arg> args,
          const std::function<Scalar(std::span<const Scalar>)>& formula);
 
+/// x as another dtype, the rule of ops/elementwise.h's astype; x itself if it has that dtype.
+Expr cast(const Expr& x, DType dtype, SourceLoc where = SourceLoc::here());
+
 /// An elementwise op from one formula: `auto swish = elementwise([](auto x) { return x / (1 +
 /// exp(-x)); });` The formula is run once per use with Scalars, then differentiated, fused and
 /// compiled like a built-in op.

@@ -16,7 +16,10 @@ namespace blockgrad {
 struct PhiloxBlock {
   unsigned int word[4];
 
-  constexpr bool operator==(const PhiloxBlock&) const = default;
+  BG_HOST_DEVICE constexpr bool operator==(const PhiloxBlock& other) const {
+    return word[0] == other.word[0] && word[1] == other.word[1] && word[2] == other.word[2] &&
+           word[3] == other.word[3];
+  }
 };
 
 /// The random block of `counter` under the 64-bit key key_high:key_low: ten rounds, multipliers and

@@ -37,7 +37,8 @@ struct Reduce {
   Cost cost(Types in, Types out) const;
 };
 
-/// Reduces over `axes` (negative ones count from the end); over all if there are none.
+/// Reduces over `axes` (negative ones count from the end); over all if there are none. bf16 and f16
+/// are reduced as f32 and rounded once.
 Expr reduce(const Expr& x, ReduceKind kind, std::span<const int> axes, bool keepdims,
             SourceLoc where = SourceLoc::here());
 

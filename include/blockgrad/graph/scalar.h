@@ -31,7 +31,10 @@ enum class ScalarOp : std::uint8_t {
   logical_not,  // bool -> bool
   where,        // bool, T, T -> T
   fma,          // T, T, T -> T, a * b + c rounded once
-  cast,         // to `dtype`, from the dtype of argument 0
+  flat_index,   // -> i64, the row-major number of the element
+  uniform_low,  // i64 index, i64 counter, i64 key -> `dtype` in [0, 1), see graph/scalar_random.h
+  uniform_high,
+  cast,  // to `dtype`, from the dtype of argument 0
 };
 
 std::string_view name(ScalarOp op);
@@ -96,8 +99,8 @@ class Scalar {
   double number_ = 0;
 };
 
-/// Collects instructions; equal ones are shared, constants folded, and x * 1, x - 0, x / 1 dropped
-/// (no value, signed zero, NaN or infinity changes).
+/// Collects instructions; equal ones are shared, constants folded, and x * 1, x - 0, x / 1 and
+/// pow(x, 1) dropped, pow(x, 2) made a product (no value, signed zero, NaN or infinity changes).
 class ScalarRecorder {
  public:
   explicit ScalarRecorder(std::span<const DType> inputs);
@@ -107,6 +110,11 @@ class ScalarRecorder {
   Scalar constant_bits(std::uint64_t bits, DType dtype);
   Scalar apply(ScalarOp op, std::span<const Scalar> args);
   Scalar cast(Scalar value, DType dtype);
+  Scalar flat_index();
+  /// One of the two uniform numbers in [0, 1) of an element; index, counter and key are i64.
+  Scalar uniform(Scalar index, Scalar counter, Scalar key, DType dtype, bool is_high);
+  /// The instruction again with other arguments.
+  Scalar again(const ScalarInstr& instr, std::span<const Scalar> args);
   /// The results of `fn` with its inputs replaced by `args`.
   std::vector<Scalar> inlined(const ScalarFn& fn, std::span<const Scalar> args);
   int size() const { return static_cast<int>(code_.size()); }
@@ -126,6 +134,8 @@ class ScalarRecorder {
   /// Records on whichever recorder the arguments belong to; plain numbers are computed in f64.
   static Scalar record(ScalarOp op, std::initializer_list<Scalar> args);
   static Scalar record_cast(Scalar value, DType dtype);
+  /// The recorder of a value that is not a plain number. Throws Error for one that is.
+  static ScalarRecorder& of(Scalar value);
 
  private:
   Scalar add(const ScalarInstr& instr);

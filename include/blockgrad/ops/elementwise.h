@@ -35,10 +35,6 @@ Expr fma(Arg a, Arg b, Arg c);
 /// The same values as another dtype. Floating to integer truncates, saturates, and turns NaN into
 /// 0; to bool: x != 0. The gradient passes between floating dtypes and is cut elsewhere.
 Expr astype(Arg x, DType dtype);
-/// a * sigmoid(a).
-inline Expr silu(Arg a) {
-  return map("silu", {a}, [](std::span<const Scalar> x) { return x[0] * sigmoid(x[0]); });
-}
 
 inline Expr operator-(const Expr& a) { return negative(a); }
 inline Expr operator+(Arg a, Arg b) { return add(a, b); }
