@@ -24,7 +24,8 @@ constexpr auto running_sum = [](const RunningSum& op, const KernelArgs& args) {
     using T = decltype(zero);
     const auto x = args.input<T>(0);
     const auto y = args.output<T>();
-    if (op.reversed) std::partial_sum(x.rbegin(), x.rend(), y.rbegin());
+    if constexpr (is_half(dtype_of<T>())) fail({"adds ", dtype_of<T>(), " nowhere"});
+    else if (op.reversed) std::partial_sum(x.rbegin(), x.rend(), y.rbegin());
     else std::partial_sum(x.begin(), x.end(), y.begin());
   });
 };
