@@ -15,10 +15,11 @@ Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t ba
   double loss_sum = 0, loss_weight = 0, penalty = 0;
   std::vector<std::pair<double, double>> sums;
   std::vector<std::string> names;
+  const ContextOptions still{.is_training = false, .step = constant(zeros({}, DType::i64))};
   std::int64_t first = 0;
   while (first < rows) {
     const std::int64_t now = std::min(size, rows - first);
-    const Batch batch = build_batch(model, data, now, Feeding::whole, false, where);
+    const Batch batch = build_batch(model, data, now, Feeding::whole, still, where);
     std::vector<Output> outputs{batch.outcome.loss.sum, batch.outcome.loss.weight};
     for (const auto& [name, metric] : batch.outcome.metrics) {
       outputs.emplace_back(metric.sum);

@@ -75,8 +75,10 @@ class Fit {
  private:
   void build() {
     // Two calls show whether the parameters are the model's own or made anew each time.
-    const Batch first = build_batch(model_, data_, batch_size_, feeding_, true, where_);
-    const Batch second = build_batch(model_, data_, batch_size_, feeding_, true, where_);
+    const Expr updates = update_counter(where_);
+    const ContextOptions context = context_of(updates, options_);
+    const Batch first = build_batch(model_, data_, batch_size_, feeding_, context, where_);
+    const Batch second = build_batch(model_, data_, batch_size_, feeding_, context, where_);
     const std::vector<Expr> made = parameters_of(values_of(first.outcome));
     const std::vector<Expr> again = parameters_of(values_of(second.outcome));
     for (const Expr& p : made) {
@@ -84,7 +86,7 @@ class Fit {
               " is made inside the model function, which is called once per batch size; make it "
               "outside");
     }
-    counters_.emplace(first.outcome, where_);
+    counters_.emplace(updates, first.outcome, where_);
     step_.emplace(
         make_step(model_, data_, batch_size_, feeding_, optimizer_, *counters_, options_, where_));
     if (rows_ % batch_size_ != 0) {

@@ -47,8 +47,10 @@ const Expr& Inputs::operator[](std::string_view name) const {
   fail({"the data has no column '", name, "'; it has ", all});
 }
 
-Counters::Counters(const Outcome& outcome, SourceLoc where)
-    : updates(counter("updates", where)),
+Expr update_counter(SourceLoc where) { return counter("updates", where); }
+
+Counters::Counters(const Expr& updates_counter, const Outcome& outcome, SourceLoc where)
+    : updates(updates_counter),
       batches(counter("batches", where)),
       is_bad(counter("is_bad", where, DType::boolean)),
       loss_sum(counter("loss_sum", where)),
@@ -83,7 +85,7 @@ std::int64_t Counters::batches_done() const {
 bool Counters::has_failed() const { return is_bad.value().at(0) != 0; }
 
 Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding,
-                  bool is_training, SourceLoc where) {
+                  ContextOptions context, SourceLoc where) {
   std::vector<Expr> fed;
   std::vector<std::pair<std::string, Expr>> columns;
   Expr rows;
@@ -98,8 +100,9 @@ Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t si
       columns.emplace_back(column.name, fed.back());
     }
   }
-  Inputs inputs(std::move(columns), size, is_training);
-  return {std::move(fed), rows, model(inputs)};
+  Inputs inputs(std::move(columns), size, std::move(context));
+  Outcome outcome = model(inputs);
+  return {std::move(fed), rows, std::move(outcome), inputs.updates()};
 }
 
 Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first, std::int64_t last,
@@ -112,10 +115,15 @@ Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first,
   return feeds;
 }
 
+ContextOptions context_of(const Expr& updates, const FitOptions& options) {
+  return {.is_training = true, .seed = options.seed, .step = astype(updates, DType::i64)};
+}
+
 TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,
                        Feeding feeding, Optimizer& optimizer, const Counters& counters,
                        const FitOptions& options, SourceLoc where) {
-  Batch batch = build_batch(model, data, size, feeding, true, where);
+  Batch batch =
+      build_batch(model, data, size, feeding, context_of(counters.updates, options), where);
   const Loss& loss = batch.outcome.loss;
   require_metrics(batch.outcome, counters.names);
   std::vector<Expr> roots = loss.penalties;
@@ -133,6 +141,8 @@ TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64
   if (options.clip_norm < std::numeric_limits<double>::infinity())
     all = clip_by_global_norm(all, options.clip_norm, where);
   Updates updates = optimizer.apply(all, false, where);
+  for (const Update& own : batch.updates.all())
+    updates.set(own.leaf, own.value, own.guard ? logical_and(own.guard, good) : good);
   const auto add = [&](const Expr& to, const Expr& value) {
     updates.set(to, to + astype(value, DType::f64), good);
   };

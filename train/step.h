@@ -24,7 +24,7 @@ struct Counters {
   std::vector<std::pair<Expr, Expr>> metrics;  // sum, weight
   std::vector<std::string> names;
 
-  Counters(const Outcome& outcome, SourceLoc where);
+  Counters(const Expr& updates, const Outcome& outcome, SourceLoc where);
   /// Means since the last call, which starts them anew.
   Averages take() const;
   std::int64_t updates_done() const;
@@ -32,18 +32,25 @@ struct Counters {
   bool has_failed() const;
 };
 
+/// The state that counts good updates; random streams take their steps from it.
+Expr update_counter(SourceLoc where);
+
 /// The graph of one batch.
 struct Batch {
   std::vector<Expr> columns;  // inputs to feed, in the data's order; empty when gathered
   Expr rows;                  // input of row numbers when gathered
   Outcome outcome;
+  Updates updates;  // that layers make themselves
 };
 Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t size, Feeding feeding,
-                  bool is_training, SourceLoc where);
+                  ContextOptions context, SourceLoc where);
 
 /// The feed of rows [first, last), or of the given row numbers.
 Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first, std::int64_t last,
               const Tensor& order);
+
+/// Training, with random streams that follow the number of updates.
+ContextOptions context_of(const Expr& updates, const FitOptions& options);
 
 struct TrainingStep {
   Batch batch;

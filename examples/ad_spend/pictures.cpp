@@ -35,7 +35,7 @@ std::string model_graph(const Problem& problem, const Outcome& outcome) {
   const DType dtype = problem.rows["inputs"].dtype();
   train::Inputs inputs({{"inputs", input("inputs", {batch, columns}, dtype)},
                         {"target", input("target", {batch, 1}, dtype)}},
-                       batch, false);
+                       batch, {.is_training = false});
   const Expr intercept = problem.has_intercept ? outcome.parameters.back() : Expr();
   const Output loss = linear_model(outcome.parameters.front(), intercept)(inputs).loss;
   return to_dot({&loss, 1});

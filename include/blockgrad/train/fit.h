@@ -40,7 +40,7 @@ struct Progress {
 struct FitOptions {
   std::int64_t epochs = 10;
   std::int64_t batch_size = 32;  // 1: stochastic; 0 or at least the number of rows: batch
-  std::uint64_t seed = 0;        // of the shuffle, nothing else
+  std::uint64_t seed = 0;        // of the shuffle and of the model's random streams
   bool shuffle = true;           // a new order of rows each epoch; batch descent keeps the order
   std::int64_t accumulate = 1;   // batches that make one update together
   double clip_norm =             // of the gradient: see clip_by_global_norm

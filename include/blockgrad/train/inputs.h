@@ -7,26 +7,26 @@
 #include <utility>
 #include <vector>
 
+#include "blockgrad/ops/context.h"
 #include "blockgrad/ops/losses.h"
 
 namespace blockgrad::train {
 
-/// The columns of the current batch as expressions, [batch, ..].
-class Inputs {
+/// The columns of the current batch as expressions, [batch, ..], and the context of the graph: give
+/// it to dropout, batch_norm and random numbers.
+class Inputs : public Context {
  public:
   Inputs(std::vector<std::pair<std::string, Expr>> columns, std::int64_t batch_size,
-         bool is_training)
-      : columns_(std::move(columns)), batch_size_(batch_size), is_training_(is_training) {}
+         ContextOptions context)
+      : Context(std::move(context)), columns_(std::move(columns)), batch_size_(batch_size) {}
 
   /// Throws Error listing the names if the data has no such column.
   const Expr& operator[](std::string_view name) const;
   std::int64_t batch_size() const { return batch_size_; }
-  bool is_training() const { return is_training_; }
 
  private:
   std::vector<std::pair<std::string, Expr>> columns_;
   std::int64_t batch_size_;
-  bool is_training_;
 };
 
 /// A loss to minimize and sums to report, each averaged over all samples of an epoch.
