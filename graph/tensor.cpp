@@ -129,6 +129,16 @@ Tensor arange(double start, double stop, double step, DType dtype) {
                   [=](std::int64_t i) { return start + static_cast<double>(i) * step; });
 }
 
+Tensor linspace(double start, double stop, std::int64_t count, DType dtype) {
+  require(count >= 0, "linspace: the count must not be negative, got ", count);
+  require(std::isfinite(start) && std::isfinite(stop), "linspace: start and stop must be finite");
+  const double last = static_cast<double>(std::max<std::int64_t>(count - 1, 1));
+  return generate({dtype, {count}}, [=](std::int64_t i) {
+    const double part = static_cast<double>(i) / last;
+    return start * (1 - part) + stop * part;  // exact at both ends
+  });
+}
+
 Tensor eye(std::int64_t n, DType dtype) {
   return generate({dtype, {n, n}}, [n](std::int64_t i) { return i / n == i % n ? 1.0 : 0.0; });
 }

@@ -52,6 +52,10 @@ BOOST_AUTO_TEST_CASE(mistakes_are_named) {
   BOOST_TEST(error_of([] { zeros({}).rows(0, 1); }) == "a scalar has no rows");
   BOOST_TEST(error_of([] { zeros({4, 2}).reshape({3}); }) ==
              "cannot reshape [4, 2] to [3]: 8 elements against 3");
+  BOOST_TEST(error_of([] { linspace(0, 1, -1); }) ==
+             "linspace: the count must not be negative, got -1");
+  BOOST_TEST(error_of([] { linspace(0, INFINITY, 2); }) ==
+             "linspace: start and stop must be finite");
   BOOST_TEST(error_of([] { arange(0, 1, 0); }) == "arange: step must not be 0");
 }
 
@@ -108,6 +112,10 @@ BOOST_AUTO_TEST_CASE(conversions_truncate_saturate_and_turn_nan_into_zero) {
 BOOST_AUTO_TEST_CASE(series_and_identities_have_their_values) {
   BOOST_TEST(to_string(arange(1, 2, 0.25)) == "[1, 1.25, 1.5, 1.75]");
   BOOST_TEST(to_string(arange(3, 0, -1, DType::i32)) == "[3, 2, 1]");
+  BOOST_TEST(to_string(linspace(1, 2, 5)) == "[1, 1.25, 1.5, 1.75, 2]");
+  BOOST_TEST(to_string(linspace(3, 9, 1)) == "[3]");
+  BOOST_TEST(linspace(0, 1, 0).size() == 0);
+  BOOST_TEST(linspace(-0.1, 0.3, 7, DType::f64).at(6) == 0.3);
   BOOST_TEST(arange(1, 1).size() == 0);
   BOOST_TEST(to_string(eye(2)) == "[[1, 0], [0, 1]]");
   BOOST_TEST(Tensor().at(0) == 0);

@@ -108,6 +108,9 @@ Tensor zeros(const Shape& shape, DType dtype = DType::f32);
 Tensor ones(const Shape& shape, DType dtype = DType::f32);
 /// start, start + step, … before stop. Throws Error if step is 0.
 Tensor arange(double start, double stop, double step = 1, DType dtype = DType::f32);
+/// `count` values evenly from start to stop, both included; one value is start. Throws Error for a
+/// negative count or an end that is not finite.
+Tensor linspace(double start, double stop, std::int64_t count, DType dtype = DType::f32);
 /// The identity matrix [n, n].
 Tensor eye(std::int64_t n, DType dtype = DType::f32);
 
