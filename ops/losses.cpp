@@ -163,9 +163,10 @@ Loss cross_entropy(Arg logits, Arg labels) {
   const Expr x = as_expr(logits, DType::f32);
   const Expr i = as_expr(labels, DType::i32);
   const std::int64_t classes = x.rank() > 0 ? x.shape()[x.rank() - 1] : 0;
-  return averaged(
-      make(CrossEntropy{}, {x, detail::checked_index(i, classes, logits.where())}, logits.where()),
-      logits.where());
+  return averaged(make(CrossEntropy{},
+                       {x, detail::checked_index(i, classes, CrossEntropy::name, logits.where())},
+                       logits.where()),
+                  logits.where());
 }
 
 Loss accuracy(Arg logits, Arg labels) {

@@ -16,8 +16,8 @@
 namespace blockgrad {
 
 KernelTable& cpu_kernel_table() {
-  static KernelTable table{add_map_kernels, add_reduce_kernels, add_matmul_kernels,
-                           add_index_kernels, add_unview_kernels};
+  static KernelTable table{add_map_kernels,   add_reduce_kernels, add_matmul_kernels,
+                           add_index_kernels, add_order_kernels,  add_unview_kernels};
   return table;
 }
 
@@ -235,8 +235,20 @@ class CpuExecutable final : public Executable {
     const std::int64_t value = errors_.value();
     const std::int64_t position = errors_.position();
     errors_.clear();
-    fail({graph_.describe(i.node), ": index ", value, " at position ", position,
+    const Shape& shape = graph_.nodes[static_cast<std::size_t>(i.node)].types[0].shape;
+    fail({graph_.describe(i.node), ": index ", value, " at position ", place_in(shape, position),
           " is out of range (", i.kernel.why, "); step ", number, " of this run updated nothing"});
+  }
+
+  // "5" in a vector, "[1, 2]" in a matrix.
+  static std::string place_in(const Shape& shape, std::int64_t position) {
+    if (shape.rank() < 2) return fmt::format("{}", position);
+    std::vector<std::int64_t> index(static_cast<std::size_t>(shape.rank()));
+    for (int a = shape.rank() - 1; a >= 0; --a) {
+      index[static_cast<std::size_t>(a)] = position % shape[a];
+      position /= shape[a];
+    }
+    return to_string(Shape(index));
   }
 
   void check_finite(const Instruction& i, std::int64_t number) const {

@@ -1,6 +1,8 @@
 // Rows by number on the CPU. Indices were checked by CheckIndex, whose output replaces a bad index
 // by 0: nothing behind it reads out of bounds, and the run ends in an Error before it updates
-// anything.
+// anything. Rows are read in parts of equal bytes; rows are written in parts of whole columns, so
+// that every place sees its values in order of position whoever does a part.
+#include <algorithm>
 #include <cstring>
 
 #include "backends/cpu/families.h"
@@ -10,10 +12,8 @@ namespace blockgrad {
 
 namespace {
 
-std::int64_t index_at(const std::byte* indices, DType dtype, std::int64_t i) {
-  return dtype == DType::i32 ? reinterpret_cast<const std::int32_t*>(indices)[i]
-                             : reinterpret_cast<const std::int64_t*>(indices)[i];
-}
+constexpr std::int64_t part_bytes = 65536;  // read or written by a part of a Gather
+constexpr std::int64_t part_columns = 64;   // of a part of a ScatterAdd or Put
 
 template <class T>
 void check_range(const KernelCall& call, std::int64_t count, std::int64_t n) {
@@ -26,78 +26,177 @@ void check_range(const KernelCall& call, std::int64_t count, std::int64_t n) {
   }
 }
 
-std::int64_t row_bytes(const Shape& x, DType dtype) {
-  return x.size() == 0 ? 0 : x.size() / x[0] * static_cast<std::int64_t>(size_of(dtype));
+Kernel check_kernel(const KernelRequest& request) {
+  const std::int64_t count = request.inputs[0].layout.shape.size();
+  const std::int64_t n = request.node.op.as<CheckIndex>()->n;
+  const bool narrow = request.inputs[0].dtype == DType::i32;
+  Kernel kernel;
+  kernel.run = [=](const KernelCall& call, std::int64_t, std::int64_t) {
+    if (narrow) check_range<std::int32_t>(call, count, n);
+    else check_range<std::int64_t>(call, count, n);
+  };
+  kernel.cost = 20 + static_cast<double>(count);
+  kernel.why = join({count, " indices below ", n});
+  return kernel;
 }
 
-template <class T>
-void add_row(std::byte* to, const std::byte* from, std::int64_t count) {
-  T* y = reinterpret_cast<T*>(to);
-  const T* v = reinterpret_cast<const T*>(from);
-  for (std::int64_t i = 0; i < count; ++i) y[i] = static_cast<T>(y[i] + v[i]);
+struct Rows {
+  std::int64_t count;    // of indices
+  std::int64_t height;   // rows of x
+  std::int64_t width;    // elements of a row
+  std::int64_t element;  // bytes
+  std::int64_t per_part = 1;
+
+  explicit Rows(const KernelRequest& request)
+      : count(request.inputs[1].layout.shape.size()),
+        height(request.inputs[0].layout.shape[0]),
+        width(height == 0 ? 0 : request.inputs[0].layout.shape.size() / height),
+        element(static_cast<std::int64_t>(size_of(request.inputs[0].dtype))) {}
+  std::int64_t bytes() const { return width * element; }
+};
+
+// y[k] = x[i[k]] for elements that are as wide as T.
+template <class T, class Index>
+void gather_elements(const KernelCall& call, std::int64_t first, std::int64_t last) {
+  const T* x = reinterpret_cast<const T*>(call.in[0]);
+  const Index* i = reinterpret_cast<const Index*>(call.in[1]);
+  T* y = reinterpret_cast<T*>(call.out[0]);
+  for (std::int64_t k = first; k < last; ++k) y[k] = x[i[k]];
 }
 
-void add_row(DType dtype, std::byte* to, const std::byte* from, std::int64_t count) {
-  switch (dtype) {
-    case DType::f32: return add_row<float>(to, from, count);
-    case DType::f64: return add_row<double>(to, from, count);
-    case DType::i32: return add_row<std::uint32_t>(to, from, count);  // wraps
-    case DType::i64: return add_row<std::uint64_t>(to, from, count);
-    default: return add_row<std::uint8_t>(to, from, count);
+template <class Index>
+void gather_rows(const KernelCall& call, std::int64_t bytes, std::int64_t first,
+                 std::int64_t last) {
+  switch (bytes) {
+    case 0: return;
+    case 1: return gather_elements<std::uint8_t, Index>(call, first, last);
+    case 2: return gather_elements<std::uint16_t, Index>(call, first, last);
+    case 4: return gather_elements<std::uint32_t, Index>(call, first, last);
+    case 8: return gather_elements<std::uint64_t, Index>(call, first, last);
+    default: break;
+  }
+  const Index* i = reinterpret_cast<const Index*>(call.in[1]);
+  for (std::int64_t k = first; k < last; ++k) {
+    std::memcpy(call.out[0] + k * bytes, call.in[0] + i[k] * bytes,
+                static_cast<std::size_t>(bytes));
   }
 }
 
-Kernel single_part(std::function<void(const KernelCall&)> run, double bytes, std::string why) {
-  return {[run = std::move(run)](const KernelCall& call, std::int64_t, std::int64_t) { run(call); },
-          1, 0, 20 + bytes / 8, std::move(why)};
+Kernel gather_kernel(const KernelRequest& request) {
+  Rows rows(request);
+  rows.per_part = std::max<std::int64_t>(1, part_bytes / std::max<std::int64_t>(1, rows.bytes()));
+  const bool narrow = request.inputs[1].dtype == DType::i32;
+  Kernel kernel;
+  kernel.run = [=](const KernelCall& call, std::int64_t first, std::int64_t last) {
+    const std::int64_t begin = first * rows.per_part;
+    const std::int64_t end = std::min(rows.count, last * rows.per_part);
+    if (narrow) gather_rows<std::int32_t>(call, rows.bytes(), begin, end);
+    else gather_rows<std::int64_t>(call, rows.bytes(), begin, end);
+  };
+  kernel.parts = std::max<std::int64_t>(1, (rows.count + rows.per_part - 1) / rows.per_part);
+  kernel.cost =
+      20 + static_cast<double>(rows.count) + static_cast<double>(rows.count * rows.bytes()) / 8;
+  kernel.why = join({rows.count, " rows of ", rows.bytes(), " bytes"});
+  return kernel;
+}
+
+// y = x, then rows of v combined into rows of y in order of position, on columns [first, last).
+struct Scatter : Rows {
+  bool adds = false;
+  bool x_is_number = false, v_is_number = false;
+
+  using Rows::Rows;
+
+  template <class T, class Index>
+  void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
+    const T* x = reinterpret_cast<const T*>(call.in[0]);
+    const Index* i = reinterpret_cast<const Index*>(call.in[1]);
+    const T* v = reinterpret_cast<const T*>(call.in[2]);
+    T* y = reinterpret_cast<T*>(call.out[0]);
+    const std::int64_t n = last - first;
+    if (n <= 0 || height == 0) return;
+    if (x_is_number && n == width) std::fill_n(y, height * width, *x);
+    else if (n == width) std::copy_n(x, height * width, y);
+    else
+      for (std::int64_t row = 0; row < height; ++row) {
+        T* to = y + row * width + first;
+        if (x_is_number) std::fill_n(to, n, *x);
+        else std::copy_n(x + row * width + first, n, to);
+      }
+    if (width == 1 && !v_is_number) {
+      if (adds)
+        for (std::int64_t k = 0; k < count; ++k) add(y[i[k]], v[k]);
+      else
+        for (std::int64_t k = 0; k < count; ++k) y[i[k]] = v[k];
+      return;
+    }
+    for (std::int64_t k = 0; k < count; ++k) {
+      T* to = y + i[k] * width + first;
+      const T* from = v + k * width + first;
+      if (v_is_number) std::fill_n(to, n, *v);
+      else if (!adds) std::copy_n(from, n, to);
+      else
+        for (std::int64_t c = 0; c < n; ++c) add(to[c], from[c]);
+    }
+  }
+
+  template <class T>
+  static void add(T& to, T from) {
+    if constexpr (std::is_class_v<T>) fail_internal({"rows of two bytes are added as f32"});
+    else to = static_cast<T>(to + from);
+  }
+};
+
+// The C++ type whose arithmetic has no undefined overflow.
+template <class T>
+struct Wrapping {
+  using type = T;
+};
+template <>
+struct Wrapping<std::int32_t> {
+  using type = std::uint32_t;
+};
+template <>
+struct Wrapping<std::int64_t> {
+  using type = std::uint64_t;
+};
+template <>
+struct Wrapping<bool> {
+  using type = std::uint8_t;
+};
+
+Kernel scatter_kernel(const KernelRequest& request, bool adds) {
+  Scatter scatter(request);
+  scatter.adds = adds;
+  scatter.x_is_number = !request.inputs[0].layout.is_dense();
+  scatter.v_is_number = !request.inputs[2].layout.is_dense();
+  scatter.per_part = scatter.width >= 2 * part_columns ? part_columns : scatter.width;
+  const std::int64_t width = scatter.width;
+  const bool narrow = request.inputs[1].dtype == DType::i32;
+  Kernel kernel;
+  kernel.run = visit(request.inputs[0].dtype, [&](auto zero) -> decltype(kernel.run) {
+    using T = typename Wrapping<decltype(zero)>::type;
+    return [=](const KernelCall& call, std::int64_t first, std::int64_t last) {
+      const std::int64_t begin = first * scatter.per_part;
+      const std::int64_t end = std::min(width, last * scatter.per_part);
+      if (narrow) scatter.run<T, std::int32_t>(call, begin, end);
+      else scatter.run<T, std::int64_t>(call, begin, end);
+    };
+  });
+  kernel.parts = width == 0 ? 1 : (width + scatter.per_part - 1) / scatter.per_part;
+  kernel.cost = 20 + static_cast<double>(scatter.count) +
+                static_cast<double>((scatter.count + scatter.height) * scatter.bytes()) / 8;
+  kernel.why = join({scatter.count, " rows of ", scatter.bytes(), " bytes, in order"});
+  return kernel;
 }
 
 }  // namespace
 
 void add_index_kernels(KernelTable& table) {
-  table.add<CheckIndex>([](const KernelRequest& request) {
-    const std::int64_t count = request.inputs[0].layout.shape.size();
-    const std::int64_t n = request.node.op.as<CheckIndex>()->n;
-    const bool narrow = request.inputs[0].dtype == DType::i32;
-    return single_part(
-        [=](const KernelCall& call) {
-          if (narrow) check_range<std::int32_t>(call, count, n);
-          else check_range<std::int64_t>(call, count, n);
-        },
-        static_cast<double>(count) * 8, join({count, " indices below ", n}));
-  });
-  table.add<Gather>([](const KernelRequest& request) {
-    const std::int64_t count = request.inputs[1].layout.shape.size();
-    const std::int64_t row = row_bytes(request.inputs[0].layout.shape, request.inputs[0].dtype);
-    const DType dtype = request.inputs[1].dtype;
-    return single_part(
-        [=](const KernelCall& call) {
-          for (std::int64_t i = 0; i < count && row > 0; ++i) {
-            std::memcpy(call.out[0] + i * row, call.in[0] + index_at(call.in[1], dtype, i) * row,
-                        static_cast<std::size_t>(row));
-          }
-        },
-        static_cast<double>(count * row), join({count, " rows of ", row, " bytes"}));
-  });
-  table.add<ScatterAdd>([](const KernelRequest& request) {
-    const std::int64_t count = request.inputs[1].layout.shape.size();
-    const DType dtype = request.inputs[0].dtype;
-    const DType index = request.inputs[1].dtype;
-    const std::int64_t row = row_bytes(request.inputs[0].layout.shape, dtype);
-    const std::int64_t all =
-        request.inputs[0].layout.shape.size() * static_cast<std::int64_t>(size_of(dtype));
-    const std::int64_t elements = row / static_cast<std::int64_t>(size_of(dtype));
-    return single_part(
-        [=](const KernelCall& call) {
-          std::memcpy(call.out[0], call.in[0], static_cast<std::size_t>(all));
-          for (std::int64_t i = 0; i < count && row > 0; ++i) {
-            add_row(dtype, call.out[0] + index_at(call.in[1], index, i) * row, call.in[2] + i * row,
-                    elements);
-          }
-        },
-        static_cast<double>(all + count * row),
-        join({count, " rows of ", row, " bytes, in order"}));
-  });
+  table.add<CheckIndex>(check_kernel);
+  table.add<Gather>(gather_kernel);
+  table.add<ScatterAdd>([](const KernelRequest& request) { return scatter_kernel(request, true); });
+  table.add<Put>([](const KernelRequest& request) { return scatter_kernel(request, false); });
 }
 
 }  // namespace blockgrad

@@ -20,6 +20,7 @@
 #include "blockgrad/ops/losses.h"
 #include "blockgrad/ops/movement.h"
 #include "blockgrad/ops/neural.h"
+#include "blockgrad/ops/order.h"
 #include "blockgrad/ops/random.h"
 #include "blockgrad/ops/reductions.h"
 #include "blockgrad/optim/gradients.h"

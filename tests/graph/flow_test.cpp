@@ -47,7 +47,7 @@ const auto capturing = [own = Expr()](const Backward&) { return std::vector{own}
 static_assert(Accepted<decltype(plain)>);
 static_assert(!Accepted<decltype(capturing)>, "captures would dangle and have no ==");
 
-double at(const Expr& y, const Expr& x, double value) {
+double value_at(const Expr& y, const Expr& x, double value) {
   return evaluate(y, {{x, full({}, value, x.dtype())}}).at(0);
 }
 
@@ -58,8 +58,8 @@ BOOST_AUTO_TEST_SUITE(flow)
 BOOST_AUTO_TEST_CASE(a_custom_gradient_replaces_the_one_that_follows) {
   const Expr x = input("x", {}, DType::f64);
   const Expr y = straight_through(x * 3.0);
-  BOOST_TEST(at(y, x, 0.4) == 1);
-  BOOST_TEST(at(grad(y, {x})[0], x, 0.4) == 3);
+  BOOST_TEST(value_at(y, x, 0.4) == 1);
+  BOOST_TEST(value_at(grad(y, {x})[0], x, 0.4) == 3);
   BOOST_TEST(audit(y, {&x, 1}).ok());
   BOOST_TEST(audit(y, {&x, 1}).entries.empty());
 }
@@ -74,7 +74,7 @@ BOOST_AUTO_TEST_CASE(a_rule_sees_its_inputs_the_value_and_its_attributes) {
   BOOST_TEST(evaluate(g[0], feeds).at(0) == 15);
   BOOST_TEST(evaluate(g[1], feeds).at(0) == 3.5);
   const Expr s = custom_gradient(exp(x), {x}, Slope{7.0}, sloped);
-  BOOST_TEST(at(grad(s, {x})[0], x, 1) == 7);
+  BOOST_TEST(value_at(grad(s, {x})[0], x, 1) == 7);
 }
 
 BOOST_AUTO_TEST_CASE(custom_gradients_are_equal_by_rule_and_attributes) {
@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(gradients_of_custom_gradients_exist) {
   const Expr y = custom_gradient(
       exp(x), {x}, [](const Backward& b) { return std::vector{b.dy() * square(b.input(0))}; });
   const Expr second = grad(grad(y, {x})[0], {x})[0];
-  BOOST_TEST(at(second, x, 3) == 6);
+  BOOST_TEST(value_at(second, x, 3) == 6);
 }
 
 BOOST_AUTO_TEST_CASE(wrong_gradients_of_a_rule_are_named) {
@@ -121,8 +121,8 @@ BOOST_AUTO_TEST_CASE(what_a_rule_leaves_out_is_an_error_if_it_is_wanted) {
 BOOST_AUTO_TEST_CASE(a_checkpoint_changes_nothing) {
   const Expr x = input("x", {}, DType::f64);
   const Expr y = square(checkpoint(exp(x)));
-  BOOST_TEST(at(y, x, 0) == 1);
-  BOOST_TEST(at(grad(y, {x})[0], x, 0) == 2);
+  BOOST_TEST(value_at(y, x, 0) == 1);
+  BOOST_TEST(value_at(grad(y, {x})[0], x, 0) == 2);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -2,10 +2,12 @@
 #include "blockgrad/ops/index.h"
 
 #include <boost/test/unit_test.hpp>
+#include <limits>
 
 #include "blockgrad/backends/program.h"
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/ops/elementwise.h"
+#include "blockgrad/ops/movement.h"
 #include "blockgrad/ops/reductions.h"
 #include "tests/support/op_check.h"
 
@@ -81,6 +83,180 @@ std::vector<OpCase> rows() {
   return all;
 }
 
+Shape with_size(const Shape& shape, int axis, std::int64_t size) {
+  std::vector<std::int64_t> sizes(shape.sizes().begin(), shape.sizes().end());
+  sizes[static_cast<std::size_t>(axis < 0 ? axis + shape.rank() : axis)] = size;
+  return Shape(sizes);
+}
+
+// Numbers in [0, n) that repeat and leave out some, of a shape.
+Tensor places(const Shape& shape, std::int64_t n, DType dtype = DType::i32) {
+  std::vector<std::int64_t> values;
+  for (std::int64_t k = 0; k < shape.size(); ++k) values.push_back((5 * k * k + 3 * k + 1) % n);
+  return tensor(std::span<const std::int64_t>(values), shape).astype(dtype);
+}
+
+// x[index] with index[axis] replaced by i[index], where sizes of 1 repeat.
+Array element_per_index(const Array& x, const Array& i, int axis) {
+  const int a = axis < 0 ? axis + x.shape.rank() : axis;
+  const Shape shape =
+      with_size(broadcast(with_size(x.shape, a, 1), with_size(i.shape, a, 1)), a, i.shape[a]);
+  return make_array(shape, [&](const Index& index) {
+    Index from = index, number = index;
+    for (int d = 0; d < x.shape.rank(); ++d) {
+      const auto axis_at = static_cast<std::size_t>(d);
+      if (d != a && x.shape[d] == 1) from[axis_at] = 0;
+      if (i.shape[d] == 1) number[axis_at] = 0;
+    }
+    from[static_cast<std::size_t>(a)] = static_cast<std::int64_t>(i.at(number));
+    return x.at(from);
+  });
+}
+
+std::vector<OpCase> axis_rows() {
+  std::vector<OpCase> all;
+  for (const int axis : {0, 1, -1}) {
+    const std::string where = axis < 0 ? "_last_axis" : "_axis_" + std::to_string(axis);
+    const std::vector<std::vector<Shape>> cubes = {
+        {{3, 4, 3}}, {{3, 3, 5}}, {{4, 3, 3}}, {{3, 3, 1}}, {{0, 3, 3}}};
+    std::vector<std::vector<Shape>> own;
+    for (const auto& shapes : cubes) {
+      if (shapes[0][axis < 0 ? 2 : axis] >= 3) own.push_back(shapes);
+    }
+    const auto picks_at = [axis](const Index& index) {
+      const std::size_t first = axis < 0 ? 2 : static_cast<std::size_t>(axis);
+      return picks[static_cast<std::size_t>(3 * index[first] + index[first + 1])];
+    };
+    all.push_back({"take_from" + where, own,
+                   [=](auto x) { return take(x[0], picks_of(DType::i32, {2, 3}), axis); },
+                   [=](auto x) {
+                     const std::size_t a = axis < 0 ? 2 : static_cast<std::size_t>(axis);
+                     const auto& in = x[0].shape.sizes();
+                     std::vector<std::int64_t> sizes(in.begin(), in.end());
+                     sizes[a] = 2;
+                     sizes.insert(sizes.begin() + static_cast<std::ptrdiff_t>(a) + 1, 3);
+                     return make_array(Shape(sizes), [&](const Index& index) {
+                       Index from = index;
+                       from.erase(from.begin() + static_cast<std::ptrdiff_t>(a));
+                       from[a] = picks_at(index);
+                       return x[0].at(from);
+                     });
+                   },
+                   -2, 2, true, axis == 1});
+    all.push_back({"scatter_add_along" + where,
+                   {{{3, 3, 3}, {axis == 0 ? 6 : 3, axis == 1 ? 6 : 3, axis < 0 ? 6 : 3}},
+                    {{axis == 0 ? 3 : 1, axis == 1 ? 4 : 2, axis < 0 ? 3 : 2},
+                     {axis == 0 ? 6 : 1, axis == 1 ? 6 : 2, axis < 0 ? 6 : 2}}},
+                   [=](auto x) { return scatter_add(x[0], picks_of(DType::i64, {6}), x[1], axis); },
+                   [=](auto x) {
+                     const std::size_t a = axis < 0 ? 2 : static_cast<std::size_t>(axis);
+                     return make_array(x[0].shape, [&](const Index& index) {
+                       double total = x[0].at(index);
+                       Index from = index;
+                       for (std::size_t k = 0; k < 6; ++k) {
+                         from[a] = static_cast<std::int64_t>(k);
+                         if (picks[k] == index[a]) total += x[1].at(from);
+                       }
+                       return total;
+                     });
+                   },
+                   -2,
+                   2,
+                   true,
+                   true});
+    const auto number_of = [axis](const Shape& x, const Shape& i, DType dtype) {
+      return places(i, x[axis < 0 ? x.rank() - 1 : axis], dtype);
+    };
+    all.push_back(
+        {"take_along_axis" + where,
+         {{{3, 4, 2}}, {{1, 4, 1}}, {{2, 3, 5}}, {{2, 2, 2}}, {{3, 1, 7}}},
+         [=](auto x) {
+           const Shape i = with_size(x[0].shape(), axis, 4);
+           return take_along_axis(x[0], constant(number_of(x[0].shape(), i, DType::i32)), axis);
+         },
+         [=](auto x) {
+           const Shape i = with_size(x[0].shape, axis, 4);
+           return element_per_index(x[0], array_of(number_of(x[0].shape, i, DType::i32)), axis);
+         },
+         -2,
+         2,
+         true,
+         axis == 0});
+    all.push_back(
+        {"put_along_axis" + where,
+         {{{3, 4, 2}, {4, 4, 4}}, {{4, 4, 4}, {4, 4, 4}}, {{1, 1, 1}, {1, 1, 1}}},
+         [=](auto x) {
+           const Shape i = with_size(x[0].shape(), axis, 4);
+           const Expr numbers = constant(number_of(x[0].shape(), i, DType::i64));
+           const Expr v = take_along_axis(reshape(x[1], {x[1].shape().size()}),
+                                          constant(places({i.size()}, x[1].shape().size())), 0);
+           return put_along_axis(x[0], numbers, reshape(v, i), axis);
+         },
+         [=](auto x) {
+           const Shape i = with_size(x[0].shape, axis, 4);
+           const Array numbers = array_of(number_of(x[0].shape, i, DType::i32));
+           const Array from = array_of(places({i.size()}, x[1].shape.size()));
+           Array y = x[0];
+           std::int64_t k = 0;
+           make_array(i, [&](Index index) {
+             const double v =
+                 x[1].values[static_cast<std::size_t>(from.values[static_cast<std::size_t>(k)])];
+             index[axis < 0 ? 2 : static_cast<std::size_t>(axis)] =
+                 static_cast<std::int64_t>(numbers.values[static_cast<std::size_t>(k)]);
+             ++k;
+             std::int64_t flat = 0;
+             for (int a = 0; a < 3; ++a)
+               flat = flat * y.shape[a] + index[static_cast<std::size_t>(a)];
+             y.values[static_cast<std::size_t>(flat)] = v;
+             return v;
+           });
+           return y;
+         }});
+    all.push_back({"at_own_index" + where,
+                   {{{3, 4, 2}}, {{1, 1, 1}}, {{2, 3, 5}}},
+                   [=](auto x) {
+                     const Shape i = with_size(x[0].shape(), axis, 1);
+                     const Tensor numbers = number_of(x[0].shape(), i, DType::i32);
+                     return at(x[0], squeeze(constant(numbers), axis), axis);
+                   },
+                   [=](auto x) {
+                     const Shape i = with_size(x[0].shape, axis, 1);
+                     return along(element_per_index(
+                                      x[0], array_of(number_of(x[0].shape, i, DType::i32)), axis),
+                                  {axis}, false, [](const auto& line) { return line[0]; });
+                   }});
+  }
+  all.push_back(
+      {"take_along_axis_of_a_vector",
+       {{{4}}, {{1}}},
+       [](auto x) { return take_along_axis(x[0], constant(places({6}, x[0].shape()[0]))); },
+       [](auto x) { return element_per_index(x[0], array_of(places({6}, x[0].shape[0])), 0); }});
+  all.push_back({"take_along_axis_broadcast_over_rows",
+                 {{{3, 4}}, {{1, 4}}},
+                 [](auto x) { return take_along_axis(x[0], constant(places({1, 3}, 4)), 1); },
+                 [](auto x) { return element_per_index(x[0], array_of(places({1, 3}, 4)), 1); }});
+  all.push_back({"take_along_axis_from_one_row",
+                 {{{1, 4}}},
+                 [](auto x) { return take_along_axis(x[0], constant(places({3, 3}, 4)), 1); },
+                 [](auto x) { return element_per_index(x[0], array_of(places({3, 3}, 4)), 1); }});
+  const std::vector<std::vector<Shape>> squares = {{{3, 3}},    {{2, 5}}, {{5, 2}},
+                                                   {{2, 1, 3}}, {{1, 1}}, {{0, 3}}};
+  for (const std::int64_t k : {0, 1, -2, 100}) {
+    const std::string where = "_diagonal_" + std::to_string(k);
+    const auto masked = [k](const Array& x, bool lower) {
+      return make_array(x.shape, [&](const Index& index) {
+        const std::int64_t right = index.back() - index[index.size() - 2];
+        return (lower ? right <= k : right >= k) ? x.at(index) : 0.0;
+      });
+    };
+    all.push_back({"tril" + where, squares, [=](auto x) { return tril(x[0], k); },
+                   [=](auto x) { return masked(x[0], true); }, -2, 2, true, true});
+    all.push_back({"triu" + where, squares, [=](auto x) { return triu(x[0], k); },
+                   [=](auto x) { return masked(x[0], false); }, -2, 2, true, true});
+  }
+  return all;
+}
+
 std::string error_of(const std::function<void()>& call) {
   try {
     call();
@@ -97,6 +273,7 @@ namespace index_cases {  // strings.h has a function of the suite's name
 BOOST_AUTO_TEST_SUITE(index)
 
 BG_CASES(rows())
+[[maybe_unused]] const bool has_axis_rows = add_cases(axis_rows(), __FILE__, __LINE__);
 
 BOOST_AUTO_TEST_CASE(an_index_out_of_range_is_named_with_its_position_and_the_next_run_works) {
   const Expr x = input("x", {3, 2}), i = input("i", {4}, DType::i32);
@@ -120,6 +297,120 @@ BOOST_AUTO_TEST_CASE(an_empty_table_refuses_every_index) {
   const Expr none = input("n", {0}, DType::i64);
   BOOST_TEST(evaluate(take(x, none), {{x, zeros({0, 2})}, {none, zeros({0}, DType::i64)}}).size() ==
              0);
+}
+
+// Runs f(i) for a bad index in row 1, column 2 of [2, 3] and returns the message.
+std::string message_of(const std::function<Expr(const Expr&)>& f) {
+  const Expr i = input("i", {2, 3}, DType::i32);
+  return error_of([&] { evaluate(f(i), {{i, tensor({0, 1, 2, 0, 1, 9}, {2, 3})}}); });
+}
+
+BOOST_AUTO_TEST_CASE(a_bad_index_is_named_with_op_line_value_and_coordinates) {
+  const Expr x = constant(ones({4, 3}));
+  const auto expect = [](const std::string& text, const std::string& op, const std::string& range) {
+    BOOST_TEST(text.starts_with(op + " (index_cases.cpp:"), text);
+    BOOST_TEST(text.ends_with("): index 9 at position [1, 2] is out of range (6 indices below " +
+                              range + "); step 0 of this run updated nothing"),
+               text);
+  };
+  expect(message_of([&](auto i) { return take(x, i); }), "take", "4");
+  expect(message_of([&](auto i) { return take(x, i, 1); }), "take", "3");
+  expect(message_of([&](auto i) { return scatter_add(x, i, constant(ones({2, 3, 3}))); }),
+         "scatter_add", "4");
+  expect(message_of([&](auto i) { return take_along_axis(x, i, 0); }), "take_along_axis", "4");
+  expect(message_of([&](auto i) { return put_along_axis(x, i, 1.0, 0); }), "put_along_axis", "4");
+  expect(message_of([&](auto i) { return at(constant(ones({2, 3, 5})), i); }), "at", "5");
+  expect(message_of([&](auto i) { return one_hot(i, 3); }), "one_hot", "3");
+}
+
+BOOST_AUTO_TEST_CASE(misuse_is_named_when_the_graph_is_built) {
+  const Expr x = input("x", {4, 3}), i = input("i", {2, 3}, DType::i32), b = input("b", {4});
+  const auto expect = [](const std::function<void()>& call, const std::string& op,
+                         const std::string& fact) {
+    const std::string text = error_of(call);
+    BOOST_TEST(text.starts_with(op + " (index_cases.cpp:"), text);
+    BOOST_TEST(text.ends_with("): " + fact), text);
+  };
+  expect([&] { take(x, b); }, "take", "indices must be i32 or i64, got f32");
+  expect([&] { take(x, i, 2); }, "take", "axis 2 is outside [-2, 2) for shape [4, 3]");
+  expect([&] { take(sum(x), i); }, "take", "wants rows, got a scalar");
+  expect([&] { scatter_add(x, i, b); }, "scatter_add",
+         "x [4, 3] with indices [2, 3] wants added slices of rank 3, got [4]");
+  expect([&] { scatter_add(x, i, constant(ones({2, 3, 4}))); }, "scatter_add",
+         "the added rows must have shape [2, 3, 3], got [2, 3, 4]");
+  expect([&] { scatter_add(x > 0, i, constant(ones({2, 3, 3})) > 0); }, "scatter_add",
+         "wants numbers, got bool");
+  expect([&] { take_along_axis(b, i); }, "take_along_axis",
+         "the indices must have the 1 axes of [4], got [2, 3]");
+  expect([&] { take_along_axis(x, i, 1); }, "take_along_axis",
+         "shapes do not broadcast: [4, 1] and [2, 1]");
+  expect([&] { put_along_axis(input("y", {1, 3}), i, 1.0, 1); }, "put_along_axis",
+         "indices [2, 3] do not broadcast to [1, 3] along the other axes");
+  expect([&] { at(x, i); }, "at", "x [4, 3] wants indices of shape [4], got [2, 3]");
+  expect([&] { tril(b); }, "tril", "wants at least two axes, got [4]");
+  expect([&] { triu(b, 1); }, "triu", "wants at least two axes, got [4]");
+}
+
+BOOST_AUTO_TEST_CASE(the_last_of_several_writers_wins_and_gets_the_gradient) {
+  const Expr x = input("x", {3}, DType::f64), v = input("v", {4}, DType::f64);
+  const Expr y = put_along_axis(x, constant(tensor({1, 2, 1, 1}, {4})), v);
+  const Feeds feeds = {{x, tensor({10.0, 20.0, 30.0}, {3})},
+                       {v, tensor({1.0, 2.0, 3.0, 4.0}, {4})}};
+  const double weights[] = {5, 6, 7};
+  const std::vector<Expr> g =
+      grad(sum(y * constant(tensor(std::span<const double>(weights), {3}))), {x, v});
+  BOOST_TEST(to_string(evaluate(y, feeds)) == "[10, 4, 2]");
+  BOOST_TEST(to_string(evaluate(g[0], feeds)) == "[5, 0, 0]");
+  BOOST_TEST(to_string(evaluate(g[1], feeds)) == "[0, 7, 0, 6]");
+}
+
+BOOST_AUTO_TEST_CASE(bools_and_integers_are_taken_and_put_as_they_are) {
+  const Expr b = input("b", {2, 2}, DType::boolean), n = input("n", {2, 2}, DType::i64);
+  const Tensor truths = tensor({true, false, false, true}, {2, 2});
+  const Tensor numbers = tensor<std::int64_t>({1, std::int64_t{1} << 40, -3, 4}, {2, 2});
+  const Expr i = constant(tensor({1, 1, 0, 0}, {2, 2}));
+  BOOST_TEST(same_bits(evaluate(take_along_axis(b, i, 0), {{b, truths}}),
+                       tensor({false, true, true, false}, {2, 2})));
+  BOOST_TEST(same_bits(evaluate(put_along_axis(n, i, -1, 1), {{n, numbers}}),
+                       tensor<std::int64_t>({1, -1, -1, 4}, {2, 2})));
+  BOOST_TEST(same_bits(evaluate(tril(logical_not(b), -1), {{b, truths}}),
+                       tensor({false, false, true, false}, {2, 2})));
+}
+
+BOOST_AUTO_TEST_CASE(a_mask_hides_nan_and_its_gradient) {
+  const Expr x = input("x", {2, 2}, DType::f64);
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Feeds feeds = {{x, tensor({1.0, nan, 2.0, 3.0}, {2, 2})}};
+  BOOST_TEST(to_string(evaluate(tril(x), feeds)) == "[[1, 0], [2, 3]]");
+  const Tensor g = evaluate(grad(sum(log(tril(x) + 1)), {x})[0], feeds);
+  const double expected[] = {0.5, 0, 1.0 / 3, 0.25};
+  for (std::int64_t e = 0; e < 4; ++e) BOOST_TEST(g.at(e) == expected[e]);
+}
+
+BOOST_AUTO_TEST_CASE(wide_rows_are_added_alike_in_one_part_and_in_many) {
+  const std::int64_t rows = 50, width = 300, count = 400;
+  const Expr x = input("x", {rows, width}), v = input("v", {count, width});
+  const Expr i = constant(places({count}, rows));
+  const Expr nothing = broadcast_to(constant(zeros({})), {rows, width});
+  std::vector<float> values;
+  for (std::int64_t k = 0; k < count * width; ++k)
+    values.push_back(0.1f * static_cast<float>(k % 101) - 3.f);
+  const Tensor added = tensor(std::span<const float>(values), {count, width});
+  std::vector<float> expected(static_cast<std::size_t>(rows * width), 0.f);
+  const Tensor numbers = places({count}, rows);
+  for (std::int64_t k = 0; k < count; ++k) {
+    for (std::int64_t c = 0; c < width; ++c)
+      expected[static_cast<std::size_t>(static_cast<std::int64_t>(numbers.at(k)) * width + c)] +=
+          values[static_cast<std::size_t>(k * width + c)];
+  }
+  for (const int threads : {1, 2, 5}) {
+    for (const Expr& output : {scatter_add(x, i, v), scatter_add(nothing, i, v)}) {
+      CompileOptions options;
+      options.threads = threads;
+      const Tensor got = evaluate(output, {{x, zeros({rows, width})}, {v, added}}, options);
+      BOOST_TEST(same_bits(got, tensor(std::span<const float>(expected), {rows, width})));
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(one_hot_of_a_bad_index_is_an_error) {
