@@ -1,8 +1,11 @@
 #include "blockgrad/ops/linalg.h"
 
+#include <algorithm>
+
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/movement.h"
 #include "blockgrad/ops/reductions.h"
+#include "ops/composition.h"
 
 namespace blockgrad {
 
@@ -106,6 +109,30 @@ Expr matmul(Arg a, Arg b, MatMulOptions options) {
 Expr linear(Arg x, Arg w, const Expr& b) {
   const Expr product = matmul(x, w);
   return b ? add({product, x.where()}, {b, x.where()}) : product;
+}
+
+Expr vecdot(Arg a, Arg b, int axis) {
+  const Expr x = as_expr(a, DType::f32), y = as_expr(b, DType::f32);
+  return in_context("vecdot", a.where(), [&] {
+    require(is_floating(x.dtype()), "wants a floating dtype, got ", x.dtype());
+    const int rank = std::max(x.rank(), y.rank());
+    const int from_end = normalize_axis(axis, rank) - rank;
+    require(-from_end <= std::min(x.rank(), y.rank()), "axis ", axis, " is not in both ", x.shape(),
+            " and ", y.shape());
+    require(x.shape()[x.rank() + from_end] == y.shape()[y.rank() + from_end], "sizes of axis ",
+            axis, " differ: ", x.shape(), " and ", y.shape());
+    return sum(x * y, from_end);
+  });
+}
+
+Expr outer(Arg a, Arg b) {
+  const Expr x = as_expr(a, DType::f32), y = as_expr(b, DType::f32);
+  return in_context("outer", a.where(), [&] {
+    require(x.rank() == 1 && y.rank() == 1, "wants two vectors, got ", x.shape(), " and ",
+            y.shape());
+    require(is_floating(x.dtype()), "wants a floating dtype, got ", x.dtype());
+    return expand_dims(x, 1) * y;
+  });
 }
 
 }  // namespace blockgrad

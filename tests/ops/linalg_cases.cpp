@@ -152,11 +152,163 @@ std::vector<OpCase> rows() {
   return all;
 }
 
+// The definition of einsum: a loop over all letters.
+Array summation(const std::vector<std::string>& names, const std::string& result,
+                std::span<const Array> x) {
+  std::string letters = result;
+  std::vector<std::int64_t> sizes;
+  for (std::size_t n = 0; n < names.size(); ++n) {
+    for (const char c : names[n]) {
+      if (letters.find(c) == std::string::npos) letters.push_back(c);
+    }
+  }
+  for (const char c : letters) {
+    for (std::size_t n = 0; n < names.size(); ++n) {
+      const auto at = names[n].find(c);
+      if (at == std::string::npos) continue;
+      sizes.push_back(x[n].shape[static_cast<int>(at)]);
+      break;
+    }
+  }
+  const auto outer_count = static_cast<std::ptrdiff_t>(result.size());
+  const Shape kept(std::span<const std::int64_t>(sizes.data(), result.size()));
+  const std::vector<std::int64_t> inner(sizes.begin() + outer_count, sizes.end());
+  return make_array(kept, [&](const Index& outside) {
+    double total = 0;
+    make_array(Shape(inner), [&](const Index& inside) {
+      Index all = outside;
+      all.insert(all.end(), inside.begin(), inside.end());
+      double term = 1;
+      for (std::size_t n = 0; n < names.size(); ++n) {
+        Index own;
+        for (const char c : names[n]) own.push_back(all[letters.find(c)]);
+        term *= x[n].at(own);
+      }
+      total += term;
+      return 0.0;
+    });
+    return total;
+  });
+}
+
+OpCase einsum_row(std::string name, std::string text, std::vector<std::string> names,
+                  std::string result, std::vector<std::vector<Shape>> shapes) {
+  OpCase row{"einsum_" + std::move(name), std::move(shapes),
+             [=](std::span<const Expr> x) { return einsum(text, x); },
+             [=](std::span<const Array> x) { return summation(names, result, x); }};
+  row.tolerance32 = 1e-5;
+  return row;
+}
+
+std::vector<OpCase> contraction_rows() {
+  std::vector<OpCase> all;
+  all.push_back(
+      einsum_row("product", "ij,jk->ik", {"ij", "jk"}, "ik",
+                 {{{2, 3}, {3, 4}}, {{1, 1}, {1, 1}}, {{2, 0}, {0, 3}}, {{0, 2}, {2, 3}}}));
+  all.push_back(einsum_row("without_arrow", "kj, ji", {"kj", "ji"}, "ik", {{{2, 3}, {3, 4}}}));
+  all.push_back(einsum_row("of_batches", "bhqd,bhkd->bhqk", {"bhqd", "bhkd"}, "bhqk",
+                           {{{2, 1, 3, 4}, {2, 1, 2, 4}}, {{2, 2, 2, 2}, {2, 2, 2, 2}}}));
+  all.push_back(einsum_row("of_interleaved_axes", "qbhd,kbhd->hbqk", {"qbhd", "kbhd"}, "hbqk",
+                           {{{3, 2, 2, 4}, {2, 2, 2, 4}}}));
+  all.push_back(einsum_row("of_three", "ij,jk,kl->il", {"ij", "jk", "kl"}, "il",
+                           {{{2, 3}, {3, 4}, {4, 2}}, {{2, 2}, {2, 2}, {2, 2}}}));
+  all.push_back(einsum_row("bilinear", "bi,oij,bj->bo", {"bi", "oij", "bj"}, "bo",
+                           {{{2, 3}, {4, 3, 2}, {2, 2}}}));
+  all.push_back(einsum_row("all_pairs", "i,j->ij", {"i", "j"}, "ij", {{{2}, {3}}, {{3}, {3}}}));
+  all.push_back(einsum_row("rows_with_rows", "bi,bi->b", {"bi", "bi"}, "b",
+                           {{{2, 3}, {2, 3}}, {{1, 1}, {1, 1}}, {{2, 0}, {2, 0}}}));
+  all.push_back(einsum_row("elementwise", "ij,ji->ij", {"ij", "ji"}, "ij", {{{2, 3}, {3, 2}}}));
+  all.push_back(
+      einsum_row("own_letters_summed", "ijk,jl->i", {"ijk", "jl"}, "i", {{{2, 3, 2}, {3, 4}}}));
+  all.push_back(einsum_row("transpose", "abc->cab", {"abc"}, "cab", {{{2, 3, 4}}}));
+  all.push_back(einsum_row("sum_of_all", "ab->", {"ab"}, "", {{{2, 3}}, {{0, 3}}}));
+  all.push_back(einsum_row("of_a_scalar", ",ab->ba", {"", "ab"}, "ba", {{{}, {2, 3}}}));
+  const auto add = [&](std::string name, std::vector<std::string> names, std::string result,
+                       std::vector<std::vector<Shape>> shapes, auto op) {
+    OpCase row{std::move(name), std::move(shapes), op,
+               [=](std::span<const Array> x) { return summation(names, result, x); }};
+    row.tolerance32 = 1e-5;
+    all.push_back(std::move(row));
+  };
+  add("tensordot", {"abc", "bcd"}, "ad", {{{2, 3, 4}, {3, 4, 2}}, {{1, 2, 3}, {2, 3, 1}}},
+      [](auto x) { return tensordot(x[0], x[1]); });
+  add("tensordot_of_one_axis", {"ab", "bc"}, "ac", {{{2, 3}, {3, 4}}, {{3, 3}, {3, 3}}},
+      [](auto x) { return tensordot(x[0], x[1], 1); });
+  add("tensordot_of_no_axis", {"ab", "c"}, "abc", {{{2, 3}, {4}}},
+      [](auto x) { return tensordot(x[0], x[1], 0); });
+  add("tensordot_of_named_axes", {"abc", "cda"}, "bd",
+      {{{2, 3, 4}, {4, 5, 2}}, {{2, 2, 2}, {2, 2, 2}}},
+      [](auto x) { return tensordot(x[0], x[1], {0, -1}, {2, 0}); });
+  add("outer", {"a", "b"}, "ab", {{{2}, {3}}, {{1}, {1}}, {{4}, {4}}, {{0}, {3}}, {{3}, {1}}},
+      [](auto x) { return outer(x[0], x[1]); });
+  add("vecdot", {"ab", "ab"}, "a", {{{2, 3}, {2, 3}}, {{1, 1}, {1, 1}}, {{3, 0}, {3, 0}}},
+      [](auto x) { return vecdot(x[0], x[1]); });
+  add("vecdot_of_vectors", {"a", "a"}, "", {{{3}, {3}}, {{1}, {1}}},
+      [](auto x) { return vecdot(x[0], x[1]); });
+  add("vecdot_broadcast", {"abc", "c"}, "ab", {{{2, 3, 4}, {4}}},
+      [](auto x) { return vecdot(x[0], x[1]); });
+  add("vecdot_along_the_first_axis", {"ab", "ab"}, "b", {{{2, 3}, {2, 3}}},
+      [](auto x) { return vecdot(x[0], x[1], 0); });
+  return all;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(linalg)
 
 BG_CASES(rows())
+[[maybe_unused]] const bool has_contractions = add_cases(contraction_rows(), __FILE__, __LINE__);
+
+BOOST_AUTO_TEST_CASE(what_einsum_cannot_do_is_named) {
+  const Expr a = input("a", {2, 3}), b = input("b", {3, 4}), i = input("i", {2, 3}, DType::i32);
+  const auto expect = [](const std::function<void()>& call, const std::string& op,
+                         const std::string& fact) {
+    std::string text;
+    try {
+      call();
+    } catch (const Error& error) {
+      text = error.what();
+    }
+    BOOST_TEST(text.starts_with(op + " (linalg_cases.cpp:"), text);
+    BOOST_TEST(text.ends_with("): " + fact), text);
+  };
+  expect([&] { einsum("ij,jk->ik", {a}); }, "einsum", "'ij,jk->ik' names 2 operands, got 1");
+  expect([&] { einsum("...j,jk", {a, b}); }, "einsum",
+         "'...' in '...j,jk' is not supported; name every axis");
+  expect([&] { einsum("i1,jk", {a, b}); }, "einsum",
+         "'1' at position 1 of 'i1,jk' is neither a letter nor ',' nor '->'");
+  expect([&] { einsum("ij-jk", {a, b}); }, "einsum",
+         "'-' at position 2 of 'ij-jk' is neither a letter nor ',' nor '->'");
+  expect([&] { einsum("ij,jk->i,k", {a, b}); }, "einsum",
+         "',' at position 8 of 'ij,jk->i,k' is neither a letter nor ',' nor '->'");
+  expect([&] { einsum("ii->i", {a}); }, "einsum",
+         "index 'i' is repeated in one operand of 'ii->i'; diagonals are not supported");
+  expect([&] { einsum("ij->jj", {a}); }, "einsum",
+         "index 'j' is repeated in the result of 'ij->jj'");
+  expect([&] { einsum("ij->ik", {a}); }, "einsum",
+         "index 'k' of the result of 'ij->ik' is in no operand");
+  expect([&] { einsum("ijk->i", {a}); }, "einsum",
+         "operand 0 'ijk' names 3 axes, its shape is [2, 3]");
+  expect([&] { einsum("ij,ik", {a, b}); }, "einsum",
+         "index 'i' has size 2 in operand 0 and 3 in operand 1");
+  expect([&] { einsum("ij->", {i}); }, "einsum", "operand 0 must have a floating dtype, got i32");
+  expect([&] { einsum("ij,ij", {a, input("d", {2, 3}, DType::f64)}); }, "einsum",
+         "dtypes differ: f32 and f64; convert one with astype");
+  expect([&] { einsum("ij->i", {Expr()}); }, "einsum", "operand 0 is an empty Expr");
+  expect([&] { tensordot(a, b); }, "tensordot",
+         "axis 0 of [2, 3] and axis 0 of [3, 4] differ in size");
+  expect([&] { tensordot(a, b, 3); }, "tensordot", "3 axes of [2, 3] and [3, 4]");
+  expect([&] { tensordot(a, b, {1}, {0, 1}); }, "tensordot",
+         "wants as many axes of a as of b, got 1 and 2");
+  expect([&] { tensordot(a, b, {1, 1}, {0, 0}); }, "tensordot",
+         "axis 1 of a or 0 of b is named twice");
+  expect([&] { tensordot(a, b, {2}, {0}); }, "tensordot",
+         "axis 2 is outside [-2, 2) for shape [2, 3]");
+  expect([&] { outer(a, b); }, "outer", "wants two vectors, got [2, 3] and [3, 4]");
+  expect([&] { vecdot(a, b); }, "vecdot", "sizes of axis -1 differ: [2, 3] and [3, 4]");
+  expect([&] { vecdot(a, input("v", {3}), 0); }, "vecdot", "axis 0 is not in both [2, 3] and [3]");
+  expect([&] { vecdot(i, i); }, "vecdot", "wants a floating dtype, got i32");
+}
 
 BOOST_AUTO_TEST_CASE(an_inner_size_of_zero_gives_zeros) {
   const Expr a = input("a", {2, 0}), b = input("b", {0, 3});

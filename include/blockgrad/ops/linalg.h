@@ -1,5 +1,9 @@
 #pragma once
-// Matrix products.
+// Products of vectors, matrices and tensors.
+
+#include <initializer_list>
+#include <span>
+#include <string_view>
 
 #include "blockgrad/graph/op.h"
 
@@ -29,5 +33,27 @@ Expr matmul(Arg a, Arg b, MatMulOptions options = {});
 
 /// x w + b; an empty b is left out.
 Expr linear(Arg x, Arg w, const Expr& b = {});
+
+/// Sum of a * b along `axis`, which must have one size in both; other axes broadcast. Size 0: 0.
+Expr vecdot(Arg a, Arg b, int axis = -1);
+/// y_ij = a_i b_j for two vectors.
+Expr outer(Arg a, Arg b);
+/// Sum of products over the last `axes` axes of a and the first ones of b, in their order; the
+/// result has the other axes of a, then those of b. 0 axes: all pairs of elements.
+Expr tensordot(Arg a, Arg b, int axes = 2);
+/// The same over axis a_axes[i] of a and b_axes[i] of b.
+Expr tensordot(Arg a, Arg b, std::span<const int> a_axes, std::span<const int> b_axes);
+Expr tensordot(Arg a, Arg b, std::initializer_list<int> a_axes, std::initializer_list<int> b_axes);
+
+/// Einstein's summation, as in NumPy: `einsum("bij,bkj->bik", {a, b})` names the axes of each
+/// operand by letters and sums products over letters that the result does not have. Without "->"
+/// the result has the letters that occur once, in alphabetical order. Two operands at a time are
+/// brought to matmul, from left to right. Floating. Throws Error for "...", for a letter repeated
+/// within one operand, for sizes that differ (1 does not broadcast), and with the position for what
+/// it cannot read.
+Expr einsum(std::string_view subscripts, std::span<const Expr> operands,
+            SourceLoc where = SourceLoc::here());
+Expr einsum(std::string_view subscripts, std::initializer_list<Expr> operands,
+            SourceLoc where = SourceLoc::here());
 
 }  // namespace blockgrad
