@@ -5,6 +5,7 @@
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
+#include "graph/contributions.h"
 #include "graph/flow.h"
 #include "graph/node_index.h"
 
@@ -212,7 +213,7 @@ class Differentiation {
     for (std::size_t r = 0; r < node.results.size(); ++r) {
       std::vector<Expr>& parts = adjoints_[first_[i] + r];
       if (parts.empty()) continue;
-      joined_[r] = sum_of(parts);
+      joined_[r] = sum_of_contributions(std::move(parts));
       parts = {};
       any = true;
       if (is_wanted_[first_[i] + r]) totals_[first_[i] + r] = joined_[r];

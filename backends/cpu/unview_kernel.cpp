@@ -21,10 +21,17 @@ struct Placement {
   void run(const KernelCall& call) const {
     T* out = reinterpret_cast<T*>(call.out[0]);
     auto* hit = reinterpret_cast<std::uint8_t*>(call.scratch);
-    std::fill_n(out, size, static_cast<T>(fill));
+    std::fill_n(out, size, start<T>());
     std::memset(hit, 0, static_cast<std::size_t>(size));
     for (std::size_t p = 0; p < layouts.size(); ++p)
       place(out, hit, reinterpret_cast<const T*>(call.in[p]), layouts[p]);
+  }
+
+  // A negative fill of an integer comes here as unsigned.
+  template <class T>
+  T start() const {
+    if constexpr (std::is_floating_point_v<T>) return static_cast<T>(fill);
+    else return static_cast<T>(static_cast<std::int64_t>(fill));
   }
 
   template <class T>

@@ -23,6 +23,7 @@
 #include "blockgrad/ops/order.h"
 #include "blockgrad/ops/random.h"
 #include "blockgrad/ops/reductions.h"
+#include "blockgrad/ops/windows.h"
 #include "blockgrad/optim/gradients.h"
 #include "blockgrad/optim/optimizer.h"
 #include "blockgrad/optim/rules.h"

@@ -1,13 +1,12 @@
 // Shape ops: every element lies where the definition says, and its gradient goes back there.
 #include "blockgrad/ops/movement.h"
 
-#include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <limits>
 
 #include "blockgrad/backends/program.h"
-#include "blockgrad/graph/grad.h"
 #include "blockgrad/ops/elementwise.h"
-#include "blockgrad/ops/reductions.h"
 #include "tests/support/op_check.h"
 
 using namespace blockgrad;
@@ -15,6 +14,8 @@ using namespace op_check;
 
 namespace {
 
+constexpr double inf = std::numeric_limits<double>::infinity();
+constexpr double nan_value = std::numeric_limits<double>::quiet_NaN();
 using Sizes = std::vector<std::int64_t>;
 
 Sizes sizes_of(const Shape& shape) { return {shape.sizes().begin(), shape.sizes().end()}; }
@@ -89,32 +90,6 @@ std::vector<OpCase> rows() {
             [](auto v) { return v[0]; });
       });
   add(
-      "slice_with_a_step", {{{7}}, {{7, 2}}, {{9, 1, 2}}},
-      [](auto x) { return slice(x[0], 0, 1, -1, 2); },
-      [](auto x) {
-        Sizes sizes = sizes_of(x[0].shape);
-        sizes[0] = (sizes[0] - 2 + 1) / 2;
-        return make_array(Shape(sizes), [&](Index i) {
-          i[0] = 1 + 2 * i[0];
-          return x[0].at(i);
-        });
-      });
-  add(
-      "slice_that_is_empty", {{{7}}, {{7, 2}}}, [](auto x) { return slice(x[0], 0, 5, 2); },
-      [](auto x) {
-        Sizes sizes = sizes_of(x[0].shape);
-        sizes[0] = 0;
-        return make_array(Shape(sizes), [](const Index&) { return 0.0; });
-      });
-  add(
-      "slice_of_a_slice_of_a_transpose", {{{6, 8}}, {{4, 5}}},
-      [](auto x) { return slice(slice(transpose(x[0]), 0, 1, 5), 1, 1, 4, 2); },
-      [](auto x) {
-        const std::int64_t rows = std::min<std::int64_t>(5, x[0].shape[1]) - 1;
-        return make_array(Shape{rows, (std::min<std::int64_t>(4, x[0].shape[0])) / 2},
-                          [&](const Index& i) { return x[0].at({1 + 2 * i[1], 1 + i[0]}); });
-      });
-  add(
       "concat_along_axis_0", {{{2, 3}, {1, 3}}, {{4}, {3}}, {{0, 2}, {2, 2}}, {{2, 2}, {2, 2}}},
       [](auto x) { return concat(x, 0); },
       [](auto x) {
@@ -141,21 +116,120 @@ std::vector<OpCase> rows() {
         });
       });
   add(
-      "overlapping_slices_added", {{{8}}, {{8, 2}}},
-      [](auto x) { return slice(x[0], 0, 0, 6) * slice(x[0], 0, 1, 7) + slice(x[0], 0, 2, 8); },
+      "expand_dims_of_several_axes", {{{2, 3}}, {{}}, {{4}}, {{0, 2}}},
+      [](auto x) { return expand_dims(x[0], {-1, 0}); },
       [](auto x) {
         Sizes sizes = sizes_of(x[0].shape);
-        sizes[0] = 6;
-        return make_array(Shape(sizes), [&](Index i) {
-          const auto at = [&](std::int64_t d) {
-            Index j = i;
-            j[0] += d;
-            return x[0].at(j);
-          };
-          return at(0) * at(1) + at(2);
-        });
+        sizes.insert(sizes.begin(), 1);
+        sizes.push_back(1);
+        return with_shape(x[0], sizes);
       });
-  all.back().takes_integers = false;
+  add(
+      "squeeze_of_several_axes", {{{1, 3, 1}}, {{1, 1, 1}}, {{1, 0, 1}}},
+      [](auto x) { return squeeze(x[0], {-1, 0}); },
+      [](auto x) { return with_shape(x[0], {x[0].shape[1]}); });
+  add(
+      "squeeze_of_all_axes_of_size_1", {{{1, 3, 1}}, {{2, 3}}, {{1}}, {{}}, {{0, 1}}},
+      [](auto x) { return squeeze(x[0]); },
+      [](auto x) {
+        Sizes sizes = sizes_of(x[0].shape);
+        std::erase(sizes, 1);
+        return with_shape(x[0], sizes);
+      });
+  for (const int axis : {0, 1, -1}) {
+    add(
+        "stack_along_axis_" + std::to_string(axis),
+        {{{2, 3}, {2, 3}, {2, 3}}, {{1}, {1}, {1}}, {{2, 0}, {2, 0}, {2, 0}}},
+        [=](auto x) { return stack(x, axis); },
+        [=](auto x) {
+          Sizes sizes = sizes_of(x[0].shape);
+          const int at = axis < 0 ? static_cast<int>(sizes.size()) : axis;
+          sizes.insert(sizes.begin() + at, 3);
+          return make_array(Shape(sizes), [&](Index i) {
+            const auto part = static_cast<std::size_t>(i[static_cast<std::size_t>(at)]);
+            i.erase(i.begin() + at);
+            return x[part].at(i);
+          });
+        });
+  }
+  add(
+      "stack_of_scalars", {{{}, {}}}, [](auto x) { return stack(x, 0); },
+      [](auto x) { return Array{Shape{2}, {x[0].values[0], x[1].values[0]}}; });
+  const auto padded = [](const Array& x, const Sizes& low, const Sizes& high, double value) {
+    Sizes sizes = sizes_of(x.shape);
+    for (std::size_t a = 0; a < sizes.size(); ++a) sizes[a] += low[a] + high[a];
+    return make_array(Shape(sizes), [&](Index i) {
+      for (std::size_t a = 0; a < sizes.size(); ++a) {
+        i[a] -= low[a];
+        if (i[a] < 0 || i[a] >= x.shape[static_cast<int>(a)]) return value;
+      }
+      return x.at(i);
+    });
+  };
+  add(
+      "pad_a_matrix", {{{2, 3}}, {{1, 1}}, {{0, 2}}, {{4, 0}}},
+      [](auto x) { return pad(x[0], {1, 0}, {2, 3}, 7); },
+      [=](auto x) { return padded(x[0], {1, 0}, {2, 3}, 7); });
+  add(
+      "pad_with_zeros_below", {{{3}}, {{1}}, {{0}}}, [](auto x) { return pad(x[0], {2}, {0}); },
+      [=](auto x) { return padded(x[0], {2}, {0}, 0); });
+  add(
+      "pad_that_adds_nothing", {{{3}}}, [](auto x) { return pad(x[0], {0}, {0}, 5) + x[0]; },
+      [=](auto x) { return pointwise(x, [](auto v) { return v[0] + v[0]; }); });
+  add(
+      "pad_of_a_slice", {{{5, 2}}, {{3, 4}}},
+      [](auto x) { return pad(slice(x[0], 0, 2, -9, -2), {0, 1}, {1, 0}, 3); },
+      [=](auto x) {
+        const Array picked = make_array(
+            Shape{2, x[0].shape[1]}, [&](const Index& i) { return x[0].at({2 - 2 * i[0], i[1]}); });
+        return padded(picked, {0, 1}, {1, 0}, 3);
+      });
+  const auto tiled = [](const Array& x, Sizes own, const Sizes& times) {
+    Sizes sizes = own;
+    for (std::size_t a = 0; a < sizes.size(); ++a) sizes[a] *= times[a];
+    return make_array(Shape(sizes), [&](Index i) {
+      for (std::size_t a = 0; a < own.size(); ++a) i[a] %= own[a];
+      return x.at(Index(i.end() - x.shape.rank(), i.end()));
+    });
+  };
+  add(
+      "tile_a_matrix", {{{2, 3}}, {{1, 4}}, {{0, 2}}, {{1, 1}}},
+      [](auto x) { return tile(x[0], {2, 3}); },
+      [=](auto x) { return tiled(x[0], sizes_of(x[0].shape), {2, 3}); });
+  add(
+      "tile_into_more_axes", {{{3}}, {{1}}, {{0}}, {{}}},
+      [](auto x) { return tile(x[0], {2, 1, 2}); },
+      [=](auto x) {
+        const bool is_scalar = x[0].shape.rank() == 0;
+        return tiled(x[0], {1, 1, is_scalar ? 1 : x[0].shape[0]}, {2, 1, 2});
+      });
+  add(
+      "tile_of_fewer_axes", {{{2, 3}}, {{2, 1, 2}}}, [](auto x) { return tile(x[0], {2}); },
+      [=](auto x) {
+        Sizes times(static_cast<std::size_t>(x[0].shape.rank()), 1);
+        times.back() = 2;
+        return tiled(x[0], sizes_of(x[0].shape), times);
+      });
+  add(
+      "tile_no_times", {{{2, 3}}}, [](auto x) { return tile(x[0], {0, 2}); },
+      [=](auto x) { return tiled(x[0], {2, 3}, {0, 2}); });
+  for (const int axis : {0, -1}) {
+    for (const std::int64_t count : {0, 1, 3}) {
+      add(
+          "repeat_" + std::to_string(count) + "_times_along_axis_" + std::to_string(axis),
+          {{{4}}, {{2, 3}}, {{1, 2, 2}}, {{2, 0, 3}}},
+          [=](auto x) { return repeat(x[0], count, axis); },
+          [=](auto x) {
+            Sizes sizes = sizes_of(x[0].shape);
+            const auto at = axis < 0 ? sizes.size() - 1 : 0;
+            sizes[at] *= count;
+            return make_array(Shape(sizes), [&](Index i) {
+              i[at] /= count;
+              return x[0].at(i);
+            });
+          });
+    }
+  }
   add(
       "coordinate_times_x", {{{2, 3, 4}}, {{1, 2, 1}}},
       [](auto x) { return x[0] * astype(coordinate(x[0].shape(), 1), x[0].dtype()); },
@@ -187,16 +261,14 @@ BOOST_AUTO_TEST_SUITE(movement)
 
 BG_CASES(rows())
 
-BOOST_AUTO_TEST_CASE(many_slices_of_one_tensor_add_up_in_its_gradient) {
-  const std::int64_t n = 200;
-  const Expr x = input("x", {n, 3}, DType::f64);
-  Expr total;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const Expr row = slice(x, 0, i, i + 1) * double(i);
-    total = total ? total + sum(row) : sum(row);
-  }
-  const Tensor g = evaluate(grad(total, {x})[0], {{x, ones({n, 3}, DType::f64)}});
-  for (std::int64_t i = 0; i < n; ++i) BOOST_TEST_REQUIRE(g.at(3 * i + 1) == double(i));
+BOOST_AUTO_TEST_CASE(padding_keeps_every_bit_and_takes_any_value) {
+  const Expr x = input("x", {2}, DType::f64);
+  const Tensor t = evaluate(pad(x, {1}, {1}, -inf), {{x, tensor<double>({-0.0, nan_value}, {2})}});
+  BOOST_TEST(t.at(0) == -inf);
+  BOOST_TEST(std::signbit(t.at(1)));
+  BOOST_TEST(std::isnan(t.at(2)));
+  const Expr i = constant(tensor<std::int32_t>({5}, {1}));
+  BOOST_TEST(evaluate(pad(i, {1}, {0}, -7)).at(0) == -7);
 }
 
 BOOST_AUTO_TEST_CASE(bools_move_as_they_are) {

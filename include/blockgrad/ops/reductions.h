@@ -1,18 +1,10 @@
 #pragma once
 // Reductions over axes; negative axes count from the end, none means all.
 
-#include <vector>
-
 #include "blockgrad/graph/reduce.h"
+#include "blockgrad/ops/axes.h"
 
 namespace blockgrad {
-
-struct Axes {
-  std::vector<int> list;
-  Axes() = default;
-  Axes(int axis) : list{axis} {}
-  Axes(std::initializer_list<int> axes) : list(axes) {}
-};
 
 /// Sum over `axes`; a tensor of integers or bools gives i64. Order of additions fixed by the shape.
 /// Size 0: 0.

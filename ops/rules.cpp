@@ -1,0 +1,19 @@
+#include "ops/rules.h"
+
+#include <algorithm>
+
+namespace blockgrad::detail {
+
+std::vector<int> normalize_axes(const Axes& axes, int rank) {
+  std::vector<int> result;
+  for (const int axis : axes.list) {
+    const int at = normalize_axis(axis, rank);
+    require(std::find(result.begin(), result.end(), at) == result.end(), "axis ", axis,
+            " is named twice");
+    result.push_back(at);
+  }
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+}  // namespace blockgrad::detail

@@ -1,0 +1,34 @@
+#pragma once
+// What the type rules and the functions of several families share.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blockgrad/graph/expr.h"
+#include "blockgrad/ops/axes.h"
+
+namespace blockgrad::detail {
+
+/// f(), whose nodes take the user's line; its Error gets op and line in front, unless it has them.
+template <class F>
+auto in_context(std::string_view op, SourceLoc where, F f) {
+  const Origin origin = current_origin(where);
+  const OriginScope scope(origin);
+  try {
+    return f();
+  } catch (const Error& error) {
+    const std::string context = to_string(origin, op);
+    if (std::string_view(error.what()).starts_with(context)) throw;  // it came from make
+    throw Error(context + ": " + error.what());
+  }
+}
+
+inline std::vector<std::int64_t> sizes_of(const Shape& shape) {
+  return {shape.sizes().begin(), shape.sizes().end()};
+}
+
+/// Counted from the front, ascending. Throws Error if one is outside [-rank, rank) or named twice.
+std::vector<int> normalize_axes(const Axes& axes, int rank);
+
+}  // namespace blockgrad::detail
