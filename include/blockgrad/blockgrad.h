@@ -13,6 +13,7 @@
 #include "blockgrad/graph/view.h"
 #include "blockgrad/ops/activations.h"
 #include "blockgrad/ops/context.h"
+#include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/creation.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/index.h"
