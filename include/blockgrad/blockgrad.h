@@ -23,6 +23,7 @@
 #include "blockgrad/ops/neural.h"
 #include "blockgrad/ops/order.h"
 #include "blockgrad/ops/random.h"
+#include "blockgrad/ops/pool.h"
 #include "blockgrad/ops/reductions.h"
 #include "blockgrad/ops/windows.h"
 #include "blockgrad/optim/gradients.h"
