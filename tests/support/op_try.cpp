@@ -365,7 +365,8 @@ void OpTry::check_seen(const char* form, const std::vector<Expr>& seen, const Fe
 
 void OpTry::compare_bits(const std::string& what, const Tensor& got, const Tensor& expected) {
   comparisons_ += expected.size();
-  BOOST_TEST(same_bits(got, expected),
+  if (same_bits(got, expected)) return;  // its text is long to make
+  BOOST_TEST(false,
              what << " is " << to_string(got, 50) << " instead of " << to_string(expected, 50));
 }
 

@@ -3,6 +3,7 @@
 // that fit, the value as plain loops, and the call that users write.
 
 #include <cstdint>
+#include <functional>
 #include <random>
 #include <span>
 #include <vector>
@@ -35,8 +36,8 @@ class Maker {
   }
   /// A new leaf, or now and then an old step of that shape.
   int of_shape(const Shape& shape);
-  int leaf(const Shape& shape, double low = -1.5, double high = 1.5);
-  Shape small_shape(int most_axes = 3);
+  int leaf(const Shape& shape);
+  Shape small_shape();
 
   /// Appends the step if its value is finite and not large.
   bool append(Step step);
@@ -54,13 +55,12 @@ struct Form {
   bool (*propose)(Maker& maker, Step& step);
   Array (*value)(const Step& step, std::span<const Array> inputs);
   Expr (*build)(const Step& step, std::span<const Expr> inputs);
+  /// What users call it, where that is not `name`.
+  const char* (*title)(const Step& step) = nullptr;
 };
 
 std::span<const Form> map_forms();
 std::span<const Form> view_forms();
 std::span<const Form> line_forms();
-
-/// The value of a step's own form.
-Array value_of(const Step& step, std::span<const Array> inputs);
 
 }  // namespace random_graph

@@ -34,25 +34,36 @@ struct Recipe {
   std::vector<int> outputs;  // what is compared, and summed up to be differentiated
 };
 
+/// Steps that are not leaves.
+int size_of(const Recipe& recipe);
+/// One line per step, leaves with their values.
+std::string to_string(const Recipe& recipe);
+
 /// A graph of 5 to 60 nodes, leaves apart, with finite values and away from kinks. The same for the
 /// same seed.
 Recipe generate(std::uint64_t seed);
 
+/// The values of all steps, computed by the loops in double, with `leaves` in place of the recipe's
+/// own.
+std::vector<Array> interpret(const Recipe& recipe, std::span<const Array> leaves);
+std::vector<Array> leaves_of(const Recipe& recipe);
+
+/// The slopes of the weighted sum of all outputs along fixed directions, by differences of the
+/// loops in double.
+struct Slopes {
+  std::vector<std::vector<Array>> directions;  // of the leaves
+  std::vector<double> along;
+  bool is_smooth = true;  // two steps of the differences agree
+};
+Slopes slopes_of(const Recipe& recipe);
+/// The weight of an element of an output in that sum.
+double weight_of(std::size_t output, std::size_t element);
+
 /// What disagrees, or "" if nothing does.
 std::string problem_of(const Recipe& recipe);
 
-/// The smallest recipe that still fails which replacing steps by leaves of their values, and
-/// leaving out outputs, leads to (delta debugging; Zeller and Hildebrandt 2002).
+/// The smallest recipe that still fails to which replacing steps by leaves of their values and
+/// leaving out outputs leads (delta debugging; Zeller and Hildebrandt 2002).
 Recipe reduced(Recipe recipe, const std::function<bool(const Recipe&)>& fails);
-
-/// One line per step, leaves with their values.
-std::string to_string(const Recipe& recipe);
-
-/// Steps that are not leaves.
-int size_of(const Recipe& recipe);
-
-/// Values of all steps by the loops in double, for given values of the leaves.
-std::vector<Array> interpret(const Recipe& recipe, std::span<const Array> leaves);
-std::vector<Array> leaves_of(const Recipe& recipe);
 
 }  // namespace random_graph

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "blockgrad/ops/activations.h"
 #include "blockgrad/ops/elementwise.h"
 #include "tests/support/random_forms.h"
 
@@ -171,12 +172,14 @@ const Form forms[] = {
      [](const Step& s, std::span<const Array> x) {
        return pointwise(x, [&](auto v) { return unary_of(s).value(v[0]); });
      },
-     [](const Step& s, std::span<const Expr> x) { return unary_of(s).op(x[0]); }},
+     [](const Step& s, std::span<const Expr> x) { return unary_of(s).op(x[0]); },
+     [](const Step& s) { return unary_of(s).name; }},
     {"binary", 24, propose_binary,
      [](const Step& s, std::span<const Array> x) {
        return pointwise(x, [&](auto v) { return binary_of(s).value(v[0], v[1]); });
      },
-     [](const Step& s, std::span<const Expr> x) { return binary_of(s).op(x[0], x[1]); }},
+     [](const Step& s, std::span<const Expr> x) { return binary_of(s).op(x[0], x[1]); },
+     [](const Step& s) { return binary_of(s).name; }},
     {"where(a > b, b * c, a)", 4, propose_three,
      [](const Step&, std::span<const Array> x) {
        return pointwise(x, [](auto v) { return v[0] > v[1] ? v[1] * v[2] : v[0]; });
