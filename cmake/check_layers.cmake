@@ -15,7 +15,7 @@ set(data_headers dtype error philox shape tensor)
 set(layers graph ops optim nn backends data train)
 
 # Other libraries, by the first part of their includes, and the folders that may use them.
-set(others "fmt/|boost/|CLI/|nlohmann/|[Ee]igen3?/|cuda|nvrtc|thrust/|cub/|benchmark/")
+set(others "fmt/|boost/|CLI/|nlohmann/|[Ee]igen3?/|cuda|nvrtc|thrust/|cub/|benchmark/|zlib")
 
 set(mistakes 0)
 function(bg_mistake text)
@@ -56,7 +56,7 @@ foreach(file IN LISTS files)
       elseif(header MATCHES "^boost/")
         bg_mistake("<${header}>: Boost is for tests only")
       elseif(layer IN_LIST layers AND NOT header MATCHES "^fmt/"
-             AND NOT (layer STREQUAL "data" AND header MATCHES "^nlohmann/"))
+             AND NOT (layer STREQUAL "data" AND header MATCHES "^(nlohmann/|zlib)"))
         bg_mistake("<${header}>: layer ${layer} does not use this library")
       endif()
       continue()

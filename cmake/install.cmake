@@ -9,6 +9,12 @@ install(TARGETS blockgrad EXPORT blockgradTargets
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/blockgrad"
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
 install(EXPORT blockgradTargets NAMESPACE blockgrad:: DESTINATION ${package_dir})
+# Whoever links the static library links zlib too, where it was found.
+if(ZLIB_FOUND AND NOT BUILD_SHARED_LIBS)
+  set(BLOCKGRAD_LINKS_ZLIB TRUE)
+else()
+  set(BLOCKGRAD_LINKS_ZLIB FALSE)
+endif()
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/blockgradConfig.cmake.in"
   "${PROJECT_BINARY_DIR}/blockgradConfig.cmake" INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/blockgradConfigVersion.cmake"

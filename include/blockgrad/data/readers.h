@@ -1,7 +1,7 @@
 #pragma once
-// Files of data: CSV tables, and tensors by name in safetensors files. Every byte of a file is
-// taken for hostile; what does not fit is an Error naming file, line or field, what was expected
-// and what came. Only regular files are read. Everything returned is a value.
+// Files of data: CSV tables, IDX arrays, and tensors by name in safetensors files. Every byte of a
+// file is taken for hostile; what does not fit is an Error naming file, line or field, what was
+// expected and what came. Only regular files are read. Everything returned is a value.
 
 #include <cstdint>
 #include <initializer_list>
@@ -100,5 +100,19 @@ TensorFile read_safetensors(const std::string& path, SafetensorsOptions options 
 /// as it was.
 void write_safetensors(const std::string& path, std::span<const NamedTensor> tensors,
                        const std::map<std::string, std::string>& metadata = {});
+
+struct IdxOptions {
+  std::int64_t max_bytes = std::int64_t{1} << 34;  // of the file, and of the values
+};
+
+/// The array in an IDX file, the format of MNIST: two zero bytes, the type of the elements, the
+/// number of axes, their sizes and the elements, big-endian. The file may be packed by gzip (in
+/// builds with zlib). u8, i32, f32 and f64 stay what they are; 8-bit and 16-bit signed integers
+/// become i32. Values, NaN included, are taken as they are. Throws Error for other types, no axis
+/// or more than 8, a size of 0, less or more bytes than the header announces, damage that gzip
+/// notices, and for what exceeds a limit.
+Tensor read_idx(const std::string& path, IdxOptions options = {});
+/// The same for bytes in memory; `name` stands for the file in messages.
+Tensor parse_idx(std::string_view bytes, std::string_view name = "bytes", IdxOptions options = {});
 
 }  // namespace blockgrad::data
