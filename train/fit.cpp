@@ -128,10 +128,28 @@ class Fit {
     for (; epochs > 0 && !is_stopped_; --epochs) {
       if (!order_.empty())
         data::fill_permutation(order_, options_.seed, static_cast<std::uint64_t>(result_.epochs));
-      is_stopped_ = step_->program.run_many(batches, feeds_, options_.stop).steps() < batches;
+      run_batches();
       if (rest_ && !is_stopped_)
         is_stopped_ = rest_->program.run_many(1, {&rest_feed_, 1}, options_.stop).steps() < 1;
       if (!is_stopped_) finish_epochs(1);
+    }
+  }
+
+  // All full batches of an epoch, in stretches short enough for reports of progress.
+  void run_batches() {
+    const std::span<const Feeds> feeds(feeds_);
+    std::size_t stretch = options_.on_progress ? 1 : feeds.size();
+    for (std::size_t at = 0; at < feeds.size() && !is_stopped_;) {
+      const std::size_t count = std::min(stretch, feeds.size() - at);
+      const double before = seconds();
+      const std::int64_t steps =
+          step_->program
+              .run_many(static_cast<std::int64_t>(count), feeds.subspan(at, count), options_.stop)
+              .steps();
+      is_stopped_ = steps < static_cast<std::int64_t>(count);
+      at += count;
+      if (seconds() - before < seconds_between_reports / 4) stretch *= 2;
+      report_progress(false);
     }
   }
 
