@@ -2,6 +2,7 @@
 // op with a kernel. Each is differentiated and compiled like a built-in one.
 
 #include <cstdio>
+#include <functional>
 
 #include "blockgrad/blockgrad.h"
 #include "custom_op/smooth.h"
@@ -22,13 +23,27 @@ Expr squash(const Expr& x) {
 const auto swish = elementwise([](auto x) { return x / (1 + exp(-x)); });
 const auto gated = elementwise([](auto x, auto gate) { return x * gate / (1 + exp(-gate)); });
 
-/// Prints y and the gradient of its sum by x.
-void show(const char* title, const Expr& y, const Expr& x, const std::vector<Feed>& feeds) {
-  Program program = compile({y, grad(sum(y), {x})[0]});
+using Function = std::function<Expr(std::span<const Expr>)>;
+
+/// Prints the op's value, the gradient of its sum by the last input, and what central differences
+/// say of all gradients.
+void show(const char* title, const Function& op, const std::vector<Tensor>& at) {
+  std::vector<Expr> inputs;
+  std::vector<Feed> feeds;
+  for (const Tensor& tensor : at) {
+    inputs.push_back(input("x" + std::to_string(inputs.size()), tensor.shape(), tensor.dtype()));
+    feeds.push_back({inputs.back(), tensor});
+  }
+  const Expr y = op(inputs);
+  Program program = compile({y, grad(sum(y), {inputs.back()})[0]});
   const Results results = program.run(feeds);
-  std::printf("%s\n  value    %s\n  gradient %s\n  kernels  %lld\n\n", title,
+  const GradientReport checked = check_gradient(op, at, {.second_order = true});
+  std::printf("%s\n  value    %s\n  gradient %s\n  kernels  %lld\n", title,
               to_string(results.tensor(0)).c_str(), to_string(results.tensor(1)).c_str(),
               static_cast<long long>(program.report().kernels));
+  std::printf("  checked  %lld slopes, first and second order: largest error %s 1e-6\n\n",
+              static_cast<long long>(checked.comparisons()),
+              checked.error() < 1e-6 ? "below" : "ABOVE");
 }
 
 int run(int argc, char** argv) {
@@ -36,23 +51,19 @@ int run(int argc, char** argv) {
                "custom_op");
   if (const auto end = examples::parse(app, argc, argv)) return *end;
 
-  const Expr rows = input("rows", {2, 2}, DType::f64);
-  show("1. squash, a function of other operations", squash(rows), rows,
-       {{rows, tensor({3.0, 4.0, 0.3, 0.4}, {2, 2})}});
-
-  const Expr x = input("x", {3}, DType::f64), gate = input("gate", {3}, DType::f64);
-  const Feed at{x, tensor({-1.0, 0.0, 1.0}, {3})}, open{gate, tensor({2.0, 2.0, -2.0}, {3})};
-  show("2. swish, one formula", swish(x), x, {at});
-  show("   gated, one formula of two inputs", gated(x, gate), gate, {at, open});
-
+  show("1. squash, a function of other operations", [](auto x) { return squash(x[0]); },
+       {tensor({3.0, 4.0, 0.3, 0.4}, {2, 2})});
+  const Tensor numbers = tensor({-1.0, 0.0, 1.0}, {3});
+  show("2. swish, one formula", [](auto x) { return swish(x[0]); }, {numbers});
+  show("   gated, one formula of two inputs", [](auto x) { return gated(x[0], x[1]); },
+       {numbers, tensor({2.0, 2.0, -2.0}, {3})});
   custom_op::add_smooth_kernel();
-  const Expr series = input("series", {4}, DType::f64);
-  show("3. smooth, an op with its own kernel", custom_op::smooth(series, 0.5), series,
-       {{series, tensor({8.0, 0.0, 0.0, 8.0}, {4})}});
+  show("3. smooth, an op with its own kernel", [](auto x) { return custom_op::smooth(x[0], 0.5); },
+       {tensor({8.0, 0.0, 0.0, 8.0}, {4})});
 
   std::printf("Mistakes name the op and the line that uses it:\n");
   try {
-    (void)custom_op::smooth(rows, 0.5);
+    (void)custom_op::smooth(constant(eye(2)), 0.5);
   } catch (const Error& error) {
     std::printf("  %s\n", error.what());
   }

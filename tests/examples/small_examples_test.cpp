@@ -124,6 +124,7 @@ BOOST_AUTO_TEST_CASE(word_similarity_reads_other_words_and_names_what_is_wrong_w
 
 BOOST_AUTO_TEST_CASE(custom_op_shows_three_ways_and_the_line_of_a_mistake) {
   const Answer answer = call("custom_op", {});
+  BOOST_TEST((answer.out.find("ABOVE") == std::string::npos));
   check_prints(answer,
                {"1. squash", "2. swish", "   gated", "3. smooth",
                 "value    [4, 2, 1, 4.5]\n  gradient [0.9375, 0.875, 0.75, 0.5]",
