@@ -299,6 +299,23 @@ BOOST_AUTO_TEST_CASE(a_stop_token_ends_training_after_the_current_update) {
   BOOST_TEST(result.history.back().updates == result.updates);
 }
 
+BOOST_AUTO_TEST_CASE(progress_is_told_within_an_epoch_and_changes_no_bit) {
+  const data::Dataset data = rows_of(203);
+  Linear told, quiet;
+  std::vector<train::Progress> reports;
+  FitOptions options;
+  options.epochs = 2;
+  options.batch_size = 4;
+  train::fit(quiet.model(), data, Sgd{.learning_rate = 0.1}, options);
+  options.on_progress = [&](const train::Progress& p) { reports.push_back(p); };
+  train::fit(told.model(), data, Sgd{.learning_rate = 0.1}, options);
+  BOOST_TEST(reports.front().epoch == 0);
+  BOOST_TEST(reports.front().updates == 1);
+  BOOST_TEST(reports.back().epoch == 2);
+  BOOST_TEST(reports.back().updates == 102);
+  BOOST_TEST(same_bits(told.w.value(), quiet.w.value()));
+}
+
 BOOST_AUTO_TEST_CASE(a_tolerance_ends_training_where_parameters_rest) {
   const data::Dataset data = rows_of(20);
   Linear linear;
