@@ -23,7 +23,6 @@
 #include "blockgrad/ops/neural.h"
 #include "blockgrad/ops/norms.h"
 #include "blockgrad/ops/order.h"
-#include "blockgrad/ops/random.h"
 #include "blockgrad/ops/pool.h"
 #include "blockgrad/ops/random.h"
 #include "blockgrad/ops/reductions.h"

@@ -128,7 +128,7 @@ BOOST_AUTO_TEST_CASE(custom_op_shows_three_ways_and_the_line_of_a_mistake) {
   check_prints(answer,
                {"1. squash", "2. swish", "   gated", "3. smooth",
                 "value    [4, 2, 1, 4.5]\n  gradient [0.9375, 0.875, 0.75, 0.5]",
-                "  smooth (main.cpp:", "): wants one series of fractions, got f64 [2, 2]\n"});
+                "  smooth (main.cpp:", "): wants one series of fractions, got f32 [2, 2]\n"});
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -16,7 +16,7 @@ namespace utf = boost::unit_test;
 
 namespace {
 
-double at(const Expr& y, const Expr& x, double value) {
+double value_at(const Expr& y, const Expr& x, double value) {
   return evaluate(y, {{x, full({}, value, x.dtype())}}).at(0);
 }
 
@@ -68,7 +68,7 @@ using blockgrad::grad;
 
 BOOST_AUTO_TEST_CASE(shared_input_receives_the_sum_of_its_gradients, *utf::tolerance(1e-12)) {
   const Expr x = input("x", {}, DType::f64), y = x * x + x;
-  BOOST_TEST(at(grad(y, {x})[0], x, 3) == 7.0);
+  BOOST_TEST(value_at(grad(y, {x})[0], x, 3) == 7.0);
   const Expr m = input("m", {2, 2}, DType::f64);
   const Tensor g =
       evaluate(grad(sum(matmul(m, m)), {m})[0], {{m, tensor({1.0, 2.0, 3.0, 4.0}, {2, 2})}});
@@ -79,39 +79,39 @@ BOOST_AUTO_TEST_CASE(gradients_of_gradients_are_nodes_like_any_other, *utf::tole
   const Expr x = input("x", {}, DType::f64);
   Expr d = sin(x) * exp(x);
   for (int order = 0; order < 4; ++order) d = grad(d, {x})[0];
-  BOOST_TEST(at(d, x, 0.7) == -4 * std::sin(0.7) * std::exp(0.7));
+  BOOST_TEST(value_at(d, x, 0.7) == -4 * std::sin(0.7) * std::exp(0.7));
 }
 
 BOOST_AUTO_TEST_CASE(the_gradient_by_itself_is_one) {
   const Expr x = input("x", {}, DType::f64);
-  BOOST_TEST(at(grad(x, {x})[0], x, 5) == 1);
+  BOOST_TEST(value_at(grad(x, {x})[0], x, 5) == 1);
   const Expr y = exp(x);
   const std::vector<Expr> g = grad(y, {y, x});
-  BOOST_TEST(at(g[0], x, 2) == 1);
-  BOOST_TEST(std::abs(at(g[1], x, 2) - std::exp(2.0)) < 1e-12);
+  BOOST_TEST(value_at(g[0], x, 2) == 1);
+  BOOST_TEST(std::abs(value_at(g[1], x, 2) - std::exp(2.0)) < 1e-12);
 }
 
 BOOST_AUTO_TEST_CASE(gradients_by_inner_values_and_repeated_requests) {
   const Expr x = input("x", {}, DType::f64), inner = x * 3.0, y = inner * inner * x;
   const std::vector<Expr> g = grad(y, {inner, x, inner});
-  BOOST_TEST(at(g[0], x, 2) == 2 * 6 * 2);
-  BOOST_TEST(at(g[1], x, 2) == 27 * 4);
-  BOOST_TEST(at(g[2], x, 2) == 2 * 6 * 2);
+  BOOST_TEST(value_at(g[0], x, 2) == 2 * 6 * 2);
+  BOOST_TEST(value_at(g[1], x, 2) == 27 * 4);
+  BOOST_TEST(value_at(g[2], x, 2) == 2 * 6 * 2);
 }
 
 BOOST_AUTO_TEST_CASE(every_result_of_an_op_sends_its_share) {
   const Expr x = input("x", {}, DType::f64);
   const std::vector<Expr> both = make_all(Twice{}, {x});
-  BOOST_TEST(at(grad(both[0] * both[1], {x})[0], x, 5) == 60);
-  BOOST_TEST(at(grad(both[1], {x})[0], x, 5) == 3);  // nothing flows into the first
-  BOOST_TEST(at(grad(both[0] * both[1], {both[1]})[0], x, 5) == 10);
+  BOOST_TEST(value_at(grad(both[0] * both[1], {x})[0], x, 5) == 60);
+  BOOST_TEST(value_at(grad(both[1], {x})[0], x, 5) == 3);  // nothing flows into the first
+  BOOST_TEST(value_at(grad(both[0] * both[1], {both[1]})[0], x, 5) == 10);
 }
 
 BOOST_AUTO_TEST_CASE(a_stopped_gradient_flows_no_further) {
   const Expr x = input("x", {}, DType::f64);
   const Expr y = x * stop_gradient(x * x);
-  BOOST_TEST(at(y, x, 3) == 27);
-  BOOST_TEST(at(grad(y, {x})[0], x, 3) == 9);
+  BOOST_TEST(value_at(y, x, 3) == 27);
+  BOOST_TEST(value_at(grad(y, {x})[0], x, 3) == 9);
   BOOST_TEST(
       contains(error_of([&] { grad(stop_gradient(x), {x}); }), "no gradient reaches input 'x'"));
 }
