@@ -5,6 +5,7 @@
 
 #include "blockgrad/graph/view.h"
 #include "blockgrad/ops/elementwise.h"
+#include "blockgrad/ops/order.h"
 #include "graph/scalar_random.h"
 
 namespace blockgrad {
@@ -193,6 +194,12 @@ Expr randint(const Shape& shape, std::int64_t low, std::int64_t high, const Stre
     ScalarRecorder& r = ScalarRecorder::of(u.low);
     return astype(offset + r.constant_bits(static_cast<std::uint64_t>(low), DType::i64), dtype);
   });
+}
+
+Expr permutation(std::int64_t n, const Stream& stream, SourceLoc where) {
+  require(n >= 0, to_string(current_origin(where), "permutation"),
+          ": wants a number that is not negative, got ", n);
+  return argsort({uniform({n}, 0, 1, stream, DType::f64, where), where});
 }
 
 Tensor uniform_tensor(const Shape& shape, double low, double high, const Draw& draw, DType dtype) {

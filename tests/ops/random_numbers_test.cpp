@@ -126,6 +126,19 @@ BOOST_AUTO_TEST_CASE(bernoulli_and_randint_have_their_frequencies) {
   BOOST_TEST(far.span<std::int64_t>()[63] == (std::int64_t{1} << 60) + 1);
 }
 
+BOOST_AUTO_TEST_CASE(a_permutation_has_every_number_once_and_each_place_sees_all) {
+  const Tensor p = evaluate(permutation(1000, fixed(4, 0, 0)));
+  std::vector<int> seen(1000, 0);
+  double distance = 0;
+  for (std::int64_t i = 0; i < p.size(); ++i) {
+    ++seen[static_cast<std::size_t>(p.at(i))];
+    distance += std::abs(p.at(i) - static_cast<double>(i)) / 1000;
+  }
+  BOOST_TEST((std::count(seen.begin(), seen.end(), 1) == 1000));
+  BOOST_TEST(std::abs(distance - 1000.0 / 3) < 40);  // the mean of abs(a - b) is n / 3
+  BOOST_TEST(evaluate(permutation(0, fixed(4, 0, 0))).size() == 0);
+}
+
 BOOST_AUTO_TEST_CASE(streams_steps_and_seeds_give_other_numbers) {
   const Tensor base = uniform_tensor({100}, 0, 1, {1, 1, 1});
   for (const Draw& other : {Draw{2, 1, 1}, Draw{1, 2, 1}, Draw{1, 1, 2}})
@@ -187,6 +200,7 @@ BOOST_AUTO_TEST_CASE(wrong_settings_are_named_with_the_users_line) {
   has(error_of([&] { bernoulli({2}, 1.5, stream); }), "wants a probability in [0, 1], got 1.5");
   has(error_of([&] { randint({2}, 3, 3, stream); }),
       "wants low < high, at most 2^31 apart, got 3 and 3");
+  has(error_of([&] { permutation(-1, stream); }), "wants a number that is not negative, got -1");
   has(error_of([&] { dropout(input("x", {2}), -0.1, context); }),
       "dropout (random_numbers_test.cpp:");
   has(error_of([&] { uniform({2}, 0, 1, Stream{}); }),

@@ -27,6 +27,10 @@ Expr bernoulli(const Shape& shape, double p, const Stream& stream,
 Expr randint(const Shape& shape, std::int64_t low, std::int64_t high, const Stream& stream,
              DType dtype = DType::i32, SourceLoc where = SourceLoc::here());
 
+/// The numbers 0 .. n-1 in random order, i32 [n]: the order of n random keys. Throws Error for n <
+/// 0.
+Expr permutation(std::int64_t n, const Stream& stream, SourceLoc where = SourceLoc::here());
+
 /// The same numbers as a tensor, for initial values; stream and step as numbers.
 struct Draw {
   std::uint64_t seed = 0;
