@@ -52,7 +52,7 @@ Tensor read_tensor(detail::InputFile& file, const detail::HeaderEntry& entry) {
 // Large elements first, so that every tensor lies at a multiple of its element size.
 void place(std::vector<detail::HeaderEntry>& entries) {
   std::int64_t at = 0;
-  for (const std::size_t size : {8U, 4U, 1U}) {
+  for (const std::size_t size : {8U, 4U, 2U, 1U}) {
     for (detail::HeaderEntry& entry : entries) {
       if (size_of(entry.type.dtype) != size) continue;
       entry.begin = at;

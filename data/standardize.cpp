@@ -11,7 +11,8 @@ namespace {
 
 // Rows and columns of a table, or of one column [n].
 std::pair<std::int64_t, std::int64_t> extents(const Tensor& x) {
-  require(is_floating(x.dtype()), "standardizing needs f32 or f64, got ", x.dtype());
+  require(is_floating(x.dtype()) && !is_half(x.dtype()), "standardizing needs f32 or f64, got ",
+          x.dtype());
   const Shape& shape = x.shape();
   require(shape.rank() == 1 || shape.rank() == 2,
           "standardizing needs a table [n, columns] or a column [n], got shape ", shape);

@@ -26,9 +26,7 @@ struct Checkpoint {
 
 bool is_log(const Node& node) {
   const Map* map = node.op.as<Map>();
-  if (!map) return false;
-  const auto code = map->fn.code();
-  return code.size() == 2 && code[1].op == ScalarOp::log;
+  return map && is_function(map->fn, ScalarOp::log);
 }
 
 }  // namespace

@@ -21,9 +21,9 @@ std::vector<TensorType> Map::infer(Types in) const {
 }
 
 Expr Map::log(std::span<const Expr> inputs) const {
-  if (fn.code().size() != 2 || fn.code()[1].op != ScalarOp::sigmoid) return {};
+  if (!is_function(fn, ScalarOp::sigmoid)) return {};
   ScalarRecorder recorder(fn.inputs());
-  const Scalar results[] = {-softplus(-recorder.input(0))};
+  const Scalar results[] = {recorder.cast(-softplus(-recorder.input(0)), fn.result_dtype(0))};
   return make(Map{recorder.finish(results), "logsigmoid"}, {inputs[0]});
 }
 

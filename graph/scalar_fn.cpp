@@ -197,6 +197,14 @@ bool ScalarFn::operator==(const ScalarFn& other) const {
          data_->results == other.data_->results;
 }
 
+bool is_function(const ScalarFn& fn, ScalarOp op) {
+  const auto code = fn.code();
+  if (fn.inputs().size() != 1 || fn.results().size() != 1) return false;
+  if (!is_half(fn.inputs()[0])) return code.size() == 2 && code[1].op == op;
+  return code.size() == 4 && code[1].op == ScalarOp::cast && code[2].op == op &&
+         code[3].op == ScalarOp::cast && code[3].dtype == fn.inputs()[0];
+}
+
 std::string to_string(const ScalarFn& fn) {
   std::string text;
   for (std::size_t i = 0; i < fn.code().size(); ++i) {

@@ -77,6 +77,7 @@ BG_SCALAR T pow(T a, T b) {
   y = odd ? with_sign(y, a) : y;
   y = (a < T(0)) & !whole & (a > -infinite) ? nan<T>() : y;
   y = (a == a) & (b == b) ? y : nan<T>();
+  y = b == T(2) ? a * a : y;
   return (b == T(0)) | (a == T(1)) ? T(1) : y;
 }
 
@@ -87,20 +88,25 @@ struct Division {
   T quotient, remainder;
 };
 
+/// Each turn takes a whole multiple of b away, exactly: its quotient has as many bits as the format
+/// and leaves at most b / 2 times its last place. Only the last step, to the sign of b, may round.
+/// NaN where a / b overflows.
 template <class T>
 BG_SCALAR Division<T> floating_division(T a, T b) {
-  T q = floor(a / b);
-  T r = fma(-q, b, a);
-  const bool below = (r != T(0)) & ((r < T(0)) != (b < T(0)));
-  q = below ? q - T(1) : q;
-  r = below ? r + b : r;
-  const bool above = with_sign(r, T(1)) >= with_sign(b, T(1));
-  q = above ? q + T(1) : q;
-  r = above ? r - b : r;
-  const bool by_infinity = (with_sign(b, T(1)) == infinity<T>()) & isfinite(a);
-  const bool opposite = (a != T(0)) & ((a < T(0)) != (b < T(0)));
-  q = by_infinity ? (opposite ? T(-1) : T(0)) : q;
-  r = by_infinity ? (opposite ? b : a) : r;
+  const T size = with_sign(b, T(1));
+  T q = T(0), r = a;
+  for (int turn = 0; turn < 48 && (turn == 0 || with_sign(r, T(1)) >= size); ++turn) {
+    const T part = round(r / b);
+    r = fma(-part, b, r);
+    q = q + part;
+  }
+  const bool opposite = (r != T(0)) & ((r < T(0)) != (b < T(0)));
+  q = opposite ? q - T(1) : q;
+  r = opposite ? r + b : r;
+  const bool by_infinity = (size == infinity<T>()) & isfinite(a);
+  const bool across = (a != T(0)) & ((a < T(0)) != (b < T(0)));
+  q = by_infinity ? (across ? T(-1) : T(0)) : q;
+  r = by_infinity ? (across ? b : a) : r;
   return {q, r == T(0) ? with_sign(T(0), b) : r};
 }
 

@@ -6,6 +6,9 @@ namespace {
 
 using Scalars = std::span<const Scalar>;
 
+// Beyond it erf and tanh of gelu are exactly +-1, while cubes and squares may overflow.
+constexpr double flat_from = 30;
+
 Scalar silu_of(Scalar x) { return where(isinf(x), relu(x), x * sigmoid(x)); }
 
 }  // namespace
@@ -18,6 +21,7 @@ Expr clip(Arg x, Arg low, Arg high) {
 }
 
 Expr leaky_relu(Arg x, double slope) {
+  if (slope == 0) return relu(x);  // -inf * 0 would be NaN
   return map("leaky_relu", {x}, [slope](Scalars s) { return where(s[0] > 0, s[0], s[0] * slope); });
 }
 
@@ -32,14 +36,14 @@ Expr silu(Arg x) {
 Expr gelu(Arg x) {
   return map("gelu", {x}, [](Scalars s) {
     const Scalar inside = s[0] * 0.5 * (erf(s[0] * 0.70710678118654752) + 1);
-    return where(isinf(s[0]), relu(s[0]), inside);
+    return where(abs(s[0]) > flat_from, relu(s[0]), inside);
   });
 }
 
 Expr gelu_tanh(Arg x) {
   return map("gelu_tanh", {x}, [](Scalars s) {
     const Scalar u = (s[0] + s[0] * s[0] * s[0] * 0.044715) * 0.79788456080286536;
-    return where(isinf(s[0]), relu(s[0]), s[0] * 0.5 * (tanh(u) + 1));
+    return where(abs(s[0]) > flat_from, relu(s[0]), s[0] * 0.5 * (tanh(u) + 1));
   });
 }
 

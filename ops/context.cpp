@@ -13,6 +13,8 @@ Context::Context(ContextOptions options, SourceLoc where)
 
 Stream Context::stream() {
   if (!options_.step) {
+    const Origin origin{where_, {}, {}, {}};
+    const OriginScope scope(origin);
     options_.step = state(zeros({}, DType::i64), options_.name + ".step", where_);
     updates_.set(options_.step, options_.step + 1.0);
   }

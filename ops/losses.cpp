@@ -29,9 +29,11 @@ bool same_weight(const Expr& a, const Expr& b) {
                     fixed(a)->tensor.at(0) == fixed(b)->tensor.at(0));
 }
 
+// bf16 and f16 are added up, counted and divided as f32.
 Loss averaged(const Expr& terms, SourceLoc where) {
-  return {sum({terms, where}),
-          constant(full({}, static_cast<double>(terms.shape().size()), terms.dtype()), where),
+  const DType dtype = working_dtype(terms.dtype());
+  return {sum({cast(terms, dtype, where), where}),
+          constant(full({}, static_cast<double>(terms.shape().size()), dtype), where),
           {}};
 }
 
@@ -40,10 +42,20 @@ void require_equal_shapes(const Expr& y, const Expr& t, std::string_view op, Sou
           ": shapes must be equal, got ", y.shape(), " and ", t.shape());
 }
 
+// bf16 and f16 are computed with as f32 from the start: a square may leave the range of f16.
+Arg widened(const Arg& a) {
+  if (a.is_number()) return a;
+  return {cast(a.expr(), working_dtype(a.expr().dtype()), a.where()), a.where()};
+}
+
 Loss over_pairs(std::string_view op, const Arg& y, const Arg& t, Scalar (*term)(Scalar, Scalar)) {
   require_equal_shapes(as_expr(y, DType::f32), as_expr(t, DType::f32), op, y.where());
-  const Expr terms =
-      map(op, {y, t}, [term](std::span<const Scalar> s) { return term(s[0], s[1]); });
+  require(y.is_number() || t.is_number() || y.expr().dtype() == t.expr().dtype(),
+          to_string(current_origin(y.where()), op), ": wants one dtype, got ",
+          y.is_number() ? DType::f32 : y.expr().dtype(), " and ",
+          t.is_number() ? DType::f32 : t.expr().dtype(), "; convert one with astype");
+  const Expr terms = map(op, {widened(y), widened(t)},
+                         [term](std::span<const Scalar> s) { return term(s[0], s[1]); });
   return averaged(terms, y.where());
 }
 

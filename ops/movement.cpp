@@ -67,7 +67,7 @@ Expr repeated(const Expr& x, int axis, std::int64_t before, std::int64_t after, 
 void require_holds(double value, DType dtype) {
   const bool holds = visit(dtype, [&](auto zero) {
     using T = decltype(zero);
-    if constexpr (std::is_floating_point_v<T>) return true;
+    if constexpr (is_floating(dtype_of<T>())) return true;
     else if constexpr (std::is_same_v<T, bool>) return value == 0 || value == 1;
     else
       // The upper bound of i64 is no double; the power of two above it is.

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include "blockgrad/graph/view.h"
 #include "blockgrad/ops/elementwise.h"
@@ -22,9 +23,12 @@ struct HostUniforms {
   T low, high;
 };
 
+Scalar kept_below(Scalar x, Scalar high, Scalar last) { return where(x < high, x, last); }
+
+// Rounding may reach the upper end, which is not part of the interval.
 template <class S, class U>
-S uniform_formula(const U& u, S low, S width) {
-  return low + width * u.low;
+S uniform_formula(const U& u, S low, S width, S high, S last) {
+  return kept_below(low + width * u.low, high, last);
 }
 
 // cos and sqrt(-2 log(1 - u)): 1 - u is never 0.
@@ -33,6 +37,7 @@ S normal_formula(const U& u, S mean, S sigma, S one, S minus_two, S two_pi) {
   return mean + sigma * (sqrt(minus_two * log(one - u.low)) * cos(two_pi * u.high));
 }
 
+constexpr std::int64_t word = std::int64_t{1} << 32;
 constexpr double two_pi = 6.283185307179586;
 // P(|z| <= 2) of the standard normal distribution.
 constexpr double inside_two_sigma = 0.9544997361036416;
@@ -73,10 +78,11 @@ struct Host {
   friend Host exp(Host a) { return {math::exp(a.value)}; }
   friend Host cos(Host a) { return {math::cos(a.value)}; }
   friend Host erf(Host a) { return {math::erf(a.value)}; }
+  friend Host kept_below(Host x, Host high, Host last) { return x.value < high.value ? x : last; }
 };
 
 void check_stream(const Stream& stream) {
-  require(stream.number >= 0 && stream.number < (std::int64_t{1} << 32), "stream ", stream.number,
+  require(stream.number >= 0 && stream.number < word, "stream ", stream.number,
           " is outside [0, 2^32)");
   require(stream.step && stream.step.type() == TensorType{DType::i64, {}},
           "a stream wants its step as an i64 scalar, got ",
@@ -92,14 +98,30 @@ void check_normal(double mean, double sigma) {
           "wants a finite mean and sigma >= 0, got ", mean, " and ", sigma);
 }
 
-void check_range(double low, double high) {
-  require(std::isfinite(low) && std::isfinite(high) && low <= high,
+// The greatest number of the dtype below `high`.
+double check_range(double low, double high, DType dtype) {
+  const bool narrow = working_dtype(dtype) == DType::f32;
+  const auto seen = [&](double x) {
+    return narrow ? static_cast<double>(static_cast<float>(x)) : x;
+  };
+  require(std::isfinite(seen(low)) && std::isfinite(seen(high)) && low <= high &&
+              std::isfinite(seen(high - low)),
           "wants finite bounds, low <= high, got ", low, " and ", high);
+  return narrow ? std::nextafter(static_cast<float>(high), static_cast<float>(low))
+                : std::nextafter(high, low);
 }
 
 std::uint64_t counter_of(std::int64_t stream, std::int64_t step) {
   return static_cast<std::uint64_t>(stream) << 32 |
          (static_cast<std::uint64_t>(step) & 0xffffffffu);
+}
+
+// One of the two uniform numbers of each element; `step` belongs to the formula.
+Scalar uniform_of(const Stream& stream, Scalar step, DType dtype, bool is_high) {
+  ScalarRecorder& r = ScalarRecorder::of(step);
+  const Scalar counter = step + r.constant_bits(counter_of(stream.number, 0), DType::i64);
+  return r.uniform(r.flat_index(), counter, r.constant_bits(stream.seed, DType::i64),
+                   working_dtype(dtype), is_high);
 }
 
 // A Map over the positions of `shape`; its input, the step, has no other size.
@@ -111,13 +133,9 @@ Expr drawn(std::string_view name, const Shape& shape, const Stream& stream, DTyp
     check_stream(stream);
     return map(name, {{broadcast_to(stream.step, shape, where), where}},
                [&](std::span<const Scalar> s) {
-                 ScalarRecorder& r = ScalarRecorder::of(s[0]);
-                 const auto bits = [&](std::uint64_t b) { return r.constant_bits(b, DType::i64); };
-                 const Scalar counter = s[0] + bits(counter_of(stream.number, 0));
-                 const auto u = [&](bool is_high) {
-                   return r.uniform(r.flat_index(), counter, bits(stream.seed), dtype, is_high);
-                 };
-                 return formula(Uniforms{u(false), u(true)});
+                 const Scalar result = formula(Uniforms{uniform_of(stream, s[0], dtype, false),
+                                                        uniform_of(stream, s[0], dtype, true)});
+                 return is_half(dtype) ? ScalarRecorder::of(s[0]).cast(result, dtype) : result;
                });
   } catch (const Error& error) {
     if (std::string_view(error.what()).starts_with(context)) throw;
@@ -125,26 +143,35 @@ Expr drawn(std::string_view name, const Shape& shape, const Stream& stream, DTyp
   }
 }
 
-template <class F>
-Tensor drawn_tensor(const Shape& shape, const Draw& draw, DType dtype, F formula) {
-  require(draw.stream >= 0 && draw.stream < (std::int64_t{1} << 32), "stream ", draw.stream,
-          " is outside [0, 2^32)");
-  check_floating(dtype);
-  const TensorType type{dtype, shape};
-  auto data = allocate_bytes(bytes_of(type));
-  const auto counter = static_cast<std::int64_t>(counter_of(draw.stream, draw.step));
-  const auto key = static_cast<std::int64_t>(draw.seed);
-  const auto fill = [&](auto zero) {
-    using T = decltype(zero);
-    T* y = reinterpret_cast<T*>(data.get());
-    for (std::int64_t i = 0; i < shape.size(); ++i) {
-      const HostUniforms<Host<T>> u{{math::uniform_low<T>(i, counter, key)},
-                                    {math::uniform_high<T>(i, counter, key)}};
-      y[i] = formula(u, [](double v) { return Host<T>{static_cast<T>(v)}; }).value;
-    }
-  };
-  dtype == DType::f32 ? fill(0.0f) : fill(0.0);
-  return adopt(type, std::move(data));
+// bf16 and f16 are drawn as f32 and rounded.
+template <class Prepare>
+Tensor drawn_tensor(std::string_view name, const Shape& shape, const Draw& draw, DType dtype,
+                    Prepare prepare) {
+  try {
+    check_floating(dtype);
+    require(draw.stream >= 0 && draw.stream < word && draw.step >= 0 && draw.step < word,
+            "wants stream and step in [0, 2^32), got ", draw.stream, " and ", draw.step);
+    if (is_half(dtype)) return drawn_tensor(name, shape, draw, DType::f32, prepare).astype(dtype);
+    const auto formula = prepare(dtype);
+    const TensorType type{dtype, shape};
+    auto data = allocate_bytes(bytes_of(type));
+    const auto counter = static_cast<std::int64_t>(counter_of(draw.stream, draw.step));
+    const auto key = static_cast<std::int64_t>(draw.seed);
+    const auto fill = [&](auto zero) {
+      using T = decltype(zero);
+      T* y = reinterpret_cast<T*>(data.get());
+      for (std::int64_t i = 0; i < shape.size(); ++i) {
+        const HostUniforms<Host<T>> u{{math::uniform_low<T>(i, counter, key)},
+                                      {math::uniform_high<T>(i, counter, key)}};
+        y[i] = formula(u, [](double v) { return Host<T>{static_cast<T>(v)}; }).value;
+      }
+    };
+    dtype == DType::f32 ? fill(0.0f) : fill(0.0);
+    return adopt(type, std::move(data));
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).starts_with(name)) throw;
+    throw Error(std::string(name) + ": " + error.what());
+  }
 }
 
 }  // namespace
@@ -153,8 +180,7 @@ Expr uniform(const Shape& shape, double low, double high, const Stream& stream, 
              SourceLoc where) {
   return drawn("uniform", shape, stream, dtype, where, [&](const Uniforms& u) {
     check_floating(dtype);
-    check_range(low, high);
-    return uniform_formula<Scalar>(u, low, high - low);
+    return uniform_formula<Scalar>(u, low, high - low, high, check_range(low, high, dtype));
   });
 }
 
@@ -190,6 +216,10 @@ Expr randint(const Shape& shape, std::int64_t low, std::int64_t high, const Stre
     require(low < high && static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low) <=
                               (std::uint64_t{1} << 31),
             "wants low < high, at most 2^31 apart, got ", low, " and ", high);
+    const auto limit =
+        dtype == DType::i32 ? std::int64_t{1} << 31 : std::numeric_limits<std::int64_t>::max();
+    require(low >= -limit && high <= limit, "the numbers from ", low, " to ", high, " do not fit ",
+            dtype);
     const Scalar offset = astype(floor(u.low * static_cast<double>(high - low)), DType::i64);
     ScalarRecorder& r = ScalarRecorder::of(u.low);
     return astype(offset + r.constant_bits(static_cast<std::uint64_t>(low), DType::i64), dtype);
@@ -203,24 +233,28 @@ Expr permutation(std::int64_t n, const Stream& stream, SourceLoc where) {
 }
 
 Tensor uniform_tensor(const Shape& shape, double low, double high, const Draw& draw, DType dtype) {
-  check_range(low, high);
-  return drawn_tensor(shape, draw, dtype, [&](const auto& u, auto c) {
-    return uniform_formula(u, c(low), c(high - low));
+  return drawn_tensor("uniform_tensor", shape, draw, dtype, [&](DType working) {
+    const double last = check_range(low, high, working);
+    return [=](const auto& u, auto c) {
+      return uniform_formula(u, c(low), c(high - low), c(high), c(last));
+    };
   });
 }
 
 Tensor normal_tensor(const Shape& shape, double mean, double sigma, const Draw& draw, DType dtype) {
-  check_normal(mean, sigma);
-  return drawn_tensor(shape, draw, dtype, [&](const auto& u, auto c) {
-    return normal_formula(u, c(mean), c(sigma), c(1), c(-2), c(two_pi));
+  return drawn_tensor("normal_tensor", shape, draw, dtype, [&](DType) {
+    check_normal(mean, sigma);
+    return [=](const auto& u, auto c) {
+      return normal_formula(u, c(mean), c(sigma), c(1), c(-2), c(two_pi));
+    };
   });
 }
 
 Tensor truncated_normal_tensor(const Shape& shape, double mean, double sigma, const Draw& draw,
                                DType dtype) {
-  check_normal(mean, sigma);
-  return drawn_tensor(shape, draw, dtype, [&](const auto& u, auto c) {
-    return truncated_formula(u, c(mean), c(sigma), c);
+  return drawn_tensor("truncated_normal_tensor", shape, draw, dtype, [&](DType) {
+    check_normal(mean, sigma);
+    return [=](const auto& u, auto c) { return truncated_formula(u, c(mean), c(sigma), c); };
   });
 }
 
@@ -231,10 +265,13 @@ Expr dropout(Arg x, double p, Context& context) {
   require(p >= 0 && p <= 1, name, ": wants a probability in [0, 1], got ", p);
   require(is_floating(e.dtype()), name, ": wants a floating dtype, got ", e.dtype());
   if (!context.is_training() || p == 0) return e;
-  const Expr kept = uniform(e.shape(), 0, 1, context.stream(), DType::f32, where);
-  return map("dropout", {{kept, where}, {e, where}}, [p](std::span<const Scalar> s) {
-    return blockgrad::where(s[0] < p, 0, s[1] * (1 / (1 - p)));
-  });
+  // In one Map, so that the gradient draws the mask again instead of reading it.
+  const Stream stream = context.stream();
+  return map("dropout", {{e, where}, {broadcast_to(stream.step, e.shape(), where), where}},
+             [&](std::span<const Scalar> s) {
+               return blockgrad::where(uniform_of(stream, s[1], DType::f32, false) < p, 0,
+                                       s[0] * (1 / (1 - p)));
+             });
 }
 
 }  // namespace blockgrad

@@ -203,6 +203,9 @@ Expr mean(Arg x, const Axes& axes, bool keepdims) {
   const Expr e = as_expr(x, DType::f32);
   require(is_floating(e.dtype()), to_string(current_origin(x.where()), "mean"),
           ": wants a floating dtype, got ", e.dtype(), "; convert with astype");
+  if (is_half(e.dtype()))  // a sum may leave the range of f16 where the mean does not
+    return cast(mean({cast(e, DType::f32, x.where()), x.where()}, axes, keepdims), e.dtype(),
+                x.where());
   const Expr total = sum(x, axes, keepdims);
   const double count = static_cast<double>(e.shape().size()) /
                        static_cast<double>(std::max<std::int64_t>(total.shape().size(), 1));

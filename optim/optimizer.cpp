@@ -112,6 +112,9 @@ Updates Optimizer::apply(const Gradients& gradients, bool guard_finite, SourceLo
       fail({"apply at ", to_string(where), ": only parameters and states can be trained, got ",
             describe(g.parameter), " with the gradient ", describe(g.value)});
     }
+    require(g.parameter.dtype() == DType::f32 || g.parameter.dtype() == DType::f64,
+            describe(g.parameter), " trains as f32 or f64, got ", g.parameter.dtype(),
+            "; keep it in f32 and convert it with astype where the model uses it");
     require(g.parameter.type() == g.value.type(), describe(g.parameter), " is ",
             to_string(g.parameter.type()), ", its gradient ", to_string(g.value.type()));
     groups.push_back(&core_->group_of(g.parameter));

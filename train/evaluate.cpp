@@ -15,7 +15,9 @@ Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t ba
   double loss_sum = 0, loss_weight = 0, penalty = 0;
   std::vector<std::pair<double, double>> sums;
   std::vector<std::string> names;
-  const ContextOptions still{.is_training = false, .step = constant(zeros({}, DType::i64))};
+  // Random numbers differ from batch to batch and are the same in every evaluation.
+  const Expr number = input("evaluate.batch", {}, DType::i64, where);
+  const ContextOptions still{.is_training = false, .step = number};
   std::int64_t first = 0;
   while (first < rows) {
     const std::int64_t now = std::min(size, rows - first);
@@ -33,7 +35,9 @@ Averages evaluate(const Model& model, const data::Dataset& data, std::int64_t ba
     Program program = compile(outputs, {}, device, compile_options);
     // All batches of this size; a smaller last one gets a program of its own.
     for (; first < rows && std::min(size, rows - first) == now; first += now) {
-      const Results results = program.run(feed_of(batch, data, first, first + now, {}));
+      Feeds feeds = feed_of(batch, data, first, first + now, {});
+      feeds.push_back({number, tensor<std::int64_t>({first / size}, Shape{})});
+      const Results results = program.run(feeds);
       loss_sum += results.number(0);
       loss_weight += results.number(1);
       int at = 2;

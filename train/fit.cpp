@@ -75,8 +75,8 @@ class Fit {
  private:
   void build() {
     // Two calls show whether the parameters are the model's own or made anew each time.
-    const Expr updates = update_counter(where_);
-    const ContextOptions context = context_of(updates, options_);
+    const Expr batches = batch_counter(where_);
+    const ContextOptions context = context_of(batches, options_);
     const Batch first = build_batch(model_, data_, batch_size_, feeding_, context, where_);
     const Batch second = build_batch(model_, data_, batch_size_, feeding_, context, where_);
     const std::vector<Expr> made = parameters_of(values_of(first.outcome));
@@ -86,7 +86,7 @@ class Fit {
               " is made inside the model function, which is called once per batch size; make it "
               "outside");
     }
-    counters_.emplace(updates, first.outcome, where_);
+    counters_.emplace(batches, first.outcome, where_);
     step_.emplace(
         make_step(model_, data_, batch_size_, feeding_, optimizer_, *counters_, options_, where_));
     if (rows_ % batch_size_ != 0) {

@@ -47,11 +47,11 @@ const Expr& Inputs::operator[](std::string_view name) const {
   fail({"the data has no column '", name, "'; it has ", all});
 }
 
-Expr update_counter(SourceLoc where) { return counter("updates", where); }
+Expr batch_counter(SourceLoc where) { return counter("batches", where); }
 
-Counters::Counters(const Expr& updates_counter, const Outcome& outcome, SourceLoc where)
-    : updates(updates_counter),
-      batches(counter("batches", where)),
+Counters::Counters(const Expr& batch_counter, const Outcome& outcome, SourceLoc where)
+    : updates(counter("updates", where)),
+      batches(batch_counter),
       is_bad(counter("is_bad", where, DType::boolean)),
       loss_sum(counter("loss_sum", where)),
       loss_weight(counter("loss_weight", where)),
@@ -115,15 +115,15 @@ Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first,
   return feeds;
 }
 
-ContextOptions context_of(const Expr& updates, const FitOptions& options) {
-  return {.is_training = true, .seed = options.seed, .step = astype(updates, DType::i64)};
+ContextOptions context_of(const Expr& batches, const FitOptions& options) {
+  return {.is_training = true, .seed = options.seed, .step = astype(batches, DType::i64)};
 }
 
 TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,
                        Feeding feeding, Optimizer& optimizer, const Counters& counters,
                        const FitOptions& options, SourceLoc where) {
   Batch batch =
-      build_batch(model, data, size, feeding, context_of(counters.updates, options), where);
+      build_batch(model, data, size, feeding, context_of(counters.batches, options), where);
   const Loss& loss = batch.outcome.loss;
   require_metrics(batch.outcome, counters.names);
   std::vector<Expr> roots = loss.penalties;

@@ -24,7 +24,7 @@ struct Counters {
   std::vector<std::pair<Expr, Expr>> metrics;  // sum, weight
   std::vector<std::string> names;
 
-  Counters(const Expr& updates, const Outcome& outcome, SourceLoc where);
+  Counters(const Expr& batches, const Outcome& outcome, SourceLoc where);
   /// Means since the last call, which starts them anew.
   Averages take() const;
   std::int64_t updates_done() const;
@@ -32,8 +32,8 @@ struct Counters {
   bool has_failed() const;
 };
 
-/// The state that counts good updates; random streams take their steps from it.
-Expr update_counter(SourceLoc where);
+/// The state that counts good batches; random streams take their steps from it.
+Expr batch_counter(SourceLoc where);
 
 /// The graph of one batch.
 struct Batch {
@@ -49,8 +49,8 @@ Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t si
 Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first, std::int64_t last,
               const Tensor& order);
 
-/// Training, with random streams that follow the number of updates.
-ContextOptions context_of(const Expr& updates, const FitOptions& options);
+/// Training, with random streams that follow the number of batches.
+ContextOptions context_of(const Expr& batches, const FitOptions& options);
 
 struct TrainingStep {
   Batch batch;

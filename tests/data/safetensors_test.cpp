@@ -50,7 +50,9 @@ std::vector<NamedTensor> sample() {
           {"none", zeros({0, 4})},
           {"scalar", full({}, 7, DType::i64)},
           {"bytes", tensor({std::uint8_t{0}, std::uint8_t{255}}, {2, 1, 1})},
-          {"labels", tensor({-1, 2}, {2})}};
+          {"labels", tensor({-1, 2}, {2})},
+          {"half", tensor({1.5f, -2.0f, 3.0f}, {3}).astype(DType::f16)},
+          {"brain", tensor({1.5f, -2.0f, 3.0f}, {3}).astype(DType::bf16)}};
 }
 
 }  // namespace
@@ -78,7 +80,7 @@ BOOST_AUTO_TEST_CASE(what_is_written_is_read_back_bit_for_bit_in_its_order) {
   BOOST_TEST(error_of([&] { file["v"]; }) ==
              "no tensor 'v' in the file; it holds 'mask', 'w', 'größe \"a\\b\"\\x0a', 'none', "
              "'scalar', 'bytes', "
-             "'labels'");
+             "'labels', 'half', 'brain'");
 }
 
 BOOST_AUTO_TEST_CASE(the_bytes_of_a_file_are_those_of_the_format) {

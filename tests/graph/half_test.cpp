@@ -11,8 +11,12 @@
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/linalg.h"
+#include "blockgrad/ops/losses.h"
+#include "blockgrad/ops/movement.h"
 #include "blockgrad/ops/neural.h"
 #include "blockgrad/ops/reductions.h"
+#include "blockgrad/ops/windows.h"
+#include "blockgrad/optim/rules.h"
 
 using namespace blockgrad;
 
@@ -151,6 +155,55 @@ BOOST_AUTO_TEST_CASE(gradients_have_the_dtype_of_their_input_and_follow_the_f32_
       for (std::int64_t e = 0; e < got.size(); ++e)
         BOOST_TEST(std::abs(got.at(e) - want.at(e)) <= 12 * step, name(dtype) << " element " << e);
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(losses_and_means_leave_the_range_of_f16_in_between) {
+  const Expr y = input("y", {70000}, DType::f16);
+  const Feed fed{y, full({70000}, 20, DType::f16)};
+  BOOST_TEST(evaluate(mean(y), {fed}).at(0) == 20);
+  const Loss loss = mse_loss(y, constant(zeros({70000}, DType::f16)));
+  BOOST_TEST(evaluate(mean(loss), {fed}).at(0) == 400);
+  const Tensor slope = evaluate(grad(loss, {y})[0], {fed});
+  BOOST_TEST((slope.dtype() == DType::f16));
+  BOOST_TEST(std::abs(slope.at(7) - 40.0 / 70000) <= 0x1p-22);  // half a unit of its last place
+}
+
+BOOST_AUTO_TEST_CASE(overlapping_windows_add_as_f32) {
+  const Expr x = input("x", {1000}, DType::bf16);
+  const Tensor slope =
+      evaluate(grad(sum(windows(x, {600})), {x})[0], {{x, zeros({1000}, DType::bf16)}});
+  BOOST_TEST(slope.at(500) == static_cast<double>(static_cast<float>(bf16(401.0f))));
+}
+
+BOOST_AUTO_TEST_CASE(a_fill_of_an_unview_keeps_its_value) {
+  const Expr x = input("x", {1}, DType::bf16);
+  const std::int64_t one[] = {1};
+  const Tensor y = evaluate(pad(x, one, one, 0.5), {{x, ones({1}, DType::bf16)}});
+  BOOST_TEST(y.at(0) == 0.5);
+  BOOST_TEST(y.at(1) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(logs_of_softmax_and_sigmoid_are_stable) {
+  const Expr x = input("x", {2}, DType::bf16);
+  const Feed fed{x, tensor({-200.0f, 0.0f}, {2}).astype(DType::bf16)};
+  for (const Expr& y : {log(sigmoid(x)), log(softmax(x))}) {
+    const Tensor slope = evaluate(
+        grad(sum(y * constant(tensor({1.0f, 0.0f}, {2}).astype(DType::bf16))), {x})[0], {fed});
+    BOOST_TEST(slope.at(0) == 1);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(parameters_train_in_f32_or_f64) {
+  const Expr w = parameter(ones({2}, DType::bf16), "w");
+  Optimizer optimizer(Sgd{});
+  try {
+    minimize(optimizer, mse_loss(w, constant(zeros({2}, DType::bf16))));
+    BOOST_ERROR("no error");
+  } catch (const Error& error) {
+    BOOST_TEST(std::string_view(error.what()).find("trains as f32 or f64, got bf16") !=
+                   std::string_view::npos,
+               error.what());
   }
 }
 

@@ -291,6 +291,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_remainder_has_the_sign_of_the_divisor, T, Floats
     BOOST_TEST(same(math::remainder(row.a, row.b), row.remainder), row.a << " % " << row.b);
   }
   BOOST_TEST(math::floor_divide(1.0, 0.1) == 9);
+  BOOST_TEST(math::floor_divide(-1e-9f, 1.0f) == -1);
+  BOOST_TEST(math::remainder(1e9f, 7.0f) == 6);
+  BOOST_TEST(math::remainder(3e8f, 0.1f) == std::fmod(3e8f, 0.1f));
+  BOOST_TEST(math::remainder(1e300, 3e-5) == std::fmod(1e300, 3e-5));
   std::mt19937 random(5);
   std::uniform_real_distribution<T> number(-1000, 1000);
   for (int i = 0; i < 20000; ++i) {

@@ -9,6 +9,7 @@
 #include "blockgrad/backends/program.h"
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/ops/elementwise.h"
+#include "blockgrad/ops/linalg.h"
 #include "blockgrad/ops/reductions.h"
 
 using namespace blockgrad;
@@ -185,6 +186,53 @@ BOOST_AUTO_TEST_CASE(dropout_is_the_identity_outside_training_and_zero_for_proba
   for (std::int64_t i = 0; i < 5; ++i) BOOST_TEST(none.at(i) == 0);
 }
 
+BOOST_AUTO_TEST_CASE(bf16_and_f16_are_drawn_as_f32_and_rounded) {
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    const Shape shape{50};
+    const Stream stream = fixed(6, 2, 9);
+    const Draw draw{6, 2, 9};
+    BOOST_TEST(equal_bits(normal_tensor(shape, 0, 1, draw, dtype),
+                          normal_tensor(shape, 0, 1, draw).astype(dtype)));
+    BOOST_TEST(equal_bits(evaluate(normal(shape, 0, 1, stream, dtype)),
+                          normal_tensor(shape, 0, 1, draw, dtype)));
+    Context context;
+    const Expr x = input("x", shape, dtype);
+    const Tensor y = evaluate(dropout(x, 0.5, context), {{x, ones(shape, dtype)}});
+    for (std::int64_t i = 0; i < 50; ++i) BOOST_TEST((y.at(i) == 0 || y.at(i) == 2));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_upper_end_is_not_reached_by_rounding) {
+  const Tensor near = uniform_tensor({1 << 20}, 1, std::nextafter(1.0f, 2.0f), {1, 0, 0});
+  BOOST_TEST(moments(near).high == 1);
+  BOOST_TEST(moments(uniform_tensor({8}, 2, 2, {1, 0, 0})).high == 2);
+}
+
+BOOST_AUTO_TEST_CASE(large_values_count_their_elements_across_parts_and_threads) {
+  const Shape shape{3, 70001};
+  for (const int threads : {1, 2, 3}) {
+    CompileOptions options;
+    options.threads = threads;
+    BOOST_TEST(equal_bits(evaluate(uniform(shape, 0, 1, fixed(2, 1, 5)), {}, options),
+                          uniform_tensor(shape, 0, 1, {2, 1, 5})));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_mask_of_dropout_is_drawn_again_instead_of_being_kept) {
+  Context context;
+  const Expr w = parameter(ones({64, 64}), "w"), x = input("x", {64, 64});
+  const Expr y = dropout(matmul(x, w), 0.5, context);
+  const Expr g = grad(sum(square(matmul(y, w))), {w})[0];
+  Program program = compile({g}, context.updates());
+  BOOST_TEST(program.to_text().find("uniform") != std::string::npos);
+  int maps_that_draw = 0;
+  const std::string text = program.to_text();
+  for (std::size_t at = text.find("uniform_low"); at != std::string::npos;
+       at = text.find("uniform_low", at + 1))
+    ++maps_that_draw;
+  BOOST_TEST(maps_that_draw == 2);  // one forward, one backward
+}
+
 BOOST_AUTO_TEST_CASE(wrong_settings_are_named_with_the_users_line) {
   Context context;
   const Stream stream = context.stream();
@@ -201,6 +249,12 @@ BOOST_AUTO_TEST_CASE(wrong_settings_are_named_with_the_users_line) {
   has(error_of([&] { randint({2}, 3, 3, stream); }),
       "wants low < high, at most 2^31 apart, got 3 and 3");
   has(error_of([&] { permutation(-1, stream); }), "wants a number that is not negative, got -1");
+  has(error_of([&] { uniform({2}, 0, 1e39, stream); }), "wants finite bounds");
+  has(error_of([&] { uniform_tensor({2}, 2, 1, {}); }),
+      "uniform_tensor: wants finite bounds, low <= high, got 2 and 1");
+  has(error_of([&] { normal_tensor({2}, 0, 1, {0, 0, -1}); }),
+      "normal_tensor: wants stream and step in [0, 2^32), got 0 and -1");
+  has(error_of([&] { randint({2}, 2147483646, 2147483650, stream); }), "do not fit i32");
   has(error_of([&] { dropout(input("x", {2}), -0.1, context); }),
       "dropout (random_numbers_test.cpp:");
   has(error_of([&] { uniform({2}, 0, 1, Stream{}); }),

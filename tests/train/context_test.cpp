@@ -45,6 +45,27 @@ BOOST_AUTO_TEST_CASE(masks_change_from_step_to_step_and_follow_the_seed) {
   BOOST_TEST(!equal_bits(one, trained(1, 0, whole)));
 }
 
+BOOST_AUTO_TEST_CASE(every_batch_has_a_mask_of_its_own_also_when_batches_are_accumulated) {
+  for (const std::int64_t accumulate : {1, 3}) {
+    const Expr w = parameter(zeros({8}, DType::f64), "w");
+    train::FitOptions options{.epochs = 1, .batch_size = 2, .shuffle = false};
+    options.accumulate = accumulate;
+    train::fit(
+        [&](train::Inputs& in) {
+          const Expr mask = dropout(constant(ones({8}, DType::f64)), 0.5, in);
+          return Loss{sum(w * mask) + 0.0 * sum(in["x"]), constant(ones({}, DType::f64)), {}};
+        },
+        rows_of(12), Sgd{.learning_rate = 1}, options);
+    // Six masks of 0 and 2: equal ones would add up to 0 or 12 everywhere.
+    int between = 0;
+    for (std::int64_t i = 0; i < 8; ++i) {
+      const double total = -w.value().at(i) * (accumulate == 3 ? 3 : 1);
+      between += total > 0.1 && total < 11.9;
+    }
+    BOOST_TEST(between >= 4, "accumulate " << accumulate);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(evaluation_drops_nothing) {
   const Expr w = parameter(full({1, 1}, 0.5, DType::f64), "w");
   const auto model = [&](double p) {

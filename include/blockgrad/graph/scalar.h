@@ -77,6 +77,9 @@ class ScalarFn {
   std::shared_ptr<const Data> data_;
 };
 
+/// Whether `fn` is this function of its one input; bf16 and f16 are computed as f32, between casts.
+bool is_function(const ScalarFn& fn, ScalarOp op);
+
 /// One line per instruction: "%2 = exp %0 : f32".
 std::string to_string(const ScalarFn& fn);
 

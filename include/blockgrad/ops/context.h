@@ -29,6 +29,8 @@ struct ContextOptions {
 class Context {
  public:
   explicit Context(ContextOptions options = {}, SourceLoc where = SourceLoc::here());
+  Context(const Context&) = delete;  // two would hand out the same streams
+  Context& operator=(const Context&) = delete;
 
   bool is_training() const { return options_.is_training; }
   /// The next stream: handed out in order, so that building a graph again gives the same ones.

@@ -9,7 +9,8 @@
 namespace blockgrad {
 
 /// Evenly from [low, high): low + (high - low) u with u a multiple of 2^-24 (f64: 2^-53). Throws
-/// Error if low > high or one is not finite.
+/// Error if low > high, or if a bound or high - low is not finite in the dtype. bf16 and f16, here
+/// and below, are drawn as f32 and rounded, which may give `high` itself.
 Expr uniform(const Shape& shape, double low, double high, const Stream& stream,
              DType dtype = DType::f32, SourceLoc where = SourceLoc::here());
 /// mean + sigma z, z of the standard normal distribution (Box and Muller 1958). Throws Error for
@@ -23,7 +24,7 @@ Expr truncated_normal(const Shape& shape, double mean, double sigma, const Strea
 Expr bernoulli(const Shape& shape, double p, const Stream& stream,
                SourceLoc where = SourceLoc::here());
 /// Whole numbers from [low, high), i32 or i64; uneven by less than (high - low) / 2^53. Throws
-/// Error unless low < high and high - low <= 2^31.
+/// Error unless low < high, high - low <= 2^31 and all fit the dtype.
 Expr randint(const Shape& shape, std::int64_t low, std::int64_t high, const Stream& stream,
              DType dtype = DType::i32, SourceLoc where = SourceLoc::here());
 
