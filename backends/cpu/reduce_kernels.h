@@ -224,6 +224,19 @@ void float_columns(void* out, int32_t*, const void* in, int64_t n, int64_t count
   }
 }
 
+template <class K, class T>
+T extreme_of(const T* x, int64_t n) {
+  T best = K::template identity<T>();
+  for (int64_t k = 0; k < n; ++k) K::join(best, x[k]);
+  return best;
+}
+/// Bytes of 0 and 1, which compilers do not trust bool to be.
+template <class K>
+bool extreme_of(const bool* x, int64_t n) {
+  if (n == 0) return K::template identity<bool>();
+  return extreme_of<K>(reinterpret_cast<const unsigned char*>(x), n) != 0;
+}
+
 /// Integers and bool, in any order: sums as Out = i64, max and min as Out = T.
 template <class K, class T, class Out>
 void integer_rows(void* out, int32_t*, const void* in, int64_t n, int64_t count, int64_t stride) {
@@ -236,9 +249,7 @@ void integer_rows(void* out, int32_t*, const void* in, int64_t n, int64_t count,
       for (int64_t k = 0; k < n; ++k) sum += static_cast<Wide>(static_cast<Out>(x[k]));
       y[i] = static_cast<Out>(sum);
     } else {
-      Out best = K::template identity<Out>();
-      for (int64_t k = 0; k < n; ++k) K::join(best, x[k]);
-      y[i] = best;
+      y[i] = extreme_of<K>(x, n);
     }
   }
 }
