@@ -36,12 +36,19 @@ class StepErrors {
   std::int64_t value_ = 0;
 };
 
+/// What a kernel of several instructions looks at while it runs: nothing, its results, or every
+/// value it makes.
+enum class Watch : std::uint8_t { nothing, results, all };
+
 struct KernelCall {
   const std::byte* const* in =
       nullptr;                      // start of each input's memory; layouts are the kernel's own
   std::byte* const* out = nullptr;  // dense results
   std::byte* scratch = nullptr;     // of this thread, 64-byte aligned
   StepErrors* errors = nullptr;     // written by kernels of one part only
+  std::atomic<bool>* not_finite = nullptr;  // set where a watched value is NaN or infinite
+  Watch watch = Watch::nothing;
+  bool is_trial = false;  // results go to scratch, of `trial_scratch` more bytes, and are dropped
 };
 
 struct Kernel {
@@ -52,6 +59,9 @@ struct Kernel {
   std::size_t scratch = 0;  // bytes per thread
   double cost = 0;  // nanoseconds of one thread, roughly; decides whether threads are worth it
   std::string why;  // for the report
+  /// Whether it heeds `watch` and `is_trial`; what others made is looked at in memory.
+  bool can_watch = false;
+  std::size_t trial_scratch = 0;
 };
 
 struct KernelRequest {

@@ -19,7 +19,9 @@ namespace blockgrad {
 namespace detail {
 
 struct ProgramState {
-  std::vector<Expr> roots;  // keep the leaves alive
+  std::vector<Expr> outputs;  // what was asked for; keeps the leaves alive
+  Updates updates;
+  CompileOptions options;
   std::vector<Expr> feeds;  // input leaves, in the plan's order
   std::vector<std::shared_ptr<Stored>> storages;
   Graph graph;
@@ -29,6 +31,7 @@ struct ProgramState {
   std::vector<const std::byte*> pointers;  // of the feeds; grows once
   std::atomic<bool> is_running{false};
   std::uint64_t run_number = 0;
+  std::unique_ptr<ProgramState> twin;  // for replays
 };
 
 }  // namespace detail
@@ -48,6 +51,16 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
   };
   return run_passes(build_graph(outputs, updates, keeps), passes, options.skip, options.print,
                     records);
+}
+
+std::vector<Expr> roots_of(std::span<const Expr> outputs, const Updates& updates) {
+  std::vector<Expr> roots(outputs.begin(), outputs.end());
+  for (const Update& update : updates.all()) {
+    roots.push_back(update.leaf);
+    roots.push_back(update.value);
+    if (update.guard) roots.push_back(update.guard);
+  }
+  return roots;
 }
 
 // Names are what feeds, files and messages use, so they must tell leaves apart.
@@ -161,28 +174,23 @@ std::string device_report() {
                      isa == Isa::portable ? " (slow: no AVX2 or AVX-512 here)" : "");
 }
 
-Program compile(std::span<const Output> outputs, const Updates& updates, const Device&,
-                const CompileOptions& options, SourceLoc where) {
+namespace {
+
+// Everything of a program but the look at its numbers.
+std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Updates& updates,
+                                        const CompileOptions& options, bool in_place) {
   const auto start = std::chrono::steady_clock::now();
-  auto state = std::make_shared<ProgramState>();
-  std::vector<Expr> wanted;
-  for (const Output& output : outputs) {
-    require(static_cast<bool>(output.expr()), "compile at ", to_string(where), ": output ",
-            wanted.size(), " is empty");
-    wanted.push_back(output.expr());
-  }
-  state->roots = wanted;
-  for (const Update& update : updates.all()) {
-    state->roots.push_back(update.leaf);
-    state->roots.push_back(update.value);
-    if (update.guard) state->roots.push_back(update.guard);
-  }
-  check_names(state->roots);
+  auto state = std::make_unique<ProgramState>();
+  state->outputs.assign(outputs.begin(), outputs.end());
+  state->updates = updates;
+  state->options = options;
+  const std::vector<Expr> roots = roots_of(outputs, updates);
+  check_names(roots);
   std::vector<PassRecord> records;
-  state->graph = compiled_graph(wanted, updates, options, records);
-  state->plan = make_plan(state->graph, options.reuse_memory);
+  state->graph = compiled_graph(outputs, updates, options, records);
+  state->plan = make_plan(state->graph, options.reuse_memory, in_place);
   std::map<std::string, Expr> inputs;
-  for (const Node* node : detail::in_order(state->roots)) {
+  for (const Node* node : detail::in_order(roots)) {
     if (node->op.as<Input>()) inputs.emplace(leaf_name({node, 0}), Expr(node, 0));
   }
   for (const std::int32_t node : state->plan.feeds) {
@@ -201,6 +209,47 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
   fill_report(*state, records);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   state->report.compile_seconds = seconds.count();
+  return state;
+}
+
+// Runs a step of `state` again from the same stored values: not fused, nothing in place, and
+// nothing updated. The program for that is made when it is needed first.
+void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::int64_t step) {
+  if (!state.twin) {
+    CompileOptions options = state.options;
+    options.check_numerics = false;
+    if (std::find(options.skip.begin(), options.skip.end(), "fuse_maps") == options.skip.end())
+      options.skip.emplace_back("fuse_maps");
+    options.print.clear();
+    state.twin = assembled(state.outputs, state.updates, options, false);
+  }
+  std::vector<const std::byte*> own;
+  for (const Expr& feed : state.twin->feeds) {
+    const auto at = std::find(state.feeds.begin(), state.feeds.end(), feed);
+    check_internal(at != state.feeds.end(), "the replay reads ", describe(feed),
+                   ", which the program does not");
+    own.push_back(feeds[static_cast<std::size_t>(at - state.feeds.begin())]);
+  }
+  state.twin->executable->examine(own, step);
+}
+
+}  // namespace
+
+Program compile(std::span<const Output> outputs, const Updates& updates, const Device&,
+                const CompileOptions& options, SourceLoc where) {
+  std::vector<Expr> wanted;
+  for (const Output& output : outputs) {
+    require(static_cast<bool>(output.expr()), "compile at ", to_string(where), ": output ",
+            wanted.size(), " is empty");
+    wanted.push_back(output.expr());
+  }
+  std::shared_ptr<ProgramState> state = assembled(wanted, updates, options, true);
+  if (options.check_numerics) {
+    state->executable->on_bad_value(
+        [self = state.get()](std::span<const std::byte* const> feeds, std::int64_t step) {
+          replay(*self, feeds, step);
+        });
+  }
   return Program(std::move(state));
 }
 

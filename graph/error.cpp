@@ -40,6 +40,10 @@ void fail_internal(std::initializer_list<Text> pieces) {
 
 std::string to_string(const Origin& origin, std::string_view op) {
   std::string text;
+  if (origin.role == inside_role) {
+    if (origin.scope) text = *origin.scope + ".";
+    return text + fmt::format("{}.{} ({})", origin.of, op, to_string(origin.where));
+  }
   if (!origin.role.empty()) text += fmt::format("{} {}", origin.role, origin.of);
   else if (origin.scope) text += fmt::format("{}.{}", *origin.scope, op);
   else text += op;

@@ -101,7 +101,7 @@ class StableLogs {
 Origin gradient_origin(const Node& node) {
   Origin origin = node.origin;
   if (origin.role.empty()) {
-    origin.role = "gradient of";
+    origin.role = gradient_role;
     origin.of = node.op->name();
   }
   return origin;

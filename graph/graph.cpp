@@ -44,7 +44,12 @@ class Import {
       expansions_.push_back({log});
       entry.expansion = static_cast<std::int32_t>(expansions_.size()) - 1;
     } else if (node->op->has_expand() && !keeps_(node->op)) {
-      const OriginScope scope(node->origin);
+      Origin origin = node->origin;
+      if (origin.role.empty()) {
+        origin.role = inside_role;
+        origin.of = node->op->name();
+      }
+      const OriginScope scope(origin);
       expansions_.push_back(node->op->expand(node->inputs));
       check_internal(expansions_.back().size() == node->results.size(), node->op->name(),
                      " expands to ", expansions_.back().size(), " results instead of ",

@@ -57,8 +57,8 @@ constexpr std::int32_t forever = std::numeric_limits<std::int32_t>::max();
 
 class Planner {
  public:
-  Planner(const Graph& graph, bool reuse)
-      : graph_(graph), reuse_(reuse), uses_(use_counts(graph)) {}
+  Planner(const Graph& graph, bool reuse, bool in_place)
+      : graph_(graph), reuse_(reuse), in_place_(in_place), uses_(use_counts(graph)) {}
 
   Plan run() {
     number_leaves();
@@ -150,7 +150,7 @@ class Planner {
   bool may_write_storage(std::int32_t i) const {
     const std::vector<GraphUpdate>& updates = update_of_[static_cast<std::size_t>(i)];
     const GraphNode& node = at(i);
-    if (!node.op.as<Map>() || updates.size() != node.types.size()) return false;
+    if (!in_place_ || !node.op.as<Map>() || updates.size() != node.types.size()) return false;
     for (const std::int32_t uses : uses_[static_cast<std::size_t>(i)]) {
       if (uses != 1) return false;
     }
@@ -234,7 +234,7 @@ class Planner {
 
   // A Map's result takes the bytes of an input of the same size that dies here and is read densely.
   bool take_over_input(Value v, std::int32_t time) {
-    if (!reuse_ || !at(v.node).op.as<Map>()) return false;
+    if (!reuse_ || !in_place_ || !at(v.node).op.as<Map>()) return false;
     for (const Value in : at(v.node).inputs) {
       Where& w = where(in);
       if (is_view(in.node) || w.place != Place::arena || w.pinned || w.last_use != time ||
@@ -274,7 +274,7 @@ class Planner {
   }
 
   const Graph& graph_;
-  const bool reuse_;
+  const bool reuse_, in_place_;
   std::vector<std::vector<std::int32_t>> uses_;
   std::vector<std::vector<Where>> where_;
   std::vector<std::vector<GraphUpdate>> update_of_;  // per node that makes a new value
@@ -285,6 +285,8 @@ class Planner {
 
 }  // namespace
 
-Plan make_plan(const Graph& graph, bool reuse) { return Planner(graph, reuse).run(); }
+Plan make_plan(const Graph& graph, bool reuse, bool in_place) {
+  return Planner(graph, reuse, in_place).run();
+}
 
 }  // namespace blockgrad

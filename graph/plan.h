@@ -49,8 +49,9 @@ struct Plan {
 
 /// Lays out the graph as it is after all passes. `reuse` false gives every value memory of its own.
 /// Every node reads storage as it was before the run: an update is done in place only where nothing
-/// reads the old value after it.
-Plan make_plan(const Graph& graph, bool reuse);
+/// reads the old value after it. Without `in_place` no result takes the bytes of an input or of
+/// storage: a node's inputs can still be read when it has run, and all updates are commits.
+Plan make_plan(const Graph& graph, bool reuse, bool in_place = true);
 
 /// Memory handed out best fit, in time order; all offsets are multiples of 64 bytes.
 class ArenaLayout {

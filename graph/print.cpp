@@ -38,7 +38,7 @@ std::string style(const GraphNode& node) {
                            : "shape=cylinder, fillcolor=\"#eeeeee\"";
   }
   if (node.op.as<Constant>()) return "shape=plaintext, fillcolor=\"#ffffff\"";
-  if (!node.origin.role.empty()) return "shape=box, fillcolor=\"#f3d6f5\"";
+  if (node.origin.role == gradient_role) return "shape=box, fillcolor=\"#f3d6f5\"";
   return "shape=box, fillcolor=\"#d8f5d0\"";
 }
 
@@ -76,7 +76,8 @@ std::string to_dot(const Graph& graph) {
     if (node.inputs.empty())
       label =
           node.op.as<Constant>() ? to_string(node.op.as<Constant>()->tensor, 4) : node.op->print();
-    if (!node.origin.role.empty()) label = fmt::format("{} {}", node.origin.role, node.origin.of);
+    if (node.origin.role == gradient_role)
+      label = fmt::format("{} {}", node.origin.role, node.origin.of);
     text += fmt::format("  n{} [label=\"{}\\n{}\", {}];\n", i, escaped(label),
                         to_string(node.types[0]), style(node));
     for (const Value v : node.inputs) text += fmt::format("  n{} -> n{};\n", v.node, i);

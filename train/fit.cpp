@@ -190,7 +190,6 @@ class Fit {
     try {
       const std::vector<Output> outputs(step.checked.begin(), step.checked.end());
       CompileOptions options = options_.compile;
-      options.skip = {"fuse_maps"};
       options.check_numerics = true;
       compile(outputs, {}, options_.device, options)
           .run(is_rest ? rest_feed_ : feeds_[static_cast<std::size_t>(batch)]);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backends/cpu/families.h"
+#include "backends/cpu/numerics.h"
 #include "backends/cpu/tape_program.h"
 #include "blockgrad/graph/map.h"
 
@@ -24,6 +25,7 @@ class TapeBuilder {
 
   TapeProgram build() {
     tape_.elements = request_.node.types[0].shape.size();
+    tape_.results = static_cast<std::int32_t>(fn_.results().size());
     home_.assign(fn_.code().size(), -1);
     find_reads();
     for (std::int32_t i = 0; i < size(); ++i) {
@@ -57,6 +59,12 @@ class TapeBuilder {
     }
     for (const std::int32_t r : fn_.results()) is_result_[static_cast<std::size_t>(r)] = 1;
     is_written_.assign(fn_.results().size(), 0);
+    is_carried_.assign(fn_.code().size(), 0);
+    for (std::int32_t i = 0; i < size(); ++i) {
+      for (int a = 0; a < arity(at(i).op); ++a) {
+        if (carries(at(i).op, a)) is_carried_[static_cast<std::size_t>(argument(i, a))] = 1;
+      }
+    }
   }
 
   std::int32_t add_register(Kind kind, std::int32_t index, std::int32_t instr,
@@ -130,6 +138,9 @@ class TapeBuilder {
     home(i) = result >= 0 ? add_register(Kind::output, result, i)
                           : add_register(Kind::slot, take_slot(), i);
     made.out = home(i);
+    made.magnitude = tape_table(request_.isa).find_magnitude(at(i).dtype);
+    made.is_result = result >= 0;
+    made.is_carried = is_carried_[static_cast<std::size_t>(i)] != 0;
     tape_.code.push_back(made);
     for (int a = 0; a < count; ++a) give_slot_back(argument(i, a), i);
   }
@@ -160,7 +171,9 @@ class TapeBuilder {
       if (is_written_[r]) continue;
       const std::int32_t out =
           add_register(Kind::output, static_cast<std::int32_t>(r), fn_.results()[r]);
-      tape_.code.push_back({nullptr, out, from[r], 0, 0});
+      tape_.code.push_back({nullptr, out, from[r], 0, 0,
+                            tape_table(request_.isa).find_magnitude(at(fn_.results()[r]).dtype),
+                            true});
     }
   }
 
@@ -200,7 +213,7 @@ class TapeBuilder {
   TapeProgram tape_;
   std::vector<std::int32_t> home_;       // register of each value
   std::vector<std::int32_t> last_read_;  // instruction that reads each value last
-  std::vector<char> is_result_, is_written_;
+  std::vector<char> is_result_, is_written_, is_carried_;
   std::vector<std::int32_t> free_slots_;
   std::vector<ScalarInstr> constants_;
 };
@@ -216,6 +229,8 @@ void add_map_kernels(KernelTable& table) {
     Kernel kernel;
     kernel.parts = tape->parts();
     kernel.scratch = tape->scratch();
+    kernel.trial_scratch = tape->trial_scratch();
+    kernel.can_watch = true;
     kernel.cost = 20 + 0.15 * static_cast<double>(tape->elements) * static_cast<double>(steps);
     kernel.why = join({tape->code.size(), " instructions in chunks of ", tape->chunk, ", ",
                        tape->slots, " slots"});

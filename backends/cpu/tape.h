@@ -29,6 +29,9 @@ using TapeFn = void (*)(void* out, const void* a, const void* b, const void* c, 
 using ReduceFn = void (*)(void* out, std::int32_t* index, const void* in, std::int64_t n,
                           std::int64_t count, std::int64_t stride);
 
+/// The largest |x| of n floating elements; infinity where one of them is NaN or infinite.
+using MagnitudeFn = double (*)(const void* in, std::int64_t n);
+
 struct TapeTable {
   static constexpr int ops = static_cast<int>(ScalarOp::cast) + 1;
   static constexpr int dtypes = static_cast<int>(DType::boolean) + 1;
@@ -42,10 +45,14 @@ struct TapeTable {
   ReduceFn find_rows(ReduceKind kind, DType in) const;
   ReduceFn find_columns(ReduceKind kind, DType in) const;
 
+  /// Null for dtypes that are not floating.
+  MagnitudeFn find_magnitude(DType in) const { return magnitudes[static_cast<int>(in)]; }
+
   TapeFn maps[ops][dtypes] = {};
   TapeFn casts[dtypes][dtypes] = {};  // [to][from]
   ReduceFn rows[reductions][dtypes] = {};
   ReduceFn columns[reductions][dtypes] = {};
+  MagnitudeFn magnitudes[dtypes] = {};
 };
 
 /// The kernels for a supported instruction set.

@@ -141,6 +141,35 @@ void map_cast(void* out, const void* a, const void*, const void*, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = math::cast<To>(x[i]);
 }
 
+/// Doubled, bits lose their sign and order by size; from twice infinity on they are not finite.
+template <class T>
+double magnitude(const void* in, int64_t n) {
+  using Format = math::Format<T>;
+  using Bits = typename Format::Bits;
+  const Bits* x = static_cast<const Bits*>(in);
+  Bits largest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const Bits size = x[i] + x[i];
+    largest = size > largest ? size : largest;
+  }
+  largest /= 2;
+  return static_cast<double>(
+      math::from_bits(largest > Format::infinity ? Format::infinity : largest));
+}
+
+template <class Half, unsigned short infinity>
+double half_magnitude(const void* in, int64_t n) {
+  const unsigned short* x = static_cast<const unsigned short*>(in);
+  unsigned short largest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const unsigned short size = x[i] & 0x7fff;
+    largest = size > largest ? size : largest;
+  }
+  Half half;
+  half.bits = largest > infinity ? infinity : largest;
+  return static_cast<double>(static_cast<float>(half));
+}
+
 template <class T>
 constexpr void add_maps(TapeTable& table) {
   constexpr bool is_bool = math::Same<T, bool>::value;
@@ -171,6 +200,7 @@ constexpr void add_maps(TapeTable& table) {
     table.maps[static_cast<int>(ScalarOp::fma)][d] = map_fma<T>;
     table.maps[static_cast<int>(ScalarOp::uniform_low)][d] = map_uniform_low<T>;
     table.maps[static_cast<int>(ScalarOp::uniform_high)][d] = map_uniform_high<T>;
+    table.magnitudes[d] = magnitude<T>;
   }
 }
 
@@ -223,6 +253,8 @@ constexpr TapeTable tape_of() {
   (add_storage<T>(table), ...);
   add_storage<bf16>(table);
   add_storage<f16>(table);
+  table.magnitudes[static_cast<int>(DType::bf16)] = half_magnitude<bf16, 0x7f80>;
+  table.magnitudes[static_cast<int>(DType::f16)] = half_magnitude<f16, 0x7c00>;
   (add_reductions<T>(table), ...);
   table.maps[static_cast<int>(ScalarOp::logical_not)][static_cast<int>(DType::boolean)] = map_not;
   return table;

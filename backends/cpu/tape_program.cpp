@@ -1,6 +1,7 @@
 #include "backends/cpu/tape_program.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -20,7 +21,9 @@ std::byte* start_of(const TapeProgram& tape, const TapeRegister& reg, const Kern
     case TapeRegister::Kind::constant: return tape.constants.get() + reg.index * tape.slot_bytes;
     case TapeRegister::Kind::input:
       return const_cast<std::byte*>(call.in[reg.index]) + (begin + reg.offset) * reg.size;
-    case TapeRegister::Kind::output: return call.out[reg.index] + begin * reg.size;
+    case TapeRegister::Kind::output:
+      if (call.is_trial) return call.scratch + (tape.slots + reg.index) * tape.slot_bytes;
+      return call.out[reg.index] + begin * reg.size;
   }
   return nullptr;
 }
@@ -48,9 +51,16 @@ std::int64_t TapeProgram::parts() const {
 }
 
 void TapeProgram::run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
-  std::byte* at[most_registers];
   const std::int64_t begin = first * part_size;
   const std::int64_t end = std::min(elements, last * part_size);
+  if (call.watch == Watch::nothing) run_chunks<false>(call, begin, end);
+  else run_chunks<true>(call, begin, end);
+}
+
+template <bool watches>
+void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::int64_t end) const {
+  std::byte* at[most_registers];
+  bool not_finite = false;
   for (std::size_t r = 0; r < registers.size(); ++r)
     at[r] = start_of(*this, registers[r], call, begin);
   std::int64_t spread = 0;  // elements of the scalar slots that are set
@@ -71,9 +81,18 @@ void TapeProgram::run(const KernelCall& call, std::int64_t first, std::int64_t l
       else
         std::memcpy(at[step.out], at[step.a],
                     static_cast<std::size_t>(n * registers[static_cast<std::size_t>(step.a)].size));
+      if constexpr (watches) {
+        const bool looks = call.watch == Watch::all ? !step.is_carried : step.is_result;
+        if (looks && step.magnitude) not_finite |= std::isinf(step.magnitude(at[step.out], n));
+      }
     }
-    for (const std::int32_t r : moving) at[r] += n * registers[static_cast<std::size_t>(r)].size;
+    for (const std::int32_t r : moving) {
+      const TapeRegister& reg = registers[static_cast<std::size_t>(r)];
+      if (call.is_trial && reg.kind == TapeRegister::Kind::output) continue;
+      at[r] += n * reg.size;
+    }
   }
+  if (not_finite) call.not_finite->store(true, std::memory_order_relaxed);
 }
 
 }  // namespace blockgrad

@@ -23,6 +23,9 @@ struct TapeRegister {
 struct TapeInstruction {
   TapeFn run = nullptr;  // null: copy a to out
   std::int32_t out = 0, a = 0, b = 0, c = 0;
+  MagnitudeFn magnitude = nullptr;  // of `out`; null where it is not floating
+  bool is_result = false;
+  bool is_carried = false;  // if `out` is not finite, a later value is not either
 };
 
 /// A strided or repeated operand that is copied to a slot.
@@ -36,7 +39,7 @@ struct TapeLoad {
 struct TapeProgram {
   std::int64_t elements = 0, chunk = 0;
   std::int64_t slot_bytes = 0;
-  std::int32_t slots = 0;
+  std::int32_t slots = 0, results = 0;
   std::vector<TapeRegister> registers;
   std::vector<std::int32_t> moving;  // registers that advance with the elements
   std::vector<TapeLoad> loads;
@@ -46,8 +49,13 @@ struct TapeProgram {
 
   std::int64_t parts() const;
   std::size_t scratch() const { return static_cast<std::size_t>(slots * slot_bytes); }
+  std::size_t trial_scratch() const { return static_cast<std::size_t>(results * slot_bytes); }
   /// Elements of parts first .. last-1. Allocates nothing.
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const;
+
+ private:
+  template <bool watches>
+  void run_chunks(const KernelCall& call, std::int64_t begin, std::int64_t end) const;
 };
 
 /// Results go straight to memory; temporaries, repeated and strided operands get slots.

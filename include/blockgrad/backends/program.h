@@ -43,8 +43,7 @@ struct CompileOptions {
   int threads = 0;                      // 0: all that this process may use
   std::string isa = {};  // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
   bool reuse_memory = true;
-  bool check_numerics =
-      false;  // each run ends at the first value that is not finite, with an Error naming its node
+  bool check_numerics = false;  // see Program::run; costs a look at every value that is made
 };
 
 /// One value of a leaf for a run; the tensor is read, not copied.
@@ -124,6 +123,12 @@ class Program {
   /// One step. Throws Error if a feed is missing, unknown, named twice or of another type, if the
   /// step finds an index out of range (it then updates nothing), or if storage is in use by another
   /// program.
+  ///
+  /// With check_numerics, a step that makes a NaN out of numbers, or an infinity out of finite
+  /// values, throws Error and updates nothing. The Error names the first such node, forward or
+  /// backward, with its line and scope and its inputs' ranges; for that the step is run a second
+  /// time, unfused, from the same stored values. Infinities and NaN that a formula or a constant
+  /// has in it (a mask of -inf) are taken as meant until they reach an output or a new value.
   Results run(std::initializer_list<Feed> feeds = {}) {
     return run(std::span(feeds.begin(), feeds.size()));
   }

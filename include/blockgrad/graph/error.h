@@ -93,15 +93,19 @@ void check_internal(bool ok, const Pieces&... pieces) {
 }
 
 /// Where a node comes from: the user's line, the names of the open scopes, and, for nodes made by a
-/// gradient or by `expand`, the op they belong to ("gradient of matmul").
+/// gradient or by `expand`, the op they belong to.
 struct Origin {
   SourceLoc where;
   std::shared_ptr<const std::string> scope;  // null: outside of every scope
-  std::string_view role;                     // "" or "gradient of"; a literal
+  std::string_view role;                     // "", "gradient of" or inside_role; a literal
   std::string_view of;                       // name of the op the role refers to; static storage
 };
 
-/// "block3.attention.softmax (model.cpp:41)", "gradient of matmul (train.cpp:41)".
+/// The roles of nodes that an op's `expand` or its gradient made.
+inline constexpr std::string_view inside_role = "inside", gradient_role = "gradient of";
+
+/// "block3.attention.softmax (model.cpp:41)", "gradient of matmul (train.cpp:41)", and for the exp
+/// that a softmax expands to "softmax.exp (model.cpp:41)".
 std::string to_string(const Origin& origin, std::string_view op);
 
 /// Names what is built while it lives: nodes inside take the joined names and the outermost line.
