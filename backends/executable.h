@@ -39,6 +39,8 @@ class Executable {
   /// a NaN or infinity of finite values; or, if there is none but an output or new value is not
   /// finite, the leaf it came from. `feeds` are those of one step.
   virtual void examine(std::span<const std::byte* const> feeds, std::int64_t step) = 0;
+  /// Runs one step so often with a clock around every kernel; fills times and roofs of the nodes.
+  virtual void profile(std::span<const std::byte* const> feeds, int runs, Report& report) = 0;
   /// An output of the last step.
   virtual const std::byte* output(int i) const = 0;
   /// Fills the backend's part of the report.

@@ -92,17 +92,27 @@ void CpuExecutable::describe(Report& report) const {
   report.peak_bytes += plan_.arena_bytes + static_cast<std::int64_t>(scratch_bytes_);
   for (const auto* phase : {&steps_, &updates_}) {
     for (const Instruction& i : *phase) {
-      const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i.node)];
-      std::vector<TensorType> in;
-      for (const Value v : node.inputs) in.push_back(graph_.type(v));
-      const Cost cost = node.op->cost(in, node.types);
+      const Cost cost = cost_of(i);
       report.nodes.push_back({graph_.describe(i.node), i.kernel.why, cost.flops, cost.bytes});
       report.flops += cost.flops;
       report.bytes += cost.bytes;
     }
   }
-  for (const Copy& copy : copies_) report.bytes += 2 * static_cast<double>(copy.bytes);
+  for (std::size_t c = 0; c < copies_.size(); ++c) {
+    const std::int32_t leaf = plan_.storages[static_cast<std::size_t>(plan_.commits[c].storage)];
+    const double bytes = 2 * static_cast<double>(copies_[c].bytes);
+    report.nodes.push_back(
+        {graph_.describe(leaf), "its new value, copied when all is done", 0, bytes});
+    report.bytes += bytes;
+  }
   report.kernels = static_cast<std::int64_t>(steps_.size() + updates_.size() + copies_.size());
+}
+
+Cost CpuExecutable::cost_of(const Instruction& i) const {
+  const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i.node)];
+  std::vector<TensorType> in;
+  for (const Value v : node.inputs) in.push_back(graph_.type(v));
+  return node.op->cost(in, node.types);
 }
 
 // NaN in floating values: reading what no kernel wrote shows.

@@ -3,12 +3,14 @@
 // running it is in cpu.cpp, looking for values that are not finite in examine.cpp.
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "backends/cpu/bounds.h"
+#include "backends/cpu/roof.h"
 #include "backends/executable.h"
 #include "backends/kernel.h"
 #include "blockgrad/graph/stored.h"
@@ -22,6 +24,7 @@ class CpuExecutable final : public Executable {
   std::int64_t run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) override;
   void on_bad_value(Examine examine) override { examine_ = std::move(examine); }
   void examine(std::span<const std::byte* const> feeds, std::int64_t step) override;
+  void profile(std::span<const std::byte* const> feeds, int runs, Report& report) override;
   const std::byte* output(int i) const override;
   void describe(Report& report) const override;
 
@@ -73,6 +76,8 @@ class CpuExecutable final : public Executable {
     return *graph_.nodes[static_cast<std::size_t>(node)].op.as<T>();
   }
 
+  Cost cost_of(const Instruction& i) const;
+
   // examine.cpp
   void prepare_watch();
   void begin_watch();
@@ -93,6 +98,7 @@ class CpuExecutable final : public Executable {
   const Isa isa_;
   const bool is_watched_;
   Examine examine_;
+  std::optional<Roof> roof_;  // once measured
   int threads_ = 1;
   double touch_seconds_ = 0;
   std::shared_ptr<std::byte> arena_, scratch_;

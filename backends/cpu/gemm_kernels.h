@@ -42,6 +42,9 @@ struct TileKernels {
   BlockCopy<T> copy = nullptr;
   BlockCopy<T> transpose = nullptr;
   RowDots<T> row_dots = nullptr;
+  /// As many independent fma chains of n steps as there are accumulators, and their sum: what a
+  /// core can do at most.
+  T (*fma_chains)(std::int64_t n) = nullptr;
 
   TileKernel<T> find(LayoutA layout, bool cut, int vectors, int rows) const {
     return tile[layout == LayoutA::columns][cut][vectors - 1][rows - 1];

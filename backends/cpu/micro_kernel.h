@@ -198,6 +198,28 @@ void row_dots(std::int64_t rows, std::int64_t k, const typename Wide::Scalar* a,
   }
 }
 
+/// See TileKernels::fma_chains.
+template <class V, int accumulators>
+typename V::Scalar fma_chains(std::int64_t n) {
+  using Scalar = typename V::Scalar;
+  const Scalar factor = 0.5, term = 0.25;
+  const typename V::Reg a = V::broadcast(&factor), b = V::broadcast(&term);
+  typename V::Reg sum[accumulators];
+#pragma GCC unroll 32
+  for (int i = 0; i < accumulators; ++i) sum[i] = V::zero();
+  for (std::int64_t p = 0; p < n; ++p) {
+#pragma GCC unroll 32
+    for (int i = 0; i < accumulators; ++i) sum[i] = V::fma(sum[i], a, b);
+  }
+  Scalar lanes[V::lanes], total = 0;
+#pragma GCC unroll 32
+  for (int i = 0; i < accumulators; ++i) {
+    V::store(lanes, sum[i]);
+    total += lanes[0];
+  }
+  return total;
+}
+
 /// Tiles with more than four vectors serve one or two rows only, where nothing else keeps enough
 /// accumulators busy.
 constexpr bool has_tile(int accumulators, int vectors, int rows) {
@@ -238,6 +260,7 @@ constexpr TileKernels<typename V::Scalar> tile_kernels() {
   table.transpose = transpose_block<V>;
   table.dot_rows = dot_groups * V::Square::lanes;
   table.row_dots = row_dots<V>;
+  table.fma_chains = fma_chains<V, accumulators>;
   return table;
 }
 

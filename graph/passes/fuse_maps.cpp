@@ -112,8 +112,9 @@ struct Tail {
 
 class Fusion {
  public:
-  explicit Fusion(const Graph& graph)
+  Fusion(const Graph& graph, FusionLog* log)
       : graph_(graph),
+        log_(log),
         clusters_(graph.nodes.size()),
         outside_(use_counts(graph)),
         tail_(graph.nodes.size()) {
@@ -138,6 +139,7 @@ class Fusion {
 
   void add_map(std::int32_t i) {
     const std::int32_t cluster = best_cluster(i);
+    if (log_) note_refusals(i, cluster);
     if (cluster >= 0) {
       enter(i, cluster);
       clusters_.join(i, at(i).inputs, cluster);
@@ -150,14 +152,14 @@ class Fusion {
   // Clusters this Map reads from come first, then those that read the same values.
   std::int32_t best_cluster(std::int32_t i) {
     for (const Value v : at(i).inputs) {
-      if (fits(i, clusters_.cluster_of(v.node))) return clusters_.cluster_of(v.node);
+      if (why_apart(i, clusters_.cluster_of(v.node)).empty()) return clusters_.cluster_of(v.node);
     }
     for (const Value v : at(i).inputs) {
       if (graph_.type(v).shape.size() <= 1) continue;
       const auto reader = last_reader_.find(key(v));
       if (reader == last_reader_.end()) continue;
       const std::int32_t cluster = clusters_.cluster_of(reader->second);
-      if (fits(i, cluster)) return cluster;
+      if (why_apart(i, cluster).empty()) return cluster;
     }
     return -1;
   }
@@ -220,16 +222,34 @@ class Fusion {
     return sweep;
   }
 
-  bool fits(std::int32_t i, std::int32_t cluster) const {
-    if (cluster < 0 || !clusters_.is_open(cluster)) return false;
+  // Why a Map cannot join a cluster; "" if it can.
+  std::string_view why_apart(std::int32_t i, std::int32_t cluster) const {
+    if (cluster < 0) return "one of them is not elementwise";
+    if (!clusters_.is_open(cluster)) return "too many kernels lie between them";
     const std::int32_t member = clusters_.members()[static_cast<std::size_t>(cluster)][0];
-    if (!(shape(member) == shape(i)) ||
-        !(tail_[static_cast<std::size_t>(member)] == tail_[static_cast<std::size_t>(i)]))
-      return false;
+    if (!(shape(member) == shape(i))) return "their shapes differ";
+    if (!(tail_[static_cast<std::size_t>(member)] == tail_[static_cast<std::size_t>(i)]))
+      return "one is an update, which runs last and in place";
     const Sweep sweep = with(i, cluster);
-    return sweep.instructions <= most_instructions &&
-           static_cast<std::int64_t>(sweep.reads.size()) + sweep.writes <= most_streams &&
-           clusters_.may_join(at(i).inputs, cluster);
+    if (sweep.instructions > most_instructions) return "the formula would be too long";
+    if (static_cast<std::int64_t>(sweep.reads.size()) + sweep.writes > most_streams)
+      return "too many values would be read and written at once";
+    if (!clusters_.may_join(at(i).inputs, cluster)) return "something between them needs the first";
+    return {};
+  }
+
+  void note_refusals(std::int32_t i, std::int32_t chosen) {
+    for (const Value v : at(i).inputs) {
+      const bool is_view = at(v.node).op.as<View>() != nullptr;
+      const std::int32_t source = is_view ? at(v.node).inputs[0].node : v.node;
+      const std::int32_t cluster = clusters_.cluster_of(source);
+      if (cluster < 0 || cluster == chosen) continue;
+      const std::string_view why = why_apart(i, cluster);
+      log_->refusals.push_back({i, source,
+                                is_view       ? "it is read in another layout or shape"
+                                : why.empty() ? "it joined another one first"
+                                              : why});
+    }
   }
 
   void enter(std::int32_t i, std::int32_t cluster) {
@@ -268,6 +288,7 @@ class Fusion {
           }
         }
         if (stack.size() != before) continue;
+        if (log_ && members.size() > 1) log_->groups.emplace_back(members.begin(), members.end());
         if (members.size() == 1) rewrite.keep(i);
         else emit(rewrite, cluster, members);
         for (const std::int32_t m : members) done[static_cast<std::size_t>(m)] = 1;
@@ -325,6 +346,7 @@ class Fusion {
   }
 
   const Graph& graph_;
+  FusionLog* const log_;
   Clusters clusters_;
   std::vector<std::vector<std::int32_t>> outside_;  // reads of each value from outside its cluster
   std::vector<Sweep> sweeps_;                       // per cluster
@@ -334,6 +356,6 @@ class Fusion {
 
 }  // namespace
 
-Graph fuse_maps(const Graph& graph) { return Fusion(graph).run(); }
+Graph fuse_maps(const Graph& graph, FusionLog* log) { return Fusion(graph, log).run(); }
 
 }  // namespace blockgrad

@@ -43,8 +43,19 @@ Graph merge_equal(const Graph& graph);
 /// storage. Afterwards every View reads a value that is not a View.
 Graph insert_copies(const Graph& graph);
 
+/// What fuse_maps did and why not more; nodes are those of the graph before.
+struct FusionLog {
+  struct Refusal {
+    std::int32_t reader = -1, source = -1;
+    std::string_view why;  // a literal
+  };
+  std::vector<std::vector<std::int32_t>> groups;  // of each "fused map", in order of the new graph
+  std::vector<Refusal>
+      refusals;  // Maps that read another one, if only through a View, and stayed apart
+};
+
 /// Maps over the same elements become one Map with several results when one reads the other or both
 /// read the same values: fewer sweeps over memory, equal bits.
-Graph fuse_maps(const Graph& graph);
+Graph fuse_maps(const Graph& graph, FusionLog* log = nullptr);
 
 }  // namespace blockgrad

@@ -81,6 +81,8 @@ struct NodeReport {
   std::string kernel;  // what runs and why: block plans of products, chunks of maps
   double flops = 0;
   double bytes = 0;
+  double seconds = 0;  // of the median run, once profiled
+  double roof = 0;     // share reached of what the machine can do for these FLOP and bytes
 };
 
 /// Known before the first run.
@@ -94,8 +96,10 @@ struct Report {
   double flops = 0;  // of one step
   double bytes = 0;  // moved by one step
   double compile_seconds = 0;
-  double touch_seconds = 0;       // of these, for the first touch of arena and scratch
-  std::vector<NodeReport> nodes;  // in order of running, updates last
+  int profiled_runs = 0;
+  double roof_flops = 0, roof_bytes = 0;  // per second: f32 fma on all threads; copies in memory
+  double touch_seconds = 0;               // of these, for the first touch of arena and scratch
+  std::vector<NodeReport> nodes;          // in order of running, updates last
   std::vector<std::string> passes;
 };
 
@@ -118,6 +122,7 @@ class Results {
   std::int64_t steps_ = 0;
 };
 
+/// A Program that was moved from throws Error, whatever it is asked.
 class Program {
  public:
   /// One step. Throws Error if a feed is missing, unknown, named twice or of another type, if the
@@ -142,7 +147,17 @@ class Program {
   }
 
   const Report& report() const;
-  /// The report as text: memory, passes, and each kernel with its line, cost and reasons.
+  /// Runs the step so often with a clock around every kernel, and puts what it updates back as it
+  /// was; from then on the report has times. The first call also measures what the machine can do,
+  /// which takes some 50 ms.
+  const Report& profile(std::span<const Feed> feeds, int runs = 20);
+  const Report& profile(std::initializer_list<Feed> feeds = {}, int runs = 20) {
+    return profile(std::span(feeds.begin(), feeds.size()), runs);
+  }
+  /// The program as a text to read: where the memory goes and which line needs most of it, copies
+  /// made for other layouts, what was fused and why not more, and a table of all kernels with op,
+  /// line, shape, FLOP, bytes and how they work (the block plans of products); after profile() with
+  /// times, the longest first.
   std::string explain() const;
   /// The compiled graph, one line per node.
   std::string to_text() const;
@@ -153,6 +168,7 @@ class Program {
   friend Program compile(std::span<const Output>, const Updates&, const Device&,
                          const CompileOptions&, SourceLoc);
   explicit Program(std::shared_ptr<detail::ProgramState> state) : state_(std::move(state)) {}
+  detail::ProgramState& state() const;
   std::shared_ptr<detail::ProgramState> state_;
 };
 

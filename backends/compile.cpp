@@ -1,0 +1,148 @@
+// compile: from expressions and updates to a program that is ready to run.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include "backends/cpu/families.h"
+#include "backends/program_state.h"
+#include "blockgrad/graph/grad.h"
+#include "blockgrad/graph/leaf.h"
+
+namespace blockgrad {
+
+using detail::ProgramState;
+
+Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
+                     const CompileOptions& options, std::vector<PassRecord>& records) {
+  const auto keeps = [](const Op& op) { return cpu_kernel_table().find(op) != nullptr; };
+  const Pass passes[] = {
+      {"simplify", simplify},
+      {"merge_equal", merge_equal},
+      {"insert_copies", insert_copies, false},
+      {"fuse_maps", [](const Graph& graph) { return fuse_maps(graph); }},
+  };
+  return run_passes(build_graph(outputs, updates, keeps), passes, options.skip, options.print,
+                    records);
+}
+
+namespace {
+
+std::vector<Expr> roots_of(std::span<const Expr> outputs, const Updates& updates) {
+  std::vector<Expr> roots(outputs.begin(), outputs.end());
+  for (const Update& update : updates.all()) {
+    roots.push_back(update.leaf);
+    roots.push_back(update.value);
+    if (update.guard) roots.push_back(update.guard);
+  }
+  return roots;
+}
+
+// Names are what feeds, files and messages use, so they must tell leaves apart.
+void check_names(std::span<const Expr> roots) {
+  std::map<std::string, Expr> seen;
+  for (const Node* node : detail::in_order(roots)) {
+    const Expr leaf(node, 0);
+    const std::string name = leaf_name(leaf);
+    if (name.empty()) continue;
+    const bool is_input = leaf.op().as<Input>() != nullptr;
+    const auto [known, added] = seen.emplace((is_input ? "input " : "") + name, leaf);
+    const bool same =
+        added || known->second == leaf || (!is_input && stored(known->second) == stored(leaf));
+    require(same, "two leaves of one program are named '", name, "': ", describe(known->second),
+            " and ", describe(leaf));
+  }
+}
+
+void fill_report(ProgramState& state, const std::vector<PassRecord>& records) {
+  Report& report = state.report;
+  report.arena_bytes = state.plan.arena_bytes;
+  report.reused_bytes = state.plan.reused_bytes;
+  for (const auto& storage : state.storages) report.storage_bytes += bytes_of(storage->type());
+  report.peak_bytes = report.storage_bytes;
+  state.executable->describe(report);
+  for (const PassRecord& record : records) {
+    report.passes.push_back(
+        fmt::format("{}: {} nodes, {:.2f} ms", record.name, record.nodes, record.seconds * 1e3));
+  }
+}
+
+// Everything of a program but the look at its numbers.
+std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Updates& updates,
+                                        const CompileOptions& options, bool in_place) {
+  const auto start = std::chrono::steady_clock::now();
+  auto state = std::make_unique<ProgramState>();
+  state->outputs.assign(outputs.begin(), outputs.end());
+  state->updates = updates;
+  state->options = options;
+  const std::vector<Expr> roots = roots_of(outputs, updates);
+  check_names(roots);
+  std::vector<PassRecord> records;
+  state->graph = compiled_graph(outputs, updates, options, records);
+  state->plan = make_plan(state->graph, options.reuse_memory, in_place);
+  std::map<std::string, Expr> inputs;
+  for (const Node* node : detail::in_order(roots)) {
+    if (node->op.as<Input>()) inputs.emplace(leaf_name({node, 0}), Expr(node, 0));
+  }
+  for (const std::int32_t node : state->plan.feeds) {
+    const auto& leaf = *state->graph.nodes[static_cast<std::size_t>(node)].op.as<Input>();
+    const auto known = inputs.find(leaf.label_name);
+    require(known != inputs.end(), "input '", leaf.label_name,
+            "' is made inside an op's expand, where nothing can feed it");
+    state->feeds.push_back(known->second);
+  }
+  for (const std::int32_t node : state->plan.storages) {
+    state->storages.push_back(
+        state->graph.nodes[static_cast<std::size_t>(node)].op.as<StoredLeaf>()->storage);
+  }
+  state->executable = make_cpu_executable(state->graph, state->plan, options);
+  state->pointers.resize(state->feeds.size());
+  fill_report(*state, records);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  state->report.compile_seconds = seconds.count();
+  return state;
+}
+
+// Runs a step of `state` again from the same stored values: not fused, nothing in place, and
+// nothing updated. The program for that is made when it is needed first.
+void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::int64_t step) {
+  if (!state.twin) {
+    CompileOptions options = state.options;
+    options.check_numerics = false;
+    if (std::find(options.skip.begin(), options.skip.end(), "fuse_maps") == options.skip.end())
+      options.skip.emplace_back("fuse_maps");
+    options.print.clear();
+    state.twin = assembled(state.outputs, state.updates, options, false);
+  }
+  std::vector<const std::byte*> own;
+  for (const Expr& feed : state.twin->feeds) {
+    const auto at = std::find(state.feeds.begin(), state.feeds.end(), feed);
+    check_internal(at != state.feeds.end(), "the replay reads ", describe(feed),
+                   ", which the program does not");
+    own.push_back(feeds[static_cast<std::size_t>(at - state.feeds.begin())]);
+  }
+  state.twin->executable->examine(own, step);
+}
+
+}  // namespace
+
+Program compile(std::span<const Output> outputs, const Updates& updates, const Device&,
+                const CompileOptions& options, SourceLoc where) {
+  std::vector<Expr> wanted;
+  for (const Output& output : outputs) {
+    require(static_cast<bool>(output.expr()), "compile at ", to_string(where), ": output ",
+            wanted.size(), " is empty");
+    wanted.push_back(output.expr());
+  }
+  std::shared_ptr<ProgramState> state = assembled(wanted, updates, options, true);
+  if (options.check_numerics) {
+    state->executable->on_bad_value(
+        [self = state.get()](std::span<const std::byte* const> feeds, std::int64_t step) {
+          replay(*self, feeds, step);
+        });
+  }
+  return Program(std::move(state));
+}
+
+}  // namespace blockgrad

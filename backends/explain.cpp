@@ -1,0 +1,268 @@
+// Program::explain: what compile decided, for somebody who did not write it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "backends/program_state.h"
+#include "backends/text_table.h"
+#include "blockgrad/graph/leaf.h"
+#include "blockgrad/graph/map.h"
+#include "blockgrad/graph/view.h"
+#include "graph/memory_peak.h"
+
+namespace blockgrad {
+
+namespace {
+
+using detail::ProgramState;
+
+std::string plural(std::size_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+bool is_copy(const GraphNode& node) {
+  const Map* map = node.op.as<Map>();
+  return map && map->short_name == "copy";
+}
+
+// "gradient of matmul", "softmax.exp": the op as its user knows it, without scope and line.
+std::string op_text(const GraphNode& node) {
+  const Origin& origin = node.origin;
+  if (is_copy(node)) return "copy";
+  if (origin.role == gradient_role) return fmt::format("{} {}", origin.role, origin.of);
+  if (origin.role == inside_role) return fmt::format("{}.{}", origin.of, node.op->name());
+  return std::string(node.op->name());
+}
+
+std::string place_text(const GraphNode& node) {
+  const std::string line = to_string(node.origin.where);
+  return node.origin.scope ? line + " " + *node.origin.scope : line;
+}
+
+std::string types_text(const GraphNode& node) {
+  std::string text = to_string(node.types[0]);
+  return node.types.size() > 1 ? text + fmt::format(" +{}", node.types.size() - 1) : text;
+}
+
+// Names once each, in order, the first few of them.
+std::string joined(const std::vector<std::string>& names, std::size_t most) {
+  std::vector<std::string> once;
+  for (const std::string& name : names) {
+    if (std::find(once.begin(), once.end(), name) == once.end()) once.push_back(name);
+  }
+  std::string text;
+  for (std::size_t i = 0; i < std::min(once.size(), most); ++i)
+    text += (i == 0 ? "" : ", ") + once[i];
+  return once.size() > most ? text + fmt::format(" and {} more", once.size() - most) : text;
+}
+
+class Explanation {
+ public:
+  explicit Explanation(const ProgramState& state) : state_(state), report_(state.report) {
+    CompileOptions options = state.options;
+    options.print.clear();
+    const bool fuses =
+        std::find(options.skip.begin(), options.skip.end(), "fuse_maps") == options.skip.end();
+    if (fuses) options.skip.emplace_back("fuse_maps");
+    std::vector<PassRecord> records;
+    before_ = compiled_graph(state.outputs, state.updates, options, records);
+    if (fuses) fuse_maps(before_, &fusion_);
+    std::size_t group = 0;
+    for (std::size_t i = 0; i < state.graph.nodes.size(); ++i) {
+      if (is_fused(state.graph.nodes[i]) && group < fusion_.groups.size())
+        group_of_[static_cast<std::int32_t>(i)] = group++;
+    }
+    for (const auto* phase : {&state.plan.steps, &state.plan.updates}) {
+      for (const PlanStep& step : *phase) kernel_nodes_.push_back(step.node);
+    }
+  }
+
+  std::string text() const {
+    return head() + "\n" + memory() + "\n" + copies() + fusing() + "\n" + kernels();
+  }
+
+ private:
+  static bool is_fused(const GraphNode& node) {
+    const Map* map = node.op.as<Map>();
+    return map && map->short_name == "fused map";
+  }
+  const GraphNode& node(std::int32_t i) const {
+    return state_.graph.nodes[static_cast<std::size_t>(i)];
+  }
+
+  std::string head() const {
+    std::string text =
+        fmt::format("One step on {}: {}, {}, {} moved. Compiled in {:.2f} ms", report_.device,
+                    plural(static_cast<std::size_t>(report_.kernels), "kernel"),
+                    with_unit(report_.flops, "FLOP"), with_unit(report_.bytes, "B"),
+                    report_.compile_seconds * 1e3);
+    for (std::size_t p = 0; p < report_.passes.size(); ++p)
+      text += (p == 0 ? " (" : "; ") + report_.passes[p];
+    return text + (report_.passes.empty() ? ".\n" : ").\n");
+  }
+
+  std::string memory() const {
+    const std::int64_t scratch = report_.peak_bytes - report_.arena_bytes - report_.storage_bytes;
+    std::string text = fmt::format("Memory: {} at the peak\n",
+                                   with_unit(static_cast<double>(report_.peak_bytes), "B"));
+    const auto row = [&](std::int64_t bytes, const std::string& what) {
+      text += fmt::format("  {:>8}  {}\n", with_unit(static_cast<double>(bytes), "B"), what);
+    };
+    row(report_.arena_bytes,
+        fmt::format("values between kernels in one arena; buffers used again save {}, {} in place",
+                    with_unit(static_cast<double>(report_.reused_bytes), "B"),
+                    plural(static_cast<std::size_t>(state_.plan.in_place), "result")));
+    row(report_.storage_bytes, "parameters and states");
+    row(scratch, "scratch of kernels, for all threads");
+    const MemoryPeak peak = memory_peak(state_.graph, state_.plan);
+    if (peak.step < 0) return text;
+    text +=
+        fmt::format("  The arena holds most, {}, at kernel {}, {}. Largest values alive then:\n",
+                    with_unit(static_cast<double>(peak.bytes), "B"), peak.step,
+                    name_of(state_.plan.steps[static_cast<std::size_t>(peak.step)].node, true));
+    for (const MemoryPeak::Live& live : peak.largest) {
+      text += fmt::format("    {:>8}  {}  {}\n", with_unit(static_cast<double>(live.bytes), "B"),
+                          to_string(state_.graph.type(live.value)), name_of(live.value.node, true));
+    }
+    return text;
+  }
+
+  // The op of a kernel, for a fused one those that it is made of.
+  std::string name_of(std::int32_t i, bool with_place) const {
+    std::vector<std::string> names;
+    if (const auto group = group_of_.find(i); group != group_of_.end()) {
+      for (const std::int32_t m : fusion_.groups[group->second])
+        names.push_back(op_text(before_.nodes[static_cast<std::size_t>(m)]));
+    } else {
+      names.push_back(op_text(node(i)));
+    }
+    const std::string text = joined(names, 3);
+    return with_place ? text + " (" + place_text(node(i)) + ")" : text;
+  }
+
+  std::string copies() const {
+    std::string rows;
+    std::size_t count = 0;
+    double all = 0;
+    for (std::int32_t i = 0; i < static_cast<std::int32_t>(before_.nodes.size()); ++i) {
+      const GraphNode& copy = before_.nodes[static_cast<std::size_t>(i)];
+      if (!is_copy(copy)) continue;
+      const auto bytes = static_cast<double>(bytes_of(copy.types[0]));
+      ++count;
+      all += bytes;
+      const GraphNode& source = before_.node(copy.inputs[0]);
+      rows += fmt::format("  {:>8}  {}  of {} ({}), for {}\n", with_unit(bytes, "B"),
+                          types_text(copy), op_text(source), place_text(copy), reader_of(i));
+    }
+    if (count == 0) return "Copies: none; every reader takes the layouts it gets\n";
+    return fmt::format("Copies: {}, {}, for readers that want another layout\n",
+                       with_unit(static_cast<double>(count), ""), with_unit(all, "B")) +
+           rows;
+  }
+
+  std::string reader_of(std::int32_t i) const {
+    for (const GraphNode& reader : before_.nodes) {
+      for (const Value v : reader.inputs) {
+        if (v.node == i) return op_text(reader);
+      }
+    }
+    for (const Value v : before_.outputs) {
+      if (v.node == i) return "an output";
+    }
+    return "a new value";
+  }
+
+  std::string fusing() const {
+    std::size_t ops = 0;
+    for (const auto& group : fusion_.groups) ops += group.size();
+    if (ops == 0 && fusion_.refusals.empty()) return "Fused: nothing\n";
+    std::string text =
+        fmt::format("Fused: {} run as {}, each one sweep over memory\n",
+                    plural(ops, "elementwise op"), plural(fusion_.groups.size(), "kernel"));
+    for (const auto& [i, group] : group_of_) {
+      std::vector<std::string> names;
+      for (const std::int32_t m : fusion_.groups[group])
+        names.push_back(op_text(before_.nodes[static_cast<std::size_t>(m)]));
+      const auto at = std::find(kernel_nodes_.begin(), kernel_nodes_.end(), i);
+      text += fmt::format("  kernel {}: {}\n", at - kernel_nodes_.begin(), joined(names, 8));
+    }
+    std::map<std::string_view, std::vector<std::string>> apart;  // by reason
+    for (const FusionLog::Refusal& refusal : fusion_.refusals) {
+      const GraphNode& reader = before_.nodes[static_cast<std::size_t>(refusal.reader)];
+      const GraphNode& source = before_.nodes[static_cast<std::size_t>(refusal.source)];
+      apart[refusal.why].push_back(
+          fmt::format("{} with {} ({})", op_text(reader), op_text(source), place_text(reader)));
+    }
+    if (!apart.empty())
+      text += "Not fused, though one elementwise op reads another (only such ops are fused):\n";
+    for (const auto& [why, pairs] : apart) {
+      text +=
+          fmt::format("  {} because {}: {}\n", plural(pairs.size(), "pair"), why, joined(pairs, 3));
+    }
+    return text;
+  }
+
+  std::string kernels() const {
+    const bool is_profiled = report_.profiled_runs > 0;
+    std::vector<std::size_t> order(report_.nodes.size());
+    for (std::size_t k = 0; k < order.size(); ++k) order[k] = k;
+    double seconds = 0;
+    for (const NodeReport& kernel : report_.nodes) seconds += kernel.seconds;
+    std::string title = "Kernels in order of running\n";
+    if (is_profiled) {
+      title = fmt::format(
+          "Kernels, the longest first: medians of {}; the roof is {}/s of fused multiply-add and "
+          "{}/s of copying in memory (more in caches)\n",
+          plural(static_cast<std::size_t>(report_.profiled_runs), "run"),
+          with_unit(report_.roof_flops, "FLOP"), with_unit(report_.roof_bytes, "B"));
+      std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return report_.nodes[a].seconds > report_.nodes[b].seconds;
+      });
+    }
+    std::vector<std::vector<std::string>> rows{{"#"}};
+    if (is_profiled) rows[0].insert(rows[0].end(), {"time", "share", "of roof"});
+    rows[0].insert(rows[0].end(), {"op", "line and scope", "result", "FLOP", "bytes", "how"});
+    for (const std::size_t k : order) {
+      const NodeReport& kernel = report_.nodes[k];
+      std::vector<std::string> row{fmt::format("{}", k)};
+      if (is_profiled) {
+        row.push_back(fmt::format("{:.2f} us", kernel.seconds * 1e6));
+        row.push_back(fmt::format("{:.1f} %", 100 * kernel.seconds / seconds));
+        row.push_back(fmt::format("{:.0f} %", 100 * kernel.roof));
+      }
+      const bool has_node = k < kernel_nodes_.size();
+      row.push_back(has_node ? name_of(kernel_nodes_[k], false) : kernel.node);
+      row.push_back(has_node ? place_text(node(kernel_nodes_[k])) : "");
+      row.push_back(has_node ? types_text(node(kernel_nodes_[k])) : "");
+      row.push_back(with_unit(kernel.flops, ""));
+      row.push_back(with_unit(kernel.bytes, "B"));
+      const bool is_gradient = has_node && node(kernel_nodes_[k]).origin.role == gradient_role;
+      const std::string op = is_gradient ? std::string(node(kernel_nodes_[k]).op->name()) : "";
+      row.push_back(op.empty() ? kernel.kernel : op + ": " + kernel.kernel);
+      rows.push_back(std::move(row));
+    }
+    std::vector<std::string> total{""};
+    if (is_profiled)
+      total.insert(total.end(), {fmt::format("{:.2f} us", seconds * 1e6), "100 %", ""});
+    total.insert(total.end(),
+                 {"all", "", "", with_unit(report_.flops, ""), with_unit(report_.bytes, "B"), ""});
+    rows.push_back(std::move(total));
+    const std::vector<std::size_t> right = is_profiled ? std::vector<std::size_t>{0, 1, 2, 3, 7, 8}
+                                                       : std::vector<std::size_t>{0, 4, 5};
+    return title + table_text(rows, right);
+  }
+
+  const ProgramState& state_;
+  const Report& report_;
+  Graph before_;  // what fuse_maps was given
+  FusionLog fusion_;
+  std::map<std::int32_t, std::size_t> group_of_;  // of each fused kernel's node
+  std::vector<std::int32_t> kernel_nodes_;        // in order of running
+};
+
+}  // namespace
+
+std::string explain(const ProgramState& state) { return Explanation(state).text(); }
+
+}  // namespace blockgrad
