@@ -1,6 +1,11 @@
 # Checks of the tree itself, not of what it computes.
 bg_tests(house
+  docs/ops_table.cpp
+  docs/public_functions.cpp
+  house/mutants_test.cpp
+  house/ops_table_test.cpp
   house/version_test.cpp
+  mutants/edits.cpp
 )
 target_compile_definitions(test_house PRIVATE BG_CMAKE_VERSION="${PROJECT_VERSION}")
 
