@@ -1,9 +1,11 @@
 // Random numbers as rows: each is worked out again from its Philox block in double.
 #include "blockgrad/ops/random.h"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 #include "blockgrad/graph/philox.h"
 #include "blockgrad/ops/elementwise.h"
@@ -96,6 +98,22 @@ std::vector<OpCase> rows() {
                      y.values[i] *= narrow(i) < 0.4 ? 0.0 : 1 / 0.6;
                    return y;
                  }});
+  OpCase order{
+      "permutation",
+      {{{7}}, {{0}}, {{1}}, {{2, 3}}, {{40}}},
+      [](auto x) { return astype(permutation(x[0].shape().size(), the_stream()), DType::f64); },
+      [](auto x) {
+        const auto n = x[0].values.size();
+        Array y{Shape{static_cast<std::int64_t>(n)}, std::vector<double>(n)};
+        std::iota(y.values.begin(), y.values.end(), 0.0);
+        std::sort(y.values.begin(), y.values.end(), [](double a, double b) {
+          return first(static_cast<std::size_t>(a)) < first(static_cast<std::size_t>(b));
+        });
+        return y;
+      }};
+  order.has_gradient = false;
+  order.dtypes = {DType::f64};
+  all.push_back(std::move(order));
   return all;
 }
 
