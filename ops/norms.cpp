@@ -47,6 +47,9 @@ struct Centered {
       : rough(mean(x, axes, true)), rest(mean(x - rough, axes, true)), value(x - rough - rest) {}
 };
 
+// bf16 and f16 are only stored: statistics are computed in f32 and the result is rounded once.
+Expr working(const Expr& e) { return astype(e, working_dtype(e.dtype())); }
+
 Expr variance_of(const Centered& x, const Axes& axes) { return mean(square(x.value), axes, true); }
 
 Expr inverse_deviation(const Expr& variance, const Number& eps) {
@@ -92,15 +95,16 @@ TensorType Normalize::infer(Types in) const { return normalized(in[0], axes, eps
 
 Expr Normalize::expand(std::span<const Expr> in) const {
   const Axes over = axes_of(axes);
-  const Centered x(in[0], over);
-  return x.value * inverse_deviation(variance_of(x, over), eps);
+  const Centered x(working(in[0]), over);
+  return astype(x.value * inverse_deviation(variance_of(x, over), eps), in[0].dtype());
 }
 
 std::vector<Expr> Normalize::vjp(const Backward& b) const {
   const Axes over = axes_of(axes);
-  const Expr y = b.y(), dy = b.dy();
-  const Expr scale = inverse_deviation(variance_of(Centered(b.input(0), over), over), eps);
-  return {(dy - mean(dy, over, true) - y * mean(dy * y, over, true)) * scale};
+  const Expr x = working(b.input(0)), y = working(b.y()), dy = working(b.dy());
+  const Expr scale = inverse_deviation(variance_of(Centered(x, over), over), eps);
+  return {astype((dy - mean(dy, over, true) - y * mean(dy * y, over, true)) * scale,
+                 b.input(0).dtype())};
 }
 
 std::string Normalize::print() const { return text_of(axes, eps); }
@@ -108,14 +112,15 @@ std::string Normalize::print() const { return text_of(axes, eps); }
 TensorType RmsNormalize::infer(Types in) const { return normalized(in[0], axes, eps); }
 
 Expr RmsNormalize::expand(std::span<const Expr> in) const {
-  return in[0] * inverse_deviation(mean(square(in[0]), axes_of(axes), true), eps);
+  const Expr x = working(in[0]);
+  return astype(x * inverse_deviation(mean(square(x), axes_of(axes), true), eps), in[0].dtype());
 }
 
 std::vector<Expr> RmsNormalize::vjp(const Backward& b) const {
   const Axes over = axes_of(axes);
-  const Expr y = b.y(), dy = b.dy();
-  const Expr scale = inverse_deviation(mean(square(b.input(0)), over, true), eps);
-  return {(dy - y * mean(dy * y, over, true)) * scale};
+  const Expr x = working(b.input(0)), y = working(b.y()), dy = working(b.dy());
+  const Expr scale = inverse_deviation(mean(square(x), over, true), eps);
+  return {astype((dy - y * mean(dy * y, over, true)) * scale, b.input(0).dtype())};
 }
 
 std::string RmsNormalize::print() const { return text_of(axes, eps); }
@@ -171,11 +176,35 @@ BatchNorm batch_norm_training(Arg x, const Expr& gain, const Expr& shift, double
             "training wants at least two values per channel, got ", e.shape());
     const Expr y = make(Normalize{over, eps, "batch_norm"}, {e});
     const Axes list = axes_of(over);
-    const Centered centered(e, list);
-    const Shape flat{count};
-    return BatchNorm{scaled(y, gain, shift, channels),
-                     reshape(centered.rough + centered.rest, flat),
-                     reshape(variance_of(centered, list), flat)};
+    const Centered centered(working(e), list);
+    const auto per_channel = [&](const Expr& v) {
+      return reshape(astype(v, e.dtype()), Shape{count});
+    };
+    return BatchNorm{scaled(y, gain, shift, channels), per_channel(centered.rough + centered.rest),
+                     per_channel(variance_of(centered, list))};
+  });
+}
+
+Expr batch_norm(Arg x, const Expr& gain, const Expr& shift, const BatchStats& stats,
+                Context& context, const BatchNormOptions& options) {
+  return detail::in_context("batch_norm", x.where(), [&] {
+    const Expr e = as_expr(x, DType::f32);
+    const auto& [momentum, eps] = options;
+    require(momentum >= 0 && momentum <= 1, "the momentum must lie in [0, 1], got ", momentum);
+    require(stats.mean && stored(stats.mean) && stats.variance && stored(stats.variance),
+            "the running statistics must be states");
+    Updates& updates = context.updates();
+    const Expr mean = updates.latest(stats.mean), variance = updates.latest(stats.variance);
+    const Expr by_running = batch_norm(e, gain, shift, mean, variance, eps);
+    if (!context.is_training()) return by_running;
+    const BatchNorm batch = batch_norm_training(e, gain, shift, eps);
+    const double n = static_cast<double>(e.shape().size()) / static_cast<double>(e.shape()[1]);
+    const auto moved = [m = momentum](const Expr& old, const Expr& now) {
+      return old * (1 - m) + now * m;
+    };
+    updates.chain(stats.mean, moved(mean, batch.mean));
+    updates.chain(stats.variance, moved(variance, batch.variance * (n / (n - 1))));
+    return batch.y;
   });
 }
 

@@ -62,12 +62,18 @@ Expr seen(const Expr& x, const Pair& size, const Pair& stride) {
 
 Expr average(const Expr& x, const Pair& size, const Pair& stride, const Pair& padding,
              bool count_padding) {
-  const Expr total = sum(seen(padded(x, padding, 0), size, stride), {-2, -1});
-  if (count_padding || padding == Pair(0))
-    return total / (static_cast<double>(size.rows) * static_cast<double>(size.columns));
+  // bf16 and f16 are only stored: their sums are kept in f32 until they are divided.
+  const DType dtype = working_dtype(x.dtype());
+  const auto total = [&](const Expr& e) {
+    return sum(seen(padded(e, padding, 0), size, stride), {-2, -1});
+  };
   const Shape image{x.shape()[x.rank() - 2], x.shape()[x.rank() - 1]};
-  const Expr real = constant(ones(image, x.dtype()));
-  return total / sum(seen(padded(real, padding, 0), size, stride), {-2, -1});
+  const Expr count =
+      count_padding || padding == Pair(0)
+          ? constant(
+                full({}, static_cast<double>(size.rows) * static_cast<double>(size.columns), dtype))
+          : total(constant(ones(image, dtype)));
+  return astype(total(astype(x, dtype)) / count, x.dtype());
 }
 
 Expr without(const Expr& x, const Pair& padding, const Shape& original) {

@@ -13,7 +13,9 @@ const Expr m23 = input("m23", {2, 3}), m45 = input("m45", {4, 5}), m43 = input("
            v4 = input("v4", {4}), one = input("one", {});
 const Expr image = input("image", {2, 4, 5, 6}), line = input("line", {2, 4, 6}),
            kernel = input("kernel", {3, 4, 2, 3}), taps = input("taps", {3, 4, 3}),
-           v3 = input("v3", {3});
+           v3 = input("v3", {3}), state3 = state(zeros({3}), "state3"),
+           state4 = state(zeros({4}), "state4");
+Context context;
 const Expr d23 = input("d23", {2, 3}, DType::f64), i2 = input("i2", {2}, DType::i32),
            b2 = input("b2", {2}, DType::boolean);
 
@@ -169,6 +171,10 @@ const Row rows[] = {
     BG_ROW(group_norm(line, 2, v3, {}), "group_norm (@): gain must be f32[4], got f32[3]"),
     BG_ROW(batch_norm(line, {}, {}, v3, v4), "batch_norm (@): mean must be f32[4], got f32[3]"),
     BG_ROW(batch_norm(line, {}, {}, v4, {}), "batch_norm (@): wants a variance"),
+    BG_ROW(batch_norm(line, {}, {}, BatchStats{v4, v4}, context), "batch_norm (@): the running statistics must be states"),
+    BG_ROW(batch_norm(line, {}, {}, BatchStats{state3, state3}, context), "batch_norm (@): mean must be f32[4], got f32[3]"),
+    BG_ROW(batch_norm(line, {}, {}, BatchStats{state4, state4}, context, {.momentum = 1.5}), "batch_norm (@): the momentum must lie in [0, 1], got 1.5"),
+    BG_ROW(batch_norm(slice(m23, 0, 0, 1), {}, {}, BatchStats{state3, state3}, context), "batch_norm (@): training wants at least two values per channel, got [1, 3]"),
     BG_ROW(batch_norm_training(v4, {}, {}).y, "batch_norm (@): wants [N, C, ..], got [4]"),
     BG_ROW(batch_norm_training(slice(m23, 0, 0, 1), {}, {}).y, "batch_norm (@): training wants at least two values per channel, got [1, 3]"),
     BG_ROW(mse_loss(m23, v4), "mse_loss (@): shapes must be equal, got [2, 3] and [4]"),

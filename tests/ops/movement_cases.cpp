@@ -269,6 +269,11 @@ BOOST_AUTO_TEST_CASE(padding_keeps_every_bit_and_takes_any_value) {
   BOOST_TEST(std::isnan(t.at(2)));
   const Expr i = constant(tensor<std::int32_t>({5}, {1}));
   BOOST_TEST(evaluate(pad(i, {1}, {0}, -7)).at(0) == -7);
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    const Expr narrow = constant(ones({1}, dtype));
+    BOOST_TEST(evaluate(pad(narrow, {1}, {0}, -inf)).at(0) == -inf);
+    BOOST_TEST(evaluate(pad(narrow, {0}, {1}, 0.5)).at(1) == 0.5);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(bools_move_as_they_are) {

@@ -236,4 +236,102 @@ BOOST_AUTO_TEST_CASE(nan_stays_in_its_row) {
   BOOST_TEST(std::abs(y.at(3) - 1) < 1e-5);
 }
 
+namespace {
+
+// One channel of values v after another as x [n, 2].
+Tensor two_channels(std::span<const double> a, std::span<const double> b) {
+  return tensor_of(make_array(Shape{static_cast<std::int64_t>(a.size()), 2},
+                              [&](const Index& i) {
+                                const auto row = static_cast<std::size_t>(i[0]);
+                                return i[1] == 0 ? a[row] : b[row];
+                              }),
+                   DType::f64);
+}
+
+struct Running {
+  BatchStats stats{state(zeros({2}, DType::f64), "mean"), state(ones({2}, DType::f64), "variance")};
+  std::vector<double> mean{0, 0}, variance{1, 1};  // what they must be
+
+  void follow(std::span<const double> values, std::size_t channel, double momentum) {
+    const Moments m = moments({values.begin(), values.end()});
+    const double n = static_cast<double>(values.size());
+    mean[channel] = (1 - momentum) * mean[channel] + momentum * m.mean;
+    variance[channel] = (1 - momentum) * variance[channel] + momentum * m.variance * n / (n - 1);
+  }
+  void check() const {
+    for (std::size_t c = 0; c < 2; ++c) {
+      BOOST_TEST(std::abs(stats.mean.value().at(static_cast<std::int64_t>(c)) - mean[c]) < 1e-12);
+      BOOST_TEST(std::abs(stats.variance.value().at(static_cast<std::int64_t>(c)) - variance[c]) <
+                 1e-12);
+    }
+  }
+};
+
+constexpr double first[] = {1, 4, -2}, second[] = {10, 10.5, 12}, third[] = {0, 0.5, -7};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(batch_norm_in_training_moves_the_running_statistics) {
+  Running running;
+  Context context;
+  const Expr x = input("x", {3, 2}, DType::f64);
+  const Expr y = batch_norm(x, {}, {}, running.stats, context, {.momentum = 0.25});
+  Program program = compile({y}, context.updates());
+  program.run({{x, two_channels(first, second)}});
+  running.follow(first, 0, 0.25);
+  running.follow(second, 1, 0.25);
+  running.check();
+  program.run({{x, two_channels(third, first)}});
+  running.follow(third, 0, 0.25);
+  running.follow(first, 1, 0.25);
+  running.check();
+}
+
+BOOST_AUTO_TEST_CASE(batch_norm_called_twice_goes_on_from_the_pending_statistics) {
+  Running running;
+  Context context;
+  const Expr a = constant(two_channels(first, second)), b = constant(two_channels(third, first));
+  const Expr y = batch_norm(a, {}, {}, running.stats, context);
+  const Expr z = batch_norm(b, {}, {}, running.stats, context);
+  compile({y, z}, context.updates()).run({});
+  running.follow(first, 0, 0.1);
+  running.follow(second, 1, 0.1);
+  running.follow(third, 0, 0.1);
+  running.follow(first, 1, 0.1);
+  running.check();
+}
+
+BOOST_AUTO_TEST_CASE(batch_norm_outside_of_training_uses_the_running_statistics) {
+  const BatchStats stats{state(full({2}, 3, DType::f64), "mean"),
+                         state(full({2}, 4, DType::f64), "variance")};
+  Context context({.is_training = false});
+  const Expr x = input("x", {1, 2}, DType::f64);
+  const Expr y = batch_norm(x, {}, {}, stats, context, {.eps = 1e-12});
+  BOOST_TEST(context.updates().empty());
+  const Tensor t = evaluate(y, {{x, tensor<double>({3, 7}, {1, 2})}});
+  BOOST_TEST(t.at(0) == 0);
+  BOOST_TEST(std::abs(t.at(1) - 2) < 1e-11);
+}
+
+BOOST_AUTO_TEST_CASE(a_batch_norm_that_fails_leaves_the_context_as_it_was) {
+  Running running;
+  Context context;
+  const Expr one_row = input("x", {1, 2}, DType::f64);
+  BOOST_CHECK_THROW(batch_norm(one_row, {}, {}, running.stats, context), Error);
+  BOOST_TEST(context.updates().empty());
+}
+
+BOOST_AUTO_TEST_CASE(half_precision_is_rounded_once) {
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    const Tensor x = arange(0, 48, 1, DType::f64).reshape({2, 24}).astype(dtype);
+    const Expr narrow = constant(x), wide = constant(x.astype(DType::f32));
+    const auto check = [&](const Expr& got, const Expr& exact) {
+      BOOST_TEST(same_bits(evaluate(got), evaluate(exact).astype(dtype)));
+    };
+    check(layer_norm(narrow, {}, {}), layer_norm(wide, {}, {}));
+    check(rms_norm(narrow, {}), rms_norm(wide, {}));
+    check(batch_norm_training(narrow, {}, {}).variance, batch_norm_training(wide, {}, {}).variance);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

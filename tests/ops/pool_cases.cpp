@@ -184,4 +184,18 @@ BOOST_AUTO_TEST_CASE(nan_wins_and_the_first_one_receives_the_gradient) {
              boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(half_precision_is_rounded_once) {
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    const Tensor value = tensor<double>({1, 3, -5, 0.25, 200, 100}, {6}).astype(dtype);
+    const Expr x = constant(value);
+    const Tensor most = evaluate(max_pool1d(x, 3, {.padding = 1}));
+    const Tensor average = evaluate(avg_pool1d(x, 3));
+    BOOST_TEST(most.at(0) == 3);
+    BOOST_TEST(most.at(1) == 200);
+    const double means[] = {-1.0 / 3, 300.25 / 3};
+    const Tensor rounded = tensor<double>({means[0], means[1]}, {2}).astype(dtype);
+    for (int i = 0; i < 2; ++i) BOOST_TEST(average.at(i) == rounded.at(i));
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

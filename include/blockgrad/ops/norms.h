@@ -5,6 +5,7 @@
 
 #include "blockgrad/graph/op.h"
 #include "blockgrad/ops/axes.h"
+#include "blockgrad/ops/context.h"
 
 namespace blockgrad {
 
@@ -68,5 +69,24 @@ struct BatchNorm {
 /// With the statistics of the batch, over all axes but axis 1; x floating [N, C, ..]. Throws Error
 /// if there is only one value per channel.
 BatchNorm batch_norm_training(Arg x, const Expr& gain, const Expr& shift, double eps = 1e-5);
+
+/// Running statistics of a batch norm, [C] each; states that training changes.
+struct BatchStats {
+  Expr mean, variance;
+};
+
+struct BatchNormOptions {
+  double momentum = 0.1;  // weight of the new batch, as in PyTorch (ONNX: of the old value)
+  double eps = 1e-5;
+};
+
+/// In training by the statistics of the batch, which also enter the running ones in the context's
+/// updates: running = (1 - momentum) running + momentum batch, where the variance is the unbiased
+/// one, n / (n - 1) times that of the batch. Otherwise by the running ones. Called again in one
+/// graph it goes on from the pending values. x, gain and shift as above. Throws Error if the
+/// statistics are not states [C] of x's dtype, if momentum is outside [0, 1], and in training if
+/// there is only one value per channel; then no update is made.
+Expr batch_norm(Arg x, const Expr& gain, const Expr& shift, const BatchStats& stats,
+                Context& context, const BatchNormOptions& options = {});
 
 }  // namespace blockgrad
