@@ -19,21 +19,27 @@ namespace blockgrad {
 /// thread saw it.
 class StepErrors {
  public:
-  void report(std::int64_t position, std::int64_t value) {
+  /// `value` is an integer up to 64 bits wide or a floating number.
+  template <class T>
+  void report(std::int64_t position, T value) {
     if (is_set_ && position >= position_) return;
     is_set_ = true;
     position_ = position;
-    value_ = value;
+    is_integer_ = std::is_integral_v<T>;
+    if constexpr (std::is_integral_v<T>) integer_ = value;
+    else number_ = value;
   }
   void clear() { is_set_ = false; }
   bool is_set() const { return is_set_; }
   std::int64_t position() const { return position_; }
-  std::int64_t value() const { return value_; }
+  Text value() const { return is_integer_ ? Text(integer_) : Text(number_); }
 
  private:
   bool is_set_ = false;
+  bool is_integer_ = true;
   std::int64_t position_ = 0;
-  std::int64_t value_ = 0;
+  std::int64_t integer_ = 0;
+  double number_ = 0;
 };
 
 /// What a kernel of several instructions looks at while it runs: nothing, its results, or every
@@ -57,8 +63,9 @@ struct Kernel {
   std::function<void(const KernelCall&, std::int64_t first, std::int64_t last)> run;
   std::int64_t parts = 1;
   std::size_t scratch = 0;  // bytes per thread
-  double cost = 0;  // nanoseconds of one thread, roughly; decides whether threads are worth it
-  std::string why;  // for the report
+  double cost = 0;       // nanoseconds of one thread, roughly; decides whether threads are worth it
+  std::string why = {};  // for the report
+  std::string thing = {}, rule = {};  // of a value that it reports: "index", "is out of range"
   /// Whether it heeds `watch` and `is_trial`; what others made is looked at in memory.
   bool can_watch = false;
   std::size_t trial_scratch = 0;

@@ -7,7 +7,7 @@
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/linalg.h"
 #include "blockgrad/ops/reductions.h"
-#include "ops/composition.h"
+#include "ops/rules.h"
 
 namespace blockgrad {
 
@@ -182,7 +182,7 @@ std::string letters_from(char first, int count) {
 }  // namespace
 
 Expr einsum(std::string_view subscripts, std::span<const Expr> operands, SourceLoc where) {
-  return in_context("einsum", where, [&] {
+  return detail::in_context("einsum", where, [&] {
     const Subscripts parsed = parse(subscripts);
     check_operands(subscripts, parsed, operands);
     Named product{operands[0], parsed.operands[0]};
@@ -202,7 +202,7 @@ Expr einsum(std::string_view subscripts, std::initializer_list<Expr> operands, S
 
 Expr tensordot(Arg a, Arg b, std::span<const int> a_axes, std::span<const int> b_axes) {
   const Expr x = as_expr(a, DType::f32), y = as_expr(b, DType::f32);
-  return in_context("tensordot", a.where(), [&] {
+  return detail::in_context("tensordot", a.where(), [&] {
     require(a_axes.size() == b_axes.size(), "wants as many axes of a as of b, got ", a_axes.size(),
             " and ", b_axes.size());
     require(is_floating(x.dtype()) && x.dtype() == y.dtype(), "wants one floating dtype, got ",
@@ -211,8 +211,8 @@ Expr tensordot(Arg a, Arg b, std::span<const int> a_axes, std::span<const int> b
     Named right{y, letters_from('A', y.rank())};
     std::string result = left.axes + right.axes;
     for (std::size_t i = 0; i < a_axes.size(); ++i) {
-      const auto p = static_cast<std::size_t>(axis_of(x.shape(), a_axes[i]));
-      const auto q = static_cast<std::size_t>(axis_of(y.shape(), b_axes[i]));
+      const auto p = static_cast<std::size_t>(detail::axis_of(x.shape(), a_axes[i]));
+      const auto q = static_cast<std::size_t>(detail::axis_of(y.shape(), b_axes[i]));
       const std::size_t in_result = result.find(left.axes[p]);
       const bool is_new = in_result != std::string::npos && right.axes[q] < 'a';
       require(is_new, "axis ", a_axes[i], " of a or ", b_axes[i], " of b is named twice");

@@ -6,7 +6,7 @@
 #include "blockgrad/graph/view.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/movement.h"
-#include "ops/composition.h"
+#include "ops/rules.h"
 
 namespace blockgrad {
 
@@ -101,7 +101,7 @@ Shape along(const Shape& x, const Shape& indices, int axis) {
 
 Expr triangle(std::string_view name, const Arg& x, std::int64_t k, bool lower) {
   const Expr e = as_expr(x, DType::f32);
-  return in_context(name, x.where(), [&] {
+  return detail::in_context(name, x.where(), [&] {
     require(e.rank() >= 2, "wants at least two axes, got ", e.shape());
     const std::int64_t rows = e.shape()[e.rank() - 2], columns = e.shape()[e.rank() - 1];
     const Expr row = coordinate(e.shape(), -2), column = coordinate(e.shape(), -1);
@@ -183,9 +183,9 @@ Expr along_axis(const Expr& x, const Expr& indices, int axis) {
 
 Expr take(Arg x, Arg indices, int axis) {
   const Expr e = as_expr(x, DType::f32), i = as_expr(indices, DType::i32);
-  return in_context("take", x.where(), [&] {
+  return detail::in_context("take", x.where(), [&] {
     require(e.rank() >= 1, "wants rows, got a scalar");
-    const int a = axis_of(e.shape(), axis);
+    const int a = detail::axis_of(e.shape(), axis);
     const Expr checked = detail::checked_index(i, e.shape()[a], "take", x.where());
     return moved(gather(moved(e, a, 1, 0), checked), 0, i.rank(), a);
   });
@@ -194,9 +194,9 @@ Expr take(Arg x, Arg indices, int axis) {
 Expr scatter_add(Arg x, Arg indices, Arg v, int axis) {
   const Expr e = as_expr(x, DType::f32), i = as_expr(indices, DType::i32);
   const Expr added = as_expr(v, e.dtype());
-  return in_context("scatter_add", x.where(), [&] {
+  return detail::in_context("scatter_add", x.where(), [&] {
     require(e.rank() >= 1, "wants rows, got a scalar");
-    const int a = axis_of(e.shape(), axis);
+    const int a = detail::axis_of(e.shape(), axis);
     const Expr checked = detail::checked_index(i, e.shape()[a], "scatter_add", x.where());
     require(added.rank() == e.rank() - 1 + i.rank(), "x ", e.shape(), " with indices ", i.shape(),
             " wants added slices of rank ", e.rank() - 1 + i.rank(), ", got ", added.shape());
@@ -207,8 +207,8 @@ Expr scatter_add(Arg x, Arg indices, Arg v, int axis) {
 
 Expr take_along_axis(Arg x, Arg indices, int axis) {
   const Expr e = as_expr(x, DType::f32), i = as_expr(indices, DType::i32);
-  return in_context("take_along_axis", x.where(), [&] {
-    const int a = axis_of(e.shape(), axis);
+  return detail::in_context("take_along_axis", x.where(), [&] {
+    const int a = detail::axis_of(e.shape(), axis);
     along(e.shape(), i.shape(), a);
     return detail::along_axis(
         e, detail::checked_index(i, e.shape()[a], "take_along_axis", x.where()), a);
@@ -217,8 +217,8 @@ Expr take_along_axis(Arg x, Arg indices, int axis) {
 
 Expr put_along_axis(Arg x, Arg indices, Arg v, int axis) {
   const Expr e = as_expr(x, DType::f32), i = as_expr(indices, DType::i32);
-  return in_context("put_along_axis", x.where(), [&] {
-    const int a = axis_of(e.shape(), axis);
+  return detail::in_context("put_along_axis", x.where(), [&] {
+    const int a = detail::axis_of(e.shape(), axis);
     const Shape places = along(e.shape(), i.shape(), a);
     require(with_size(places, a, e.shape()[a]) == e.shape(), "indices ", i.shape(),
             " do not broadcast to ", e.shape(), " along the other axes");
@@ -231,8 +231,8 @@ Expr put_along_axis(Arg x, Arg indices, Arg v, int axis) {
 
 Expr at(Arg x, Arg indices, int axis) {
   const Expr e = as_expr(x, DType::f32), i = as_expr(indices, DType::i32);
-  return in_context("at", x.where(), [&] {
-    const int a = axis_of(e.shape(), axis);
+  return detail::in_context("at", x.where(), [&] {
+    const int a = detail::axis_of(e.shape(), axis);
     std::vector<std::int64_t> sizes(e.shape().sizes().begin(), e.shape().sizes().end());
     sizes.erase(sizes.begin() + a);
     require(i.shape() == Shape(sizes), "x ", e.shape(), " wants indices of shape ", Shape(sizes),
@@ -244,7 +244,7 @@ Expr at(Arg x, Arg indices, int axis) {
 
 Expr one_hot(Arg indices, std::int64_t n, DType dtype) {
   const Expr e = as_expr(indices, DType::i32);
-  return in_context("one_hot", indices.where(), [&] {
+  return detail::in_context("one_hot", indices.where(), [&] {
     const Expr i = detail::checked_index(e, n, "one_hot", indices.where());
     std::vector<std::int64_t> sizes(i.shape().sizes().begin(), i.shape().sizes().end());
     sizes.push_back(n);

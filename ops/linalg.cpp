@@ -5,7 +5,7 @@
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/movement.h"
 #include "blockgrad/ops/reductions.h"
-#include "ops/composition.h"
+#include "ops/rules.h"
 
 namespace blockgrad {
 
@@ -113,7 +113,7 @@ Expr linear(Arg x, Arg w, const Expr& b) {
 
 Expr vecdot(Arg a, Arg b, int axis) {
   const Expr x = as_expr(a, DType::f32), y = as_expr(b, DType::f32);
-  return in_context("vecdot", a.where(), [&] {
+  return detail::in_context("vecdot", a.where(), [&] {
     require(is_floating(x.dtype()), "wants a floating dtype, got ", x.dtype());
     const int rank = std::max(x.rank(), y.rank());
     const int from_end = normalize_axis(axis, rank) - rank;
@@ -127,7 +127,7 @@ Expr vecdot(Arg a, Arg b, int axis) {
 
 Expr outer(Arg a, Arg b) {
   const Expr x = as_expr(a, DType::f32), y = as_expr(b, DType::f32);
-  return in_context("outer", a.where(), [&] {
+  return detail::in_context("outer", a.where(), [&] {
     require(x.rank() == 1 && y.rank() == 1, "wants two vectors, got ", x.shape(), " and ",
             y.shape());
     require(is_floating(x.dtype()), "wants a floating dtype, got ", x.dtype());

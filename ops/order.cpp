@@ -5,7 +5,7 @@
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
 #include "blockgrad/ops/index.h"
-#include "ops/composition.h"
+#include "ops/rules.h"
 
 namespace blockgrad {
 
@@ -59,21 +59,22 @@ std::string Scan::print() const {
 
 Expr sort(Arg x, int axis, bool descending) {
   const Expr e = as_expr(x, DType::f32);
-  return in_context("sort", x.where(), [&] {
-    const int a = axis_of(e.shape(), axis);
+  return detail::in_context("sort", x.where(), [&] {
+    const int a = detail::axis_of(e.shape(), axis);
     return detail::along_axis(e, order_of(e, a, descending), a);
   });
 }
 
 Expr argsort(Arg x, int axis, bool descending) {
   const Expr e = as_expr(x, DType::f32);
-  return in_context("argsort", x.where(),
-                    [&] { return order_of(e, axis_of(e.shape(), axis), descending); });
+  return detail::in_context("argsort", x.where(), [&] {
+    return order_of(e, detail::axis_of(e.shape(), axis), descending);
+  });
 }
 
 TopK topk(Arg x, std::int64_t k) {
   const Expr e = as_expr(x, DType::f32);
-  return in_context("topk", x.where(), [&] {
+  return detail::in_context("topk", x.where(), [&] {
     require(e.rank() >= 1, "wants at least one axis, got a scalar");
     const std::int64_t n = e.shape()[e.rank() - 1];
     require(k >= 0 && k <= n, "k must lie in [0, ", n, "] for shape ", e.shape(), ", got ", k);
@@ -84,8 +85,8 @@ TopK topk(Arg x, std::int64_t k) {
 
 Expr cumsum(Arg x, int axis, bool reverse) {
   const Expr e = as_expr(x, DType::f32);
-  return in_context("cumsum", x.where(), [&] {
-    const Scan op{axis_of(e.shape(), axis), reverse};
+  return detail::in_context("cumsum", x.where(), [&] {
+    const Scan op{detail::axis_of(e.shape(), axis), reverse};
     return is_half(e.dtype()) ? cast(make(op, {cast(e, DType::f32)}), e.dtype()) : make(op, {e});
   });
 }

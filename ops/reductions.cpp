@@ -7,7 +7,7 @@
 #include "blockgrad/graph/view.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/movement.h"
-#include "ops/composition.h"
+#include "ops/rules.h"
 
 namespace blockgrad {
 
@@ -37,7 +37,7 @@ std::vector<int> list_of(std::uint32_t axes) {
 std::uint32_t bits_of(const Axes& axes, const Shape& shape) {
   std::uint32_t bits = 0;
   for (const int axis : axes.list) {
-    const std::uint32_t bit = 1u << axis_of(shape, axis);
+    const std::uint32_t bit = 1u << detail::axis_of(shape, axis);
     require(!(bits & bit), "axis ", axis, " is named twice for shape ", shape);
     bits |= bit;
   }
@@ -166,7 +166,7 @@ struct Norm : Lines {
 template <class T>
 Expr reduced(T op, const Arg& x, const Axes& axes, bool keepdims) {
   const Expr e = as_expr(x, DType::f32);
-  return in_context(Op(op)->name(), x.where(), [&] {
+  return detail::in_context(Op(op)->name(), x.where(), [&] {
     op.axes = bits_of(axes, e.shape());
     op.keepdims = keepdims;
     return is_half(e.dtype()) ? cast(make(op, {cast(e, DType::f32)}), e.dtype()) : make(op, {e});
@@ -241,7 +241,7 @@ Expr norm(Arg x, const Axes& axes, bool keepdims) { return reduced(Norm{}, x, ax
 
 Expr prod(Arg x, const Axes& axes, bool keepdims) {
   const Expr e = as_expr(x, DType::f32);
-  return in_context("prod", x.where(), [&] {
+  return detail::in_context("prod", x.where(), [&] {
     require(e.dtype() != DType::boolean, "wants numbers, got bool");
     const std::uint32_t bits = bits_of(axes, e.shape());
     const std::vector<int> lines = list_of(bits);

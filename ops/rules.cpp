@@ -4,6 +4,12 @@
 
 namespace blockgrad::detail {
 
+int axis_of(const Shape& shape, int axis) {
+  require(axis >= -shape.rank() && axis < shape.rank(), "axis ", axis, " is outside [",
+          -shape.rank(), ", ", shape.rank(), ") for shape ", shape);
+  return axis < 0 ? axis + shape.rank() : axis;
+}
+
 std::vector<int> normalize_axes(const Axes& axes, int rank) {
   std::vector<int> result;
   for (const int axis : axes.list) {

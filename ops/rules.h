@@ -11,12 +11,15 @@
 namespace blockgrad::detail {
 
 /// f(), whose nodes take the user's line; its Error gets op and line in front, unless it has them.
+/// What a device could not do stays a DeviceError.
 template <class F>
 auto in_context(std::string_view op, SourceLoc where, F f) {
   const Origin origin = current_origin(where);
   const OriginScope scope(origin);
   try {
     return f();
+  } catch (const DeviceError&) {
+    throw;
   } catch (const Error& error) {
     const std::string context = to_string(origin, op);
     if (std::string_view(error.what()).starts_with(context)) throw;  // it came from make
@@ -27,6 +30,9 @@ auto in_context(std::string_view op, SourceLoc where, F f) {
 inline std::vector<std::int64_t> sizes_of(const Shape& shape) {
   return {shape.sizes().begin(), shape.sizes().end()};
 }
+
+/// The axis counted from the front. Throws Error, which names the shape too, if it is outside.
+int axis_of(const Shape& shape, int axis);
 
 /// Counted from the front, ascending. Throws Error if one is outside [-rank, rank) or named twice.
 std::vector<int> normalize_axes(const Axes& axes, int rank);

@@ -220,13 +220,13 @@ void CpuExecutable::run_share(void* context, int thread) {
 }
 
 void CpuExecutable::fail_step(const Instruction& i, std::int64_t number) {
-  const std::int64_t value = errors_.value();
+  const Text value = errors_.value();
   const std::int64_t position = errors_.position();
   errors_.clear();
   const Shape& shape = graph_.nodes[static_cast<std::size_t>(i.node)].types[0].shape;
   const std::string place = shape.rank() < 2 ? Text(position).str() : index_text(position, shape);
-  fail({graph_.describe(i.node), ": index ", value, " at position ", place, " is out of range (",
-        i.kernel.why, "); step ", number, " of this run updated nothing"});
+  fail({graph_.describe(i.node), ": ", i.kernel.thing, " ", value, " at position ", place, " ",
+        i.kernel.rule, "; step ", number, " of this run updated nothing"});
 }
 
 std::unique_ptr<Executable> make_cpu_executable(const Graph& graph, const Plan& plan,

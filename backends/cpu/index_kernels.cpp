@@ -7,6 +7,7 @@
 
 #include "backends/cpu/families.h"
 #include "blockgrad/ops/index.h"
+#include "blockgrad/ops/losses.h"
 
 namespace blockgrad {
 
@@ -15,28 +16,52 @@ namespace {
 constexpr std::int64_t part_bytes = 65536;  // read or written by a part of a Gather
 constexpr std::int64_t part_columns = 64;   // of a part of a ScatterAdd or Put
 
-template <class T>
-void check_range(const KernelCall& call, std::int64_t count, std::int64_t n) {
-  const T* in = reinterpret_cast<const T*>(call.in[0]);
-  T* out = reinterpret_cast<T*>(call.out[0]);
+// y = x where `fits` holds, else 0 and a report.
+template <class T, class F>
+void check_each(const KernelCall& call, std::int64_t count, F fits) {
+  const T* x = reinterpret_cast<const T*>(call.in[0]);
+  T* y = reinterpret_cast<T*>(call.out[0]);
   for (std::int64_t i = 0; i < count; ++i) {
-    const bool inside = in[i] >= 0 && in[i] < n;
-    if (!inside) call.errors->report(i, in[i]);
-    out[i] = inside ? in[i] : T{0};
+    const bool is_good = fits(x[i]);
+    if (!is_good) call.errors->report(i, x[i]);
+    y[i] = is_good ? x[i] : T{0};
   }
 }
 
-Kernel check_kernel(const KernelRequest& request) {
+template <class F>
+Kernel check_kernel(std::int64_t count, F run) {
+  Kernel kernel;
+  kernel.run = [run](const KernelCall& call, std::int64_t, std::int64_t) { run(call); };
+  kernel.cost = 20 + static_cast<double>(count);
+  return kernel;
+}
+
+Kernel index_check(const KernelRequest& request) {
   const std::int64_t count = request.inputs[0].layout.shape.size();
   const std::int64_t n = request.node.op.as<CheckIndex>()->n;
   const bool narrow = request.inputs[0].dtype == DType::i32;
-  Kernel kernel;
-  kernel.run = [=](const KernelCall& call, std::int64_t, std::int64_t) {
-    if (narrow) check_range<std::int32_t>(call, count, n);
-    else check_range<std::int64_t>(call, count, n);
-  };
-  kernel.cost = 20 + static_cast<double>(count);
+  Kernel kernel = check_kernel(count, [=](const KernelCall& call) {
+    const auto fits = [n](std::int64_t i) { return i >= 0 && i < n; };
+    if (narrow) check_each<std::int32_t>(call, count, fits);
+    else check_each<std::int64_t>(call, count, fits);
+  });
   kernel.why = join({count, " indices below ", n});
+  kernel.thing = "index";
+  kernel.rule = "is out of range (" + kernel.why + ")";
+  return kernel;
+}
+
+Kernel count_check(const KernelRequest& request) {
+  const std::int64_t count = request.inputs[0].layout.shape.size();
+  const bool narrow = request.inputs[0].dtype == DType::f32;
+  Kernel kernel = check_kernel(count, [=](const KernelCall& call) {
+    const auto fits = [](double x) { return !(x < 0); };
+    if (narrow) check_each<float>(call, count, fits);
+    else check_each<double>(call, count, fits);
+  });
+  kernel.why = join({count, " counts"});
+  kernel.thing = "count";
+  kernel.rule = "is negative";
   return kernel;
 }
 
@@ -193,7 +218,8 @@ Kernel scatter_kernel(const KernelRequest& request, bool adds) {
 }  // namespace
 
 void add_index_kernels(KernelTable& table) {
-  table.add<CheckIndex>(check_kernel);
+  table.add<CheckIndex>(index_check);
+  table.add<CheckCount>(count_check);
   table.add<Gather>(gather_kernel);
   table.add<ScatterAdd>([](const KernelRequest& request) { return scatter_kernel(request, true); });
   table.add<Put>([](const KernelRequest& request) { return scatter_kernel(request, false); });
