@@ -213,11 +213,16 @@ std::vector<Edit> all_edits(const std::string& root) {
   };
   const std::string table = "include/blockgrad/graph/scalar.def";
   const std::vector<std::string> rows = read_lines(root + "/" + table);
+  std::string op;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::size_t open = rows[i].find('('), comma = rows[i].find(',');
-    if (open == std::string::npos || comma == std::string::npos) continue;
-    add(edits_of_row(rows[i]), table, static_cast<int>(i) + 1,
-        rows[i].substr(open + 1, comma - open - 1));
+    if (rows[i].starts_with("BG_")) {
+      const std::size_t open = rows[i].find('(') + 1;
+      op = rows[i].substr(open, rows[i].find(',') - open);
+      add(edits_of_row(rows[i]), table, static_cast<int>(i) + 1, op);
+    } else {
+      // The second half of a row that is too long for one line.
+      add(edits_of_line(rows[i]), table, static_cast<int>(i) + 1, op);
+    }
   }
   for (const std::string& file : files) {
     const std::vector<std::string> lines = read_lines(root + "/" + file);
