@@ -63,7 +63,7 @@ std::optional<int> read_options(int argc, const char* const* argv, Options& opti
       "google.",
       "ad_spend");
   app.option_defaults()->ignore_case(false);
-  const CLI::Validator output(examples::check_output_file, "FILE");
+  const CLI::Validator output(examples::check_output_file, "");
   const CLI::Validator count = examples::whole_number(1), from_zero = examples::whole_number(0);
   const CLI::Validator any = examples::number_where("a number", [](double) { return true; });
   const CLI::Validator above_zero =

@@ -43,7 +43,7 @@ std::string digits_svg(const Digits& digits, const Results& results) {
   const auto size = static_cast<std::size_t>(width * height);
   std::string text = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" +
                      std::to_string(columns * step_x + gap) + "\" height=\"" +
-                     std::to_string(rows * step_y + gap) +
+                     std::to_string(rows * step_y + 2 * gap) +
                      "\" font-family=\"sans-serif\" font-size=\"11\">\n"
                      "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n";
   for (std::int64_t i = 0;
@@ -62,7 +62,10 @@ std::string digits_svg(const Digits& digits, const Results& results) {
             (is_right ? " read right" : " read as " + std::to_string(guess.said)) + " (" +
             examples::decimals(100 * guess.right, 1) + " %)</text>\n";
   }
-  return text + "</svg>\n";
+  return text + "<text x=\"" + std::to_string(gap) + "\" y=\"" +
+         std::to_string(rows * step_y + gap) +
+         "\" fill=\"#555555\">The digits that the network finds hardest. In brackets: how probable "
+         "it takes the right answer to be.</text>\n</svg>\n";
 }
 
 }  // namespace digits_mlp

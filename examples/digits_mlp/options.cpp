@@ -45,7 +45,7 @@ std::optional<int> read_options(int argc, const char* const* argv, Options& opti
       "Without --data the program draws digits of its own. Ctrl-C ends the training after the\n"
       "current update; what was learned is tested, drawn and saved all the same.",
       "digits_mlp");
-  const CLI::Validator output(examples::check_output_file, "FILE");
+  const CLI::Validator output(examples::check_output_file, "");
   const CLI::Validator count = examples::whole_number(1), from_zero = examples::whole_number(0);
   app.add_option("--data", options.data,
                  "folder of MNIST's four files, packed by gzip or not (default: drawn digits)")
