@@ -5,6 +5,7 @@
 
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/map.h"
+#include "blockgrad/graph/put_rows.h"
 #include "blockgrad/graph/view.h"
 
 namespace blockgrad {
@@ -114,8 +115,9 @@ class Planner {
   }
 
   // A Map all of whose results are new values of storage, with one guard, read by nothing else, and
-  // which reads the storage it writes element by element, may write there directly, last of all. If
-  // another such Map reads the same storage, it is computed aside and committed instead.
+  // which reads the storage it writes element by element, may write there directly, last of all; so
+  // may PutRows into the storage whose rows it replaces. If another such node reads the same
+  // storage, it is computed aside and committed instead.
   void choose_in_place_updates() {
     update_of_.assign(graph_.nodes.size(), {});
     for (const GraphUpdate& u : graph_.updates) {
@@ -147,10 +149,21 @@ class Planner {
     }
   }
 
+  bool writes_over_inputs(std::int32_t i) const {
+    return at(i).op.as<Map>() || at(i).op.as<PutRows>();
+  }
+  // Whether PutRows reads the value as the one to change and nowhere else.
+  bool replaces_rows_of(std::int32_t i, Value whole) const {
+    const std::vector<Value>& inputs = at(i).inputs;
+    const auto reads =
+        std::count_if(inputs.begin(), inputs.end(), [&](Value v) { return base(v) == whole; });
+    return inputs[0] == whole && reads == 1;
+  }
+
   bool may_write_storage(std::int32_t i) const {
     const std::vector<GraphUpdate>& updates = update_of_[static_cast<std::size_t>(i)];
     const GraphNode& node = at(i);
-    if (!in_place_ || !node.op.as<Map>() || updates.size() != node.types.size()) return false;
+    if (!in_place_ || !writes_over_inputs(i) || updates.size() != node.types.size()) return false;
     for (const std::int32_t uses : uses_[static_cast<std::size_t>(i)]) {
       if (uses != 1) return false;
     }
@@ -159,6 +172,7 @@ class Planner {
       for (const Value v : node.inputs) {
         if (is_view(v.node) && base(v) == u.leaf) return false;
       }
+      if (node.op.as<PutRows>() && !replaces_rows_of(i, u.leaf)) return false;
     }
     return true;
   }
@@ -232,10 +246,12 @@ class Planner {
     plan_.reused_bytes = all - arena.peak();
   }
 
-  // A Map's result takes the bytes of an input of the same size that dies here and is read densely.
+  // A Map's result takes the bytes of an input of the same size that dies here and is read densely,
+  // that of PutRows those of the value whose rows it replaces.
   bool take_over_input(Value v, std::int32_t time) {
-    if (!reuse_ || !in_place_ || !at(v.node).op.as<Map>()) return false;
+    if (!reuse_ || !in_place_ || !writes_over_inputs(v.node)) return false;
     for (const Value in : at(v.node).inputs) {
+      if (at(v.node).op.as<PutRows>() && !replaces_rows_of(v.node, in)) continue;
       Where& w = where(in);
       if (is_view(in.node) || w.place != Place::arena || w.pinned || w.last_use != time ||
           bytes(in) != bytes(v))

@@ -33,10 +33,14 @@ struct OptimizerCore {
   std::vector<Expr> slot_owners;  // keep the keys of `slots` alive
   std::vector<Expr> slot_order;
   std::vector<Expr> trained;  // parameters that a step was built for
+  std::vector<Expr> swept;    // those of which all rows of a slot with a rate are updated
 
   /// Throws Error for a value that no step may use.
   void check(std::string_view setting, double value) const;
   Expr slot(const Expr& parameter, std::string_view name, const TensorType& type);
+  bool has_slot(const Expr& parameter, std::string_view slot_name) const {
+    return slots.count({parameter.node(), std::string(slot_name)}) > 0;
+  }
   /// The group of a parameter. Throws Error if it fits two.
   SettingGroup& group_of(const Expr& parameter);
 };

@@ -1,10 +1,17 @@
 #include "blockgrad/optim/gradients.h"
 
+#include <algorithm>
+#include <unordered_map>
+
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
 #include "blockgrad/ops/elementwise.h"
+#include "blockgrad/ops/index.h"
+#include "blockgrad/ops/movement.h"
 #include "blockgrad/ops/reductions.h"
+#include "blockgrad/ops/rows.h"
+#include "optim/reached.h"
 
 namespace blockgrad {
 
@@ -21,7 +28,68 @@ class Call {
   OriginScope scope_;
 };
 
+// Which parameters the value only takes rows of, and where.
+class RowUses {
+ public:
+  RowUses(const Expr& value, std::span<const Expr> parameters) {
+    for (const Expr& p : parameters) uses_.emplace(p.node(), Use{});
+    const Expr roots[] = {value};
+    for (const Node* node : detail::in_order(roots)) {
+      for (std::size_t n = 0; n < node->inputs.size(); ++n) {
+        const auto use = uses_.find(node->inputs[n].node());
+        if (use == uses_.end()) continue;
+        if (node->op.as<Gather>() && n == 0) use->second.takes.emplace_back(node, 0);
+        else use->second.is_dense = true;
+      }
+    }
+    for (auto& [parameter, use] : uses_) {
+      std::int64_t named = 0;
+      for (const Expr& take : use.takes) named += take.node()->inputs[1].shape().size();
+      // As many rows as there are: nothing is saved.
+      if (use.takes.empty() || named >= Expr(parameter, 0).shape()[0]) use.is_dense = true;
+      use.takes = use.is_dense ? std::vector<Expr>() : detail::reached(value, use.takes);
+    }
+  }
+
+  /// Empty for a parameter that is used in another way too.
+  std::span<const Expr> takes_of(const Expr& parameter) const {
+    return uses_.at(parameter.node()).takes;
+  }
+
+ private:
+  struct Use {
+    std::vector<Expr> takes;
+    bool is_dense = false;
+  };
+  std::unordered_map<const Node*, Use> uses_;  // looked up, never listed in a result
+};
+
+// The rows of all takes, one after the other, each row once.
+Gradient merged(const Expr& parameter, std::span<const Expr> takes,
+                std::span<const Expr> adjoints) {
+  std::vector<Expr> indices, values;
+  const std::span<const std::int64_t> sizes = parameter.shape().sizes();
+  for (std::size_t t = 0; t < takes.size(); ++t) {
+    const Expr& i = takes[t].node()->inputs[1];
+    std::vector<std::int64_t> flat(sizes.begin(), sizes.end());
+    flat[0] = i.shape().size();
+    indices.push_back(reshape(takes.size() > 1 ? astype(i, DType::i64) : i, Shape{flat[0]}));
+    values.push_back(reshape(adjoints[t], Shape(flat)));
+  }
+  const std::vector<Expr> rows =
+      make_all(MergeRows{sizes[0]}, {concat(indices, 0), concat(values, 0)});
+  return {parameter, rows[1], rows[0], rows[2]};
+}
+
 }  // namespace
+
+namespace detail {
+Gradient dense(const Gradient& g) {
+  if (!g.rows) return g;
+  const Expr zero = broadcast_to(constant(zeros({}, g.parameter.dtype())), g.parameter.shape());
+  return {g.parameter, make(PutRows{}, {zero, g.rows, g.value, g.count})};
+}
+}  // namespace detail
 
 Gradients gradients(const Loss& loss, std::span<const Expr> only, SourceLoc where) {
   const Expr average = mean(loss);
@@ -31,11 +99,32 @@ Gradients gradients(const Loss& loss, std::span<const Expr> only, SourceLoc wher
       only.empty() ? parameters_of(roots) : std::vector<Expr>(only.begin(), only.end());
   require(!parameters.empty(), "gradients asked for at ", to_string(where),
           ": the loss depends on no parameter");
-  const std::vector<Expr> values = grad(average, parameters, where);
+  const RowUses uses(average, parameters);
+  std::vector<Expr> wrt;
+  for (const Expr& p : parameters) {
+    const std::span<const Expr> takes = uses.takes_of(p);
+    if (takes.empty()) wrt.push_back(p);
+    wrt.insert(wrt.end(), takes.begin(), takes.end());
+  }
+  const std::vector<Expr> values = grad(average, wrt, where);
+  const Call call("gradients", where);
   Gradients result{{}, loss, {average}, {}, {}, false};
-  result.checked.insert(result.checked.end(), values.begin(), values.end());
-  for (std::size_t i = 0; i < parameters.size(); ++i)
-    result.list.push_back({parameters[i], values[i]});
+  std::size_t next = 0;
+  for (const Expr& p : parameters) {
+    const std::span<const Expr> takes = uses.takes_of(p);
+    const auto count = std::max<std::size_t>(takes.size(), 1);
+    const std::span<const Expr> mine = std::span(values).subspan(next, count);
+    result.list.push_back(takes.empty() ? Gradient{p, mine[0]} : merged(p, takes, mine));
+    result.checked.push_back(result.list.back().value);
+    next += count;
+  }
+  return result;
+}
+
+Gradients dense(const Gradients& gradients, SourceLoc where) {
+  const Call call("dense", where);
+  Gradients result = gradients;
+  for (Gradient& g : result.list) g = detail::dense(g);
   return result;
 }
 

@@ -30,40 +30,6 @@ Expr OptimizerCore::slot(const Expr& parameter, std::string_view slot_name,
 
 }  // namespace detail
 
-UpdateRule::UpdateRule(detail::OptimizerCore& core, detail::SettingGroup& group, Updates& updates,
-                       const Gradient& gradient, Expr guard)
-    : core_(core),
-      group_(group),
-      updates_(updates),
-      parameter_(gradient.parameter),
-      gradient_(gradient.value),
-      guard_(std::move(guard)) {}
-
-Expr UpdateRule::setting(std::string_view name) const { return group_.at(name).leaf; }
-
-Expr UpdateRule::cast(const Expr& number) const { return astype(number, parameter_.dtype()); }
-
-bool UpdateRule::uses(std::string_view name) const {
-  auto& setting = group_.at(name);
-  const bool used = setting.leaf.value().at(0) != 0;
-  setting.left_out = setting.left_out || !used;
-  return used;
-}
-
-Expr UpdateRule::slot(std::string_view name) const {
-  return core_.slot(parameter_, name, parameter_.type());
-}
-
-Expr UpdateRule::count() {
-  if (count_) return count_;
-  const Expr done = core_.slot(parameter_, "count", {DType::f64, {}});
-  count_ = done + 1.0;
-  set(done, count_);
-  return count_;
-}
-
-void UpdateRule::set(const Expr& leaf, const Expr& value) { updates_.set(leaf, value, guard_); }
-
 Optimizer::Optimizer(detail::RecipeCalls recipe, std::string name, SourceLoc where)
     : learning_rate(nullptr, 0, "learning_rate"), core_(std::make_unique<detail::OptimizerCore>()) {
   learning_rate.core_ = core_.get();
@@ -115,7 +81,7 @@ Updates Optimizer::apply(const Gradients& gradients, bool guard_finite, SourceLo
     require(g.parameter.dtype() == DType::f32 || g.parameter.dtype() == DType::f64,
             describe(g.parameter), " trains as f32 or f64, got ", g.parameter.dtype(),
             "; keep it in f32 and convert it with astype where the model uses it");
-    require(g.parameter.type() == g.value.type(), describe(g.parameter), " is ",
+    require(g.rows || g.parameter.type() == g.value.type(), describe(g.parameter), " is ",
             to_string(g.parameter.type()), ", its gradient ", to_string(g.value.type()));
     groups.push_back(&core_->group_of(g.parameter));
     names += (names.empty() ? "" : ", ") + leaf_name(g.parameter);
@@ -139,6 +105,7 @@ Updates Optimizer::apply(const Gradients& gradients, bool guard_finite, SourceLo
     groups[i]->is_used = true;
     core_->trained.push_back(g.parameter);
     UpdateRule rule(*core_, *groups[i], updates, g, guard);
+    if (g.rows || core_->has_slot(g.parameter, "last_update")) rule.use_rows();
     core_->recipe.update(rule);
   }
   return updates;

@@ -22,7 +22,7 @@ Expr decayed_gradient(UpdateRule& rule) {
 // rate * slot + (1 - rate) * x, kept.
 Expr running_mean(UpdateRule& rule, std::string_view slot, std::string_view rate, const Expr& x) {
   const Expr keep = rule.setting(rate);
-  const Expr old = rule.slot(slot);
+  const Expr old = rule.slot(slot, keep);
   const Expr mean = rule.cast(keep) * old + rule.cast(1.0 - keep) * x;
   rule.set(old, mean);
   return mean;
@@ -65,12 +65,16 @@ void Sgd::update(UpdateRule& rule) const {
   Expr step = g;
   if (rule.uses("momentum")) {
     const Expr momentum_now = rule.cast(rule.setting("momentum"));
-    const Expr slot = rule.slot("velocity");
+    const Expr slot = rule.slot("velocity", rule.setting("momentum"));
     const Expr v = momentum_now * slot + g;
     rule.set(slot, v);
     step = nesterov ? g + momentum_now * v : v;
   }
   rule.set(w, w - rule.cast(rule.setting("learning_rate")) * step);
+}
+
+bool Sgd::by_rows(const UpdateRule& rule) const {
+  return lazy || (!rule.uses("momentum") && !rule.uses("weight_decay"));
 }
 
 std::vector<std::pair<std::string, double>> Adam::settings() const {
@@ -89,6 +93,8 @@ void Adam::update(UpdateRule& rule) const {
   const Expr& w = rule.parameter();
   rule.set(w, adam_step(rule, w, decayed_gradient(rule)));
 }
+
+bool Adam::by_rows(const UpdateRule&) const { return lazy; }
 
 std::vector<std::pair<std::string, double>> AdamW::settings() const {
   return {{"learning_rate", learning_rate},
@@ -111,6 +117,8 @@ void AdamW::update(UpdateRule& rule) const {
   rule.set(w, adam_step(rule, decayed, rule.gradient()));
 }
 
+bool AdamW::by_rows(const UpdateRule&) const { return lazy; }
+
 std::vector<std::pair<std::string, double>> RmsProp::settings() const {
   return {
       {"learning_rate", learning_rate}, {"rho", rho}, {"eps", eps}, {"weight_decay", weight_decay}};
@@ -124,6 +132,8 @@ void RmsProp::update(UpdateRule& rule) const {
   const Expr g = decayed_gradient(rule);
   rule.set(rule.parameter(), scaled_step(rule, g, running_mean(rule, "s", "rho", square(g))));
 }
+
+bool RmsProp::by_rows(const UpdateRule& rule) const { return lazy || !rule.uses("weight_decay"); }
 
 std::vector<std::pair<std::string, double>> Adagrad::settings() const {
   return {{"learning_rate", learning_rate}, {"eps", eps}, {"weight_decay", weight_decay}};
@@ -140,5 +150,7 @@ void Adagrad::update(UpdateRule& rule) const {
   rule.set(old, s);
   rule.set(rule.parameter(), scaled_step(rule, g, s));
 }
+
+bool Adagrad::by_rows(const UpdateRule& rule) const { return lazy || !rule.uses("weight_decay"); }
 
 }  // namespace blockgrad

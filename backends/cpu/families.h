@@ -11,6 +11,7 @@ void add_reduce_kernels(KernelTable& table);
 void add_matmul_kernels(KernelTable& table);
 void add_index_kernels(KernelTable& table);
 void add_order_kernels(KernelTable& table);
+void add_row_kernels(KernelTable& table);
 void add_unview_kernels(KernelTable& table);
 
 /// All of them, and those that users added.

@@ -26,6 +26,7 @@
 #include "blockgrad/ops/pool.h"
 #include "blockgrad/ops/random.h"
 #include "blockgrad/ops/reductions.h"
+#include "blockgrad/ops/rows.h"
 #include "blockgrad/ops/windows.h"
 #include "blockgrad/optim/gradients.h"
 #include "blockgrad/optim/optimizer.h"

@@ -7,6 +7,7 @@
 
 #include "blockgrad/blockgrad.h"
 #include "blockgrad/graph/leaf.h"
+#include "blockgrad/graph/put_rows.h"
 #include "graph/passes/passes.h"
 
 using namespace blockgrad;
@@ -51,12 +52,13 @@ void check_plan(const Graph& graph, const Plan& plan) {
         BOOST_TEST_REQUIRE(o.at + range.bytes <= plan.arena_bytes);
         for (const Range& other : made)
           BOOST_TEST_REQUIRE(!overlap(range.at, range.bytes, other.at, other.bytes));
-        // Only a Map may write over an input, and then over exactly its bytes.
+        // Only Map and PutRows may write over an input, and then over exactly its bytes.
         for (std::size_t i = 0; i < node.inputs.size(); ++i) {
           const Operand& in = step.inputs[i];
           const std::int64_t bytes = bytes_of(graph.type(base(node.inputs[i])));
           if (in.place != Place::arena || !overlap(range.at, range.bytes, in.at, bytes)) continue;
-          BOOST_TEST_REQUIRE((node.op.as<Map>() && in.at == o.at && bytes == range.bytes));
+          const bool may_write = node.op.as<Map>() || (node.op.as<PutRows>() && i == 0);
+          BOOST_TEST_REQUIRE((may_write && in.at == o.at && bytes == range.bytes));
         }
         made.push_back(range);
       }

@@ -12,10 +12,13 @@ namespace blockgrad {
 
 class Optimizer;
 
-/// The gradient of the mean loss with respect to one parameter.
+/// The gradient of the mean loss with respect to one parameter: dense, or the rows of it that
+/// differ from 0.
 struct Gradient {
   Expr parameter;
-  Expr value;  // of the parameter's type
+  Expr value;       // of the parameter's type; or the sums of merge_rows, [c, inner..]
+  Expr rows = {};   // empty: dense; or their row numbers, [c], distinct
+  Expr count = {};  // and how many they are, an i64 scalar
 };
 
 struct Gradients {
@@ -28,9 +31,15 @@ struct Gradients {
 };
 
 /// The gradients of mean(loss) with respect to the parameters `only`, or all that the loss depends
-/// on. Throws Error if there are none, or like grad.
+/// on. A parameter of which the loss only takes rows, fewer than it has, gets a gradient of rows.
+/// Throws Error if there are none, or like grad.
 Gradients gradients(const Loss& loss, std::span<const Expr> only = {},
                     SourceLoc where = SourceLoc::here());
+namespace detail {
+Gradient dense(const Gradient& gradient);
+}
+/// The same gradients, each of its parameter's type: rows that were not named are 0.
+Gradients dense(const Gradients& gradients, SourceLoc where = SourceLoc::here());
 
 /// min(max(g, -limit), limit) of each element; NaN stays NaN. Throws Error if limit is negative or
 /// NaN.

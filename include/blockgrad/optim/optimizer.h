@@ -21,15 +21,16 @@ struct OptimizerCore;
 struct SettingGroup;
 }  // namespace detail
 
-/// One parameter's view of an update rule.
+/// One parameter's view of an update rule. Where the gradient names some rows and the recipe may be
+/// run on those alone, parameter, gradient and slots are those rows, and `set` puts them back.
 class UpdateRule {
  public:
   UpdateRule(detail::OptimizerCore& core, detail::SettingGroup& group, Updates& updates,
              const Gradient& gradient, Expr guard);
 
   const Expr& parameter() const { return parameter_; }
-  /// The mean gradient, of the parameter's type.
-  const Expr& gradient() const { return gradient_; }
+  /// The mean gradient, of the type of parameter().
+  const Expr& gradient() const { return gradient_.value; }
   /// A setting of the parameter's group as an f64 scalar node; it changes without a new compile.
   Expr setting(std::string_view name) const;
   /// An f64 scalar as the parameter's dtype. What comes near 1 is subtracted before: 1 - 0.999 has
@@ -38,7 +39,10 @@ class UpdateRule {
   /// Whether a setting differs from 0 now; terms that are 0 are left out, and stay so: see Setting.
   bool uses(std::string_view name) const;
   /// Storage of the parameter's type that belongs to it, zero at first.
-  Expr slot(std::string_view name) const;
+  Expr slot(std::string_view name);
+  /// The same for a slot that an update with gradient 0 multiplies by `rate`, an f64 scalar: a row
+  /// that was left out for some updates gets rate^(updates left out), with the rate of now.
+  Expr slot(std::string_view name, const Expr& rate);
   /// The number of this update of the parameter, counted from 1, as an f64 scalar. It is a slot: an
   /// update that its guard holds back does not count, and a resumed run goes on.
   Expr count();
@@ -46,10 +50,18 @@ class UpdateRule {
   void set(const Expr& leaf, const Expr& value);
 
  private:
+  friend class Optimizer;
+  void use_rows();
+  Expr rows_of(const Expr& leaf);
+  Expr caught_up(const Expr& rate);
+
   detail::OptimizerCore& core_;
   detail::SettingGroup& group_;
   Updates& updates_;
-  Expr parameter_, gradient_, guard_, count_;
+  Gradient gradient_;
+  Expr parameter_;  // the leaf, or its rows
+  Expr guard_, count_, missed_;
+  std::vector<std::pair<Expr, Expr>> rows_;  // rows of a leaf, the leaf
 };
 
 /// A number of a live optimizer, for one group of parameters or for all. Assigning takes effect
@@ -90,7 +102,8 @@ class ParameterGroup {
 };
 
 /// A recipe: `settings()` lists its numbers, `update(rule)` writes its formula. Optional:
-/// `check(name, value)` throws Error for a value that a setting cannot have.
+/// `check(name, value)` throws Error for a value that a setting cannot have; `by_rows(rule)` says
+/// whether the formula leaves a row without gradient as it is, slots with a rate aside.
 template <class T>
 concept OptimizerRecipe = requires(const T& recipe, UpdateRule& rule) {
   { recipe.settings() } -> std::same_as<std::vector<std::pair<std::string, double>>>;
@@ -104,6 +117,7 @@ struct RecipeCalls {
   std::vector<std::pair<std::string, double>> settings;
   std::function<void(UpdateRule&)> update;
   std::function<void(std::string_view, double)> check;
+  std::function<bool(const UpdateRule&)> by_rows;
 };
 
 template <OptimizerRecipe Recipe>
@@ -112,7 +126,11 @@ RecipeCalls calls_of(const Recipe& recipe) {
                               [[maybe_unused]] double value) {
     if constexpr (requires { recipe.check(name, value); }) recipe.check(name, value);
   };
-  return {recipe.settings(), [recipe](UpdateRule& rule) { recipe.update(rule); }, check};
+  const auto by_rows = [recipe]([[maybe_unused]] const UpdateRule& rule) {
+    if constexpr (requires { recipe.by_rows(rule); }) return recipe.by_rows(rule);
+    else return false;
+  };
+  return {recipe.settings(), [recipe](UpdateRule& rule) { recipe.update(rule); }, check, by_rows};
 }
 
 }  // namespace detail

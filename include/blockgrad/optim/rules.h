@@ -21,10 +21,12 @@ struct Sgd {
   double momentum = 0;
   bool nesterov = false;
   double weight_decay = 0;
+  bool lazy = false;
 
   std::vector<std::pair<std::string, double>> settings() const;
   void check(std::string_view name, double value) const;
   void update(UpdateRule& rule) const;
+  bool by_rows(const UpdateRule& rule) const;
 };
 
 /// Adam (Kingma and Ba 2015, algorithm 1). t counts the updates of w from 1:
@@ -36,10 +38,12 @@ struct Adam {
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0;
+  bool lazy = false;
 
   std::vector<std::pair<std::string, double>> settings() const;
   void check(std::string_view name, double value) const;
   void update(UpdateRule& rule) const;
+  bool by_rows(const UpdateRule& rule) const;
 };
 
 /// Adam with decoupled decay (Loshchilov and Hutter 2019): the gradient stays as it is, and
@@ -50,10 +54,12 @@ struct AdamW {
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 1e-2;
+  bool lazy = false;
 
   std::vector<std::pair<std::string, double>> settings() const;
   void check(std::string_view name, double value) const;
   void update(UpdateRule& rule) const;
+  bool by_rows(const UpdateRule& rule) const;
 };
 
 /// RMSprop (Tieleman and Hinton 2012, lecture 6.5; PyTorch calls rho alpha):
@@ -63,10 +69,12 @@ struct RmsProp {
   double rho = 0.99;
   double eps = 1e-8;
   double weight_decay = 0;
+  bool lazy = false;
 
   std::vector<std::pair<std::string, double>> settings() const;
   void check(std::string_view name, double value) const;
   void update(UpdateRule& rule) const;
+  bool by_rows(const UpdateRule& rule) const;
 };
 
 /// Adagrad (Duchi, Hazan, Singer 2011):
@@ -75,10 +83,12 @@ struct Adagrad {
   double learning_rate = 1e-2;
   double eps = 1e-10;
   double weight_decay = 0;
+  bool lazy = false;
 
   std::vector<std::pair<std::string, double>> settings() const;
   void check(std::string_view name, double value) const;
   void update(UpdateRule& rule) const;
+  bool by_rows(const UpdateRule& rule) const;
 };
 
 }  // namespace blockgrad
