@@ -46,7 +46,9 @@ class RowUses {
       std::int64_t named = 0;
       for (const Expr& take : use.takes) named += take.node()->inputs[1].shape().size();
       // As many rows as there are: nothing is saved.
-      if (use.takes.empty() || named >= Expr(parameter, 0).shape()[0]) use.is_dense = true;
+      const bool is_half = !use.takes.empty() && blockgrad::is_half(use.takes[0].dtype());
+      if (use.takes.empty() || is_half || named >= Expr(parameter, 0).shape()[0])
+        use.is_dense = true;
       use.takes = use.is_dense ? std::vector<Expr>() : detail::reached(value, use.takes);
     }
   }

@@ -48,8 +48,12 @@ Optimizer::~Optimizer() = default;
 std::vector<Expr> Optimizer::states() const {
   std::vector<Expr> all;
   for (const detail::SettingGroup& group : core_->groups) {
-    for (const auto& [name, setting] : group.values) all.push_back(setting.leaf);
+    for (const auto& [name, setting] : group.values) {
+      all.push_back(setting.leaf);
+      if (setting.follows) all.push_back(setting.follows);
+    }
   }
+  if (core_->step) all.push_back(core_->step);
   all.insert(all.end(), core_->slot_order.begin(), core_->slot_order.end());
   return all;
 }
@@ -107,6 +111,12 @@ Updates Optimizer::apply(const Gradients& gradients, bool guard_finite, SourceLo
     UpdateRule rule(*core_, *groups[i], updates, g, guard);
     if (g.rows || core_->has_slot(g.parameter, "last_update")) rule.use_rows();
     core_->recipe.update(rule);
+  }
+  if (core_->step) updates.set(core_->step, core_->next_step, guard);
+  for (const detail::SettingGroup& group : core_->groups) {
+    for (const auto& [name, setting] : group.values) {
+      if (setting.scheduled) updates.set(setting.leaf, setting.scheduled, guard);
+    }
   }
   return updates;
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "blockgrad/graph/stored.h"
+#include "blockgrad/ops/elementwise.h"
 #include "optim/core.h"
 
 namespace blockgrad {
@@ -22,6 +23,32 @@ SettingGroup::Value& SettingGroup::at(std::string_view name) {
 void OptimizerCore::check(std::string_view setting, double value) const {
   require(std::isfinite(value), "setting '", setting, "' must be finite, got ", value);
   recipe.check(setting, value);
+}
+
+std::vector<SettingGroup::Value*> OptimizerCore::written_with(std::size_t group,
+                                                              std::string_view setting) {
+  std::vector<SettingGroup::Value*> written = {&groups[group].at(setting)};
+  for (std::size_t g = 1; group == 0 && g < groups.size(); ++g) {
+    SettingGroup::Value& own = groups[g].at(setting);
+    if (own.is_inherited) written.push_back(&own);
+  }
+  return written;
+}
+
+void OptimizerCore::follow(SettingGroup::Value& value, const Schedule& schedule) {
+  const Expr counter = step ? step : state(zeros({}, DType::f64), name + ".step");
+  const Expr scheduled = schedule.at(counter);
+  require(scheduled && scheduled.type() == TensorType{DType::f64, {}},
+          "a schedule must give an f64 scalar, got ",
+          scheduled ? to_string(scheduled.type()) : "an empty Expr");
+  if (!step) {
+    step = counter;
+    next_step = step + 1.0;
+  }
+  if (!value.follows)
+    value.follows = state(full({}, 1, DType::boolean), leaf_name(value.leaf) + ".follows");
+  value.scheduled = where(value.follows, scheduled, value.leaf);
+  value.schedule = schedule;
 }
 
 SettingGroup& OptimizerCore::group_of(const Expr& parameter) {
@@ -60,20 +87,33 @@ bool fits_pattern(std::string_view text, std::string_view pattern) {
 
 Setting& Setting::operator=(double value) {
   core_->check(name_, value);
-  std::vector<detail::SettingGroup::Value*> written = {&core_->groups[group_].at(name_)};
-  for (std::size_t g = 1; group_ == 0 && g < core_->groups.size(); ++g) {
-    detail::SettingGroup::Value& own = core_->groups[g].at(name_);
-    if (own.is_inherited) written.push_back(&own);
-  }
+  const std::vector<detail::SettingGroup::Value*> written = core_->written_with(group_, name_);
   std::vector<std::shared_ptr<Stored>> storages;
+  std::vector<Tensor> values;
   for (const auto* one : written) {
     require(
         value == 0 || !one->left_out, "setting '", name_,
         "' was 0 when a step was built and its term left out; build the step again with the new "
         "value");
     storages.push_back(stored(one->leaf));
+    values.push_back(full({}, value, DType::f64));
+    if (!one->follows) continue;
+    storages.push_back(stored(one->follows));
+    values.push_back(zeros({}, DType::boolean));
   }
-  Stored::set_values(storages, std::vector<Tensor>(storages.size(), full({}, value, DType::f64)));
+  Stored::set_values(storages, values);
+  if (group_ != 0) written[0]->is_inherited = false;
+  return *this;
+}
+
+Setting& Setting::operator=(const Schedule& schedule) {
+  require(static_cast<bool>(schedule.at), "setting '", name_, "': the schedule is empty");
+  const std::vector<detail::SettingGroup::Value*> written = core_->written_with(group_, name_);
+  for (const auto* one : written) {
+    require(!one->is_read && !one->left_out, "setting '", name_,
+            "': a step was built before; assign the schedule first");
+  }
+  for (auto* one : written) core_->follow(*one, schedule);
   if (group_ != 0) written[0]->is_inherited = false;
   return *this;
 }
@@ -110,9 +150,10 @@ ParameterGroup Optimizer::group(std::string_view pattern,
     }
     detail::SettingGroup made{std::string(pattern), {}, false};
     for (const auto& [name, value] : core_->groups[0].values) {
-      made.values[name] = {
-          state(value.leaf.value(), join({core_->name, "[", pattern, "].", name}), where), false,
-          true};
+      auto& own = made.values[name];
+      own.leaf = state(value.leaf.value(), join({core_->name, "[", pattern, "].", name}), where);
+      own.is_inherited = true;
+      if (value.scheduled) core_->follow(own, value.schedule);
     }
     core_->groups.push_back(std::move(made));
   }

@@ -42,13 +42,17 @@ Expr UpdateRule::rows_of(const Expr& leaf) {
   return rows_.back().first;
 }
 
-Expr UpdateRule::setting(std::string_view name) const { return group_.at(name).leaf; }
+Expr UpdateRule::setting(std::string_view name) const {
+  auto& setting = group_.at(name);
+  setting.is_read = true;
+  return setting.now();
+}
 
 Expr UpdateRule::cast(const Expr& number) const { return astype(number, parameter_.dtype()); }
 
 bool UpdateRule::uses(std::string_view name) const {
   auto& setting = group_.at(name);
-  const bool used = setting.leaf.value().at(0) != 0;
+  const bool used = setting.scheduled || setting.leaf.value().at(0) != 0;
   setting.left_out = setting.left_out || !used;
   return used;
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "blockgrad/optim/gradients.h"
+#include "blockgrad/optim/schedules.h"
 
 namespace blockgrad {
 
@@ -68,9 +69,14 @@ class UpdateRule {
 /// from the next run on; nothing is compiled again. Throws Error for a value that is not finite or
 /// that the recipe refuses, and for a term that was 0 when the step was built and is not now; no
 /// setting has changed then.
+///
+/// Assigning a schedule, before a step is built, makes the setting follow it: each update takes its
+/// value at the number of updates that the optimizer has made, and the setting reads as that of the
+/// last one. A number assigned later ends that. All of it is among the optimizer's states.
 class Setting {
  public:
   Setting& operator=(double value);
+  Setting& operator=(const Schedule& schedule);
   Setting& operator=(const Setting& other) { return *this = static_cast<double>(other); }
   Setting(const Setting&) = default;
   operator double() const;
