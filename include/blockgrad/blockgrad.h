@@ -30,6 +30,7 @@
 #include "blockgrad/ops/windows.h"
 #include "blockgrad/optim/ema.h"
 #include "blockgrad/optim/gradients.h"
+#include "blockgrad/optim/initial.h"
 #include "blockgrad/optim/loss_scale.h"
 #include "blockgrad/optim/optimizer.h"
 #include "blockgrad/optim/rules.h"
