@@ -7,95 +7,13 @@
 #include "blockgrad/graph/view.h"
 #include "graph/contributions.h"
 #include "graph/flow.h"
-#include "graph/node_index.h"
+#include "graph/stable_logs.h"
 
 namespace blockgrad {
 
 namespace {
 
 using Kind = AuditEntry::Kind;
-
-// The nodes behind some roots, numbered so that inputs come before users.
-struct Order {
-  std::vector<const Node*> nodes;
-  NodeIndex index;  // of each node
-
-  explicit Order(std::span<const Expr> roots) {
-    struct Visit {
-      const Node* node;
-      std::size_t next;
-    };
-    NodeIndex seen;
-    std::vector<Visit> stack;
-    const auto enter = [&](const Node* node) {
-      if (seen.add(node, 0)) stack.push_back({node, 0});
-    };
-    for (const Expr& root : roots) {
-      if (root) enter(root.node());
-      while (!stack.empty()) {
-        Visit& top = stack.back();
-        if (top.next < top.node->inputs.size()) {
-          enter(top.node->inputs[top.next++].node());
-        } else {
-          index.add(top.node, static_cast<std::int32_t>(nodes.size()));
-          nodes.push_back(top.node);
-          stack.pop_back();
-        }
-      }
-    }
-  }
-};
-
-bool contains(std::span<const Expr> list, const Expr& e) {
-  return std::find(list.begin(), list.end(), e) != list.end();
-}
-
-// Logarithms of values that know a stable form are taken in that form, before anything is
-// differentiated: afterwards the quotient of two zeros is there already. Values asked for stay.
-class StableLogs {
- public:
-  StableLogs(const Order& order, std::span<const Expr> wrt) : order_(order) {
-    for (std::size_t i = 0; i < order.nodes.size(); ++i) {
-      const Node& node = *order.nodes[i];
-      const Expr log = stable_log(node);
-      if (!log || contains(wrt, node.inputs[0]) || contains(wrt, Expr(&node, 0))) continue;
-      if (made_.empty()) made_.resize(order.nodes.size());
-      made_[i] = {log};
-      entries.push_back({Kind::rewritten, Expr(&node, 0), 0,
-                         describe(Expr(&node, 0)) + ": the log of " + describe(node.inputs[0]) +
-                             " is differentiated as " + std::string(log.op()->name())});
-    }
-    for (std::size_t i = 0; i < made_.size(); ++i) rebuild(i);
-  }
-
-  Expr operator()(const Expr& e) const {
-    if (made_.empty()) return e;
-    const std::int32_t i = order_.index.find(e.node());
-    if (i == NodeIndex::none || made_[static_cast<std::size_t>(i)].empty()) return e;
-    return made_[static_cast<std::size_t>(i)][static_cast<std::size_t>(e.result())];
-  }
-
-  std::vector<AuditEntry> entries;
-
- private:
-  void rebuild(std::size_t i) {
-    const Node& node = *order_.nodes[i];
-    if (!made_[i].empty()) return;
-    std::vector<Expr> inputs;
-    bool changed = false;
-    for (const Expr& in : node.inputs) {
-      inputs.push_back((*this)(in));
-      changed = changed || !(inputs.back() == in);
-    }
-    if (!changed) return;
-    const Node* copy = new Node(node.op, std::move(inputs), node.results, node.origin);
-    for (std::size_t r = 0; r < node.results.size(); ++r)
-      made_[i].emplace_back(copy, static_cast<int>(r));
-  }
-
-  const Order& order_;
-  std::vector<std::vector<Expr>> made_;  // per node: its results in the new graph, if they changed
-};
 
 // Gradients of gradients keep naming the op the user wrote.
 Origin gradient_origin(const Node& node) {
@@ -153,8 +71,8 @@ class Differentiation {
 
   void take_stable_logs() {
     const StableLogs stable(order_, wrt_);
-    if (stable.entries.empty()) return;
-    rest_ = stable.entries;
+    if (stable.entries().empty()) return;
+    rest_ = stable.entries();
     root_ = stable(root_);
     for (Expr& w : wanted_) w = stable(w);
     order_ = Order({&root_, 1});
@@ -370,14 +288,6 @@ void check_question(const Expr& y, std::span<const Expr> wrt, SourceLoc where) {
 }
 
 }  // namespace
-
-namespace detail {
-
-std::vector<const Node*> in_order(std::span<const Expr> roots) {
-  return std::move(Order(roots).nodes);
-}
-
-}  // namespace detail
 
 std::vector<Expr> vjp(const Expr& y, const Expr& dy, std::span<const Expr> wrt, SourceLoc where) {
   check_question(y, wrt, where);
