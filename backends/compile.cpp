@@ -5,10 +5,13 @@
 #include <chrono>
 #include <map>
 
+#include "backends/check_gradients.h"
 #include "backends/cpu/families.h"
 #include "backends/program_state.h"
+#include "backends/text_table.h"
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/graph/leaf.h"
+#include "graph/memory_peak.h"
 
 namespace blockgrad {
 
@@ -68,6 +71,20 @@ void fill_report(ProgramState& state, const std::vector<PassRecord>& records) {
   }
 }
 
+// What a step that does not fit needs its memory for.
+std::string largest_values(const ProgramState& state) {
+  const MemoryPeak peak = memory_peak(state.graph, state.plan);
+  if (peak.step < 0) return {};
+  const std::int32_t node = state.plan.steps[static_cast<std::size_t>(peak.step)].node;
+  std::string text = fmt::format("; the step needs most at {}:", state.graph.describe(node));
+  for (const MemoryPeak::Live& live : peak.largest) {
+    text +=
+        fmt::format("\n  {}  {}  {}", with_unit(static_cast<double>(live.bytes), "B"),
+                    to_string(state.graph.type(live.value)), state.graph.describe(live.value.node));
+  }
+  return text;
+}
+
 // Everything of a program but the look at its numbers.
 std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Updates& updates,
                                         const CompileOptions& options, bool in_place) {
@@ -96,7 +113,11 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
     state->storages.push_back(
         state->graph.nodes[static_cast<std::size_t>(node)].op.as<StoredLeaf>()->storage);
   }
-  state->executable = make_cpu_executable(state->graph, state->plan, options);
+  try {
+    state->executable = make_cpu_executable(state->graph, state->plan, options);
+  } catch (const DeviceError& error) {
+    throw DeviceError(error.what() + largest_values(*state));
+  }
   state->pointers.resize(state->feeds.size());
   fill_report(*state, records);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -135,6 +156,8 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
             wanted.size(), " is empty");
     wanted.push_back(output.expr());
   }
+  Report checks;
+  if (options.check_gradients) check_gradients(roots_of(wanted, updates), checks);
   std::shared_ptr<ProgramState> state = assembled(wanted, updates, options, true);
   if (options.check_numerics) {
     state->executable->on_bad_value(
@@ -142,6 +165,8 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
           replay(*self, feeds, step);
         });
   }
+  state->report.gradients_checked = checks.gradients_checked;
+  state->report.gradients_not_checked = std::move(checks.gradients_not_checked);
   return Program(std::move(state));
 }
 

@@ -23,10 +23,9 @@ class RunGuard {
             "the program is running in another thread; a Program runs in one thread at a time");
     for (; locked_ < state.storages.size(); ++locked_) {
       if (lock(locked_)) continue;
-      const Stored& busy = *state.storages[locked_];
+      const std::string busy = state.graph.describe(state.plan.storages[locked_]);
       release();
-      fail(
-          {"'", busy.name(), "' is in use by another program; one that updates it needs it alone"});
+      fail({busy, " is in use by another program; one that updates it needs it alone"});
     }
   }
   ~RunGuard() { release(); }
@@ -159,7 +158,7 @@ Results Program::run_many(std::int64_t n, std::span<const Feeds> feeds, const St
   return {state_, state.run_number, state.executable->run(n, ring, stop)};
 }
 
-Tensor Results::tensor(int i) const {
+const Operand& Results::readable(int i) const {
   require(state_ != nullptr, "these Results were moved from");
   const auto& outputs = state_->plan.outputs;
   require(i >= 0 && static_cast<std::size_t>(i) < outputs.size(), "output ", i,
@@ -168,25 +167,19 @@ Tensor Results::tensor(int i) const {
           ", but run ", static_cast<std::int64_t>(state_->run_number),
           " has replaced them; read results before the next run");
   require(steps_ > 0, "no step was run, so there is nothing to read");
-  const Operand& output = outputs[static_cast<std::size_t>(i)];
-  const TensorType type{output.dtype, output.layout.shape};
-  auto copy = allocate_bytes(bytes_of(type));
-  std::memcpy(copy.get(), state_->executable->output(i), static_cast<std::size_t>(bytes_of(type)));
-  return adopt(type, std::move(copy));
+  return outputs[static_cast<std::size_t>(i)];
+}
+
+Tensor Results::tensor(int i) const {
+  const Operand& output = readable(i);
+  return copy_of({output.dtype, output.layout.shape}, state_->executable->output(i));
 }
 
 double Results::number(int i) const {
-  require(state_ != nullptr, "these Results were moved from");
-  const auto& outputs = state_->plan.outputs;
-  require(i >= 0 && static_cast<std::size_t>(i) < outputs.size(), "output ", i,
-          " of a program with ", outputs.size(), " outputs");
-  const Operand& output = outputs[static_cast<std::size_t>(i)];
-  require(output.layout.shape.size() == 1, "output ", i, " has shape ", output.layout.shape,
-          "; read it with tensor(", i, ")");
-  require(state_->run_number == run_, "these results are of run ", static_cast<std::int64_t>(run_),
-          ", but run ", static_cast<std::int64_t>(state_->run_number),
-          " has replaced them; read results before the next run");
-  require(steps_ > 0, "no step was run, so there is nothing to read");
+  const Operand& output = readable(i);
+  require(output.layout.shape.size() == 1, "output ", i, ", ",
+          describe(state_->outputs[static_cast<std::size_t>(i)]), ", has shape ",
+          output.layout.shape, "; read it with tensor(", i, ")");
   const std::byte* value = state_->executable->output(i);
   return visit(output.dtype, [&](auto zero) {
     return static_cast<double>(*reinterpret_cast<const decltype(zero)*>(value));
@@ -211,9 +204,12 @@ std::string Program::explain() const { return blockgrad::explain(state()); }
 std::string Program::to_text() const { return blockgrad::to_text(state().graph); }
 std::string Program::to_dot() const { return blockgrad::to_dot(state().graph); }
 
-Tensor evaluate(const Expr& expr, std::span<const Feed> feeds, const CompileOptions& options) {
+Tensor evaluate(const Expr& expr, std::span<const Feed> feeds, const CompileOptions& options,
+                SourceLoc where) {
+  require(static_cast<bool>(expr), "evaluate at ", to_string(where),
+          ": an empty Expr has no value");
   const Output outputs[] = {expr};
-  Program program = compile(outputs, {}, cpu(), options);
+  Program program = compile(outputs, {}, cpu(), options, where);
   return program.run(feeds).tensor(0);
 }
 

@@ -77,6 +77,8 @@ void Expr::set_value(const Tensor& value) const {
   const auto storage = node_ ? stored(*this) : nullptr;
   require(storage != nullptr, node_ ? describe(*this) : "an empty Expr",
           ": only parameters and states can be written");
+  require(value.type() == type(), describe(*this), " holds ", to_string(type()), ", got ",
+          to_string(value.type()));
   storage->set_value(value);
 }
 

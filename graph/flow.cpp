@@ -24,6 +24,9 @@ struct Checkpoint {
   Expr expand(std::span<const Expr> inputs) const { return inputs[0]; }
 };
 
+// make() tells of an empty one.
+Expr operand(const Arg& x) { return x.is_number() ? as_expr(x, DType::f32) : x.expr(); }
+
 bool is_log(const Node& node) {
   const Map* map = node.op.as<Map>();
   return map && is_function(map->fn, ScalarOp::log);
@@ -31,11 +34,9 @@ bool is_log(const Node& node) {
 
 }  // namespace
 
-Expr stop_gradient(const Arg& x) {
-  return make(StopGradient{}, {as_expr(x, DType::f32)}, x.where());
-}
+Expr stop_gradient(const Arg& x) { return make(StopGradient{}, {operand(x)}, x.where()); }
 
-Expr checkpoint(const Arg& x) { return make(Checkpoint{}, {as_expr(x, DType::f32)}, x.where()); }
+Expr checkpoint(const Arg& x) { return make(Checkpoint{}, {operand(x)}, x.where()); }
 
 bool is_stop_gradient(const Node& node) { return node.op.as<StopGradient>() != nullptr; }
 

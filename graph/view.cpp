@@ -107,7 +107,16 @@ std::vector<Expr> Unview::vjp(const Backward& b) const {
   return gradients;
 }
 
+namespace {
+
+void require_operand(const Expr& x, std::string_view op, SourceLoc where) {
+  if (!x) throw Error(to_string(current_origin(where), op) + ": its operand is an empty Expr");
+}
+
+}  // namespace
+
 Expr broadcast_to(const Expr& x, const Shape& shape, SourceLoc where) {
+  require_operand(x, "broadcast_to", where);
   if (x.shape() == shape) return x;
   Layout layout{shape, {}, 0};
   const Layout dense = Layout::dense(x.shape());
@@ -126,6 +135,7 @@ Expr broadcast_to(const Expr& x, const Shape& shape, SourceLoc where) {
 }
 
 Expr reshape(const Expr& x, std::span<const std::int64_t> sizes, SourceLoc where) {
+  require_operand(x, "reshape", where);
   std::vector<std::int64_t> known(sizes.begin(), sizes.end());
   const auto context = [&] { return to_string(current_origin(where), "reshape"); };
   std::int64_t product = 1;
@@ -156,6 +166,7 @@ Expr reshape(const Expr& x, std::initializer_list<std::int64_t> sizes, SourceLoc
 }
 
 Expr reshape(const Expr& x, const Shape& shape, SourceLoc where) {
+  require_operand(x, "reshape", where);
   if (x.shape() == shape) return x;
   if (x.shape().size() != shape.size()) {
     throw Error(to_string(current_origin(where), "reshape") +
@@ -166,6 +177,7 @@ Expr reshape(const Expr& x, const Shape& shape, SourceLoc where) {
 }
 
 Expr permute_dims(const Expr& x, std::span<const int> axes, SourceLoc where) {
+  require_operand(x, "permute_dims", where);
   const auto context = [&] { return to_string(current_origin(where), "permute_dims"); };
   const int rank = x.rank();
   if (static_cast<int>(axes.size()) != rank) {

@@ -245,6 +245,7 @@ Expr at(Arg x, Arg indices, int axis) {
 Expr one_hot(Arg indices, std::int64_t n, DType dtype) {
   const Expr e = as_expr(indices, DType::i32);
   return detail::in_context("one_hot", indices.where(), [&] {
+    require(n >= 0, "wants at least 0 classes, got ", n);
     const Expr i = detail::checked_index(e, n, "one_hot", indices.where());
     std::vector<std::int64_t> sizes(i.shape().sizes().begin(), i.shape().sizes().end());
     sizes.push_back(n);

@@ -1,5 +1,7 @@
 #include "blockgrad/ops/losses.h"
 
+#include <algorithm>
+
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/view.h"
@@ -13,12 +15,24 @@ namespace {
 const Constant* fixed(const Expr& weight) { return weight.op().as<Constant>(); }
 
 // Every Loss that comes in is checked: its fields are the user's to fill.
-const Loss& checked(const Loss& loss) {
-  require(loss.sum && loss.weight, "a Loss needs a sum and a weight");
-  require(is_floating(loss.sum.dtype()) && loss.sum.rank() == 0,
-          "the sum of a Loss must be a floating scalar, ", "it is ", to_string(loss.sum.type()));
-  require(loss.weight.type() == loss.sum.type(), "the weight of a Loss must be ",
-          to_string(loss.sum.type()), " like its sum, it is ", to_string(loss.weight.type()));
+const Loss& checked(const Loss& loss, SourceLoc where = {}) {
+  const auto context = [&] {
+    return where.line > 0 ? to_string(where) + ": "
+           : loss.sum     ? describe(loss.sum) + ": "
+                          : std::string();
+  };
+  const bool has_penalties = std::all_of(loss.penalties.begin(), loss.penalties.end(),
+                                         [](const Expr& p) { return static_cast<bool>(p); });
+  if (!loss.sum || !loss.weight) fail({context(), "a Loss needs a sum and a weight"});
+  if (!has_penalties) fail({context(), "a penalty of a Loss is an empty Expr"});
+  if (!is_floating(loss.sum.dtype()) || loss.sum.rank() != 0) {
+    fail({context(), "the sum of a Loss must be a floating scalar, it is ",
+          to_string(loss.sum.type())});
+  }
+  if (!(loss.weight.type() == loss.sum.type())) {
+    fail({context(), "the weight of a Loss must be ", to_string(loss.sum.type()),
+          " like its sum, it is ", to_string(loss.weight.type())});
+  }
   return loss;
 }
 
@@ -61,8 +75,8 @@ Loss operator+(const Loss& a, const Loss& b) {
   return result;
 }
 
-Expr mean(const Loss& loss) {
-  const OriginScope scope(checked(loss).sum.node()->origin);
+Expr mean(const Loss& loss, SourceLoc line) {
+  const OriginScope scope(checked(loss, line).sum.node()->origin);
   Expr average;
   if (const Constant* weight = fixed(loss.weight)) {
     const double w = weight->tensor.at(0);
@@ -76,15 +90,15 @@ Expr mean(const Loss& loss) {
 }
 
 std::vector<Expr> grad(const Loss& loss, std::span<const Expr> wrt, SourceLoc where) {
-  return grad(mean(loss), wrt, where);
+  return grad(mean(loss, where), wrt, where);
 }
 
 std::vector<Expr> grad(const Loss& loss, std::initializer_list<Expr> wrt, SourceLoc where) {
-  return grad(mean(loss), wrt, where);
+  return grad(mean(loss, where), wrt, where);
 }
 
 Audit audit(const Loss& loss, std::span<const Expr> wrt, SourceLoc where) {
-  return audit(mean(loss), wrt, where);
+  return audit(mean(loss, where), wrt, where);
 }
 
 Expr perplexity(const Loss& loss) { return exp(mean(Loss{checked(loss).sum, loss.weight, {}})); }

@@ -46,7 +46,7 @@ Gradients accumulate(Optimizer& optimizer, const Gradients& gradients, std::int6
   const Expr weight = weight_slot + astype(loss.weight, DType::f64);
   const Expr is_last = count_slot >= static_cast<double>(batches - 1);
   std::vector<std::pair<Expr, Expr>> kept = {{weight_slot, weight}, {count_slot, count_slot + 1.0}};
-  Gradients result{{}, loss, {mean(loss)}, {}, {}, true};
+  Gradients result{{}, loss, {mean(loss, where)}, {}, {}, true};
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     Expr value = penalties[i];
     if (value) result.checked.push_back(value);

@@ -94,7 +94,7 @@ Gradient dense(const Gradient& g) {
 }  // namespace detail
 
 Gradients gradients(const Loss& loss, std::span<const Expr> only, SourceLoc where) {
-  const Expr average = mean(loss);
+  const Expr average = mean(loss, where);
   std::vector<Expr> roots = loss.penalties;
   roots.push_back(loss.sum);
   const std::vector<Expr> parameters =

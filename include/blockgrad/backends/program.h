@@ -16,6 +16,7 @@
 
 namespace blockgrad {
 
+struct Operand;
 namespace detail {
 struct ProgramState;
 }
@@ -43,7 +44,8 @@ struct CompileOptions {
   int threads = 0;                      // 0: all that this process may use
   std::string isa = {};  // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
   bool reuse_memory = true;
-  bool check_numerics = false;  // see Program::run; costs a look at every value that is made
+  bool check_gradients = false;  // compile checks every op against central differences, see compile
+  bool check_numerics = false;   // see Program::run; costs a look at every value that is made
 };
 
 /// One value of a leaf for a run; the tensor is read, not copied.
@@ -57,7 +59,7 @@ using Feeds = std::vector<Feed>;
 class Output {
  public:
   Output(const Expr& expr) : expr_(expr) {}
-  Output(const Loss& loss) : expr_(mean(loss)) {}
+  Output(const Loss& loss, SourceLoc where = SourceLoc::here()) : expr_(mean(loss, where)) {}
   const Expr& expr() const { return expr_; }
 
  private:
@@ -101,6 +103,8 @@ struct Report {
   double touch_seconds = 0;               // of these, for the first touch of arena and scratch
   std::vector<NodeReport> nodes;          // in order of running, updates last
   std::vector<std::string> passes;
+  std::int64_t gradients_checked = 0;              // ops, with check_gradients
+  std::vector<std::string> gradients_not_checked;  // ops that refused the inputs drawn, and why
 };
 
 /// The outputs of the last step of a run. Reading them after a later run throws Error.
@@ -117,6 +121,7 @@ class Results {
   friend class Program;
   Results(std::shared_ptr<const detail::ProgramState> state, std::uint64_t run, std::int64_t steps)
       : state_(std::move(state)), run_(run), steps_(steps) {}
+  const Operand& readable(int i) const;
   std::shared_ptr<const detail::ProgramState> state_;
   std::uint64_t run_ = 0;
   std::int64_t steps_ = 0;
@@ -174,6 +179,12 @@ class Program {
 
 /// Fixes kernels, block plans and memory for these outputs and updates. Throws Error if two inputs,
 /// or two storages, have one name, or if a node has no kernel on the device.
+///
+/// With check_gradients, every op that the outputs and updates are made of is first run alone, at
+/// random inputs of its shapes (f64 where it takes that), and its gradient by each input compared
+/// with central differences along a random direction. Throws Error that lists all wrong and missing
+/// ones with their lines. stop_gradient and custom_gradient are left out. For tests: it takes far
+/// longer than compiling.
 Program compile(std::span<const Output> outputs, const Updates& updates, const Device& device,
                 const CompileOptions& options = {}, SourceLoc where = SourceLoc::here());
 inline Program compile(std::initializer_list<Output> outputs, const Updates& updates = {},
@@ -184,10 +195,10 @@ inline Program compile(std::initializer_list<Output> outputs, const Updates& upd
 
 /// The value of an expression, computed once: for tests, examples and small questions.
 Tensor evaluate(const Expr& expr, std::span<const Feed> feeds = {},
-                const CompileOptions& options = {});
+                const CompileOptions& options = {}, SourceLoc where = SourceLoc::here());
 inline Tensor evaluate(const Expr& expr, std::initializer_list<Feed> feeds,
-                       const CompileOptions& options = {}) {
-  return evaluate(expr, std::span(feeds.begin(), feeds.size()), options);
+                       const CompileOptions& options = {}, SourceLoc where = SourceLoc::here()) {
+  return evaluate(expr, std::span(feeds.begin(), feeds.size()), options, where);
 }
 
 /// The graph of expressions as the user wrote it, for Graphviz, without gradients and passes.

@@ -35,7 +35,7 @@ Loss operator+(const Loss&,
                const T&) = delete;  // a Loss is not an Expr: write mean(loss), or penalty(…)
 
 /// sum / weight + penalties; a weight of 0 gives the penalties alone.
-Expr mean(const Loss& loss);
+Expr mean(const Loss& loss, SourceLoc where = SourceLoc::here());
 
 /// The gradients of mean(loss).
 std::vector<Expr> grad(const Loss& loss, std::initializer_list<Expr> wrt,
