@@ -122,21 +122,22 @@ namespace detail {
 struct RecipeCalls {
   std::vector<std::pair<std::string, double>> settings;
   std::function<void(UpdateRule&)> update;
-  std::function<void(std::string_view, double)> check;
-  std::function<bool(const UpdateRule&)> by_rows;
+  std::function<void(std::string_view, double)> check = [](std::string_view, double) {};
+  std::function<bool(const UpdateRule&)> by_rows = [](const UpdateRule&) { return false; };
 };
 
 template <OptimizerRecipe Recipe>
 RecipeCalls calls_of(const Recipe& recipe) {
-  const auto check = [recipe]([[maybe_unused]] std::string_view name,
-                              [[maybe_unused]] double value) {
-    if constexpr (requires { recipe.check(name, value); }) recipe.check(name, value);
-  };
-  const auto by_rows = [recipe]([[maybe_unused]] const UpdateRule& rule) {
-    if constexpr (requires { recipe.by_rows(rule); }) return recipe.by_rows(rule);
-    else return false;
-  };
-  return {recipe.settings(), [recipe](UpdateRule& rule) { recipe.update(rule); }, check, by_rows};
+  RecipeCalls calls;
+  calls.settings = recipe.settings();
+  calls.update = [recipe](UpdateRule& rule) { recipe.update(rule); };
+  if constexpr (requires(std::string_view name, double value) { recipe.check(name, value); }) {
+    calls.check = [recipe](std::string_view name, double value) { recipe.check(name, value); };
+  }
+  if constexpr (requires(const UpdateRule& rule) { recipe.by_rows(rule); }) {
+    calls.by_rows = [recipe](const UpdateRule& rule) { return recipe.by_rows(rule); };
+  }
+  return calls;
 }
 
 }  // namespace detail
