@@ -101,18 +101,27 @@ std::vector<Row> parse_rows(const std::string& text) {
     std::vector<std::string> fields;
     std::istringstream in(line);
     for (std::string field; std::getline(in, field, '\t');) fields.push_back(field);
-    if (fields.size() != 7) throw std::runtime_error("no row: " + line);
+    if (fields.size() != 8) throw std::runtime_error("no row: " + line);
     rows.push_back({fields[0], fields[1], fields[2], fields[3] == "yes", fields[4] == "yes",
-                    std::stoll(fields[5]), std::stoll(fields[6])});
+                    std::stoll(fields[5]), std::stoll(fields[6]), std::stoll(fields[7])});
   }
   return rows;
 }
 
-std::vector<std::string> functions_without_rows(const std::set<std::string>& functions,
-                                                const std::vector<Row>& rows) {
-  std::set<std::string> left = functions;
-  for (const Row& row : rows) left.erase(function_of_row(row.name, functions));
-  return {left.begin(), left.end()};
+std::vector<std::string> functions_short_of_rows(const std::set<std::string>& functions,
+                                                 const std::vector<Row>& rows) {
+  constexpr std::int64_t fewest = 5;
+  std::map<std::string, std::int64_t> shapes;
+  for (const std::string& function : functions) shapes[function] = 0;
+  for (const Row& row : rows) {
+    if (const std::string function = function_of_row(row.name, functions); !function.empty())
+      shapes[function] += row.shapes;
+  }
+  std::vector<std::string> found;
+  for (const auto& [function, count] : shapes) {
+    if (count < fewest) found.push_back(function + " (" + std::to_string(count) + ")");
+  }
+  return found;
 }
 
 std::string ops_page(const std::set<std::string>& functions, const std::vector<Row>& rows) {

@@ -16,9 +16,30 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
+namespace {
+
+// Structs that hold Exprs, so that several can be given at once.
+std::set<std::string> bundles_in(const std::string& text) {
+  static const std::regex opening(R"(^struct ([A-Za-z0-9]+) \{)"), member(R"(^  Expr [a-z_, ]+;)");
+  std::set<std::string> names;
+  std::string open;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    std::smatch match;
+    if (std::regex_search(line, match, opening)) open = match[1];
+    if (line.starts_with("}")) open.clear();
+    if (!open.empty() && std::regex_search(line, member)) names.insert(open);
+  }
+  return names;
+}
+
+}  // namespace
+
 std::set<std::string> functions_in_header(const std::string& text) {
   static const std::regex declaration(
-      R"(^(?:\[\[nodiscard\]\] )?(?:inline )?(?:Expr|Loss|std::(?:vector|pair|array|tuple)<Expr[^>]*>) ([a-z][a-z0-9_]*)\()");
+      R"(^(?:inline )?(?:std::(?:vector|pair|array|tuple)<)?([A-Z][A-Za-z0-9]*)[^(=]*[ >] ?([a-z][a-z0-9_]*)\()");
+  std::set<std::string> bundles = bundles_in(text);
+  bundles.insert({"Expr", "Loss"});
   std::set<std::string> names;
   std::istringstream lines(text);
   std::string line;
@@ -27,8 +48,8 @@ std::set<std::string> functions_in_header(const std::string& text) {
     if (line.starts_with("namespace detail {")) is_private = true;
     if (line.starts_with("}  // namespace detail")) is_private = false;
     std::smatch match;
-    if (!is_private && std::regex_search(line, match, declaration) && match[1] != "operator")
-      names.insert(match[1]);
+    if (!is_private && std::regex_search(line, match, declaration) && bundles.contains(match[1]))
+      names.insert(match[2]);
   }
   return names;
 }

@@ -8,8 +8,8 @@
 
 namespace docs {
 
-/// Names of the functions in namespace blockgrad that give an Expr, several, or a Loss. Operators,
-/// members and namespace detail do not count.
+/// Names of the functions in namespace blockgrad that give an Expr, several, a struct of them, or a
+/// Loss. Operators, members and namespace detail do not count.
 std::set<std::string> functions_in_header(const std::string& text);
 /// The functions of the elementwise language that users see as ops.
 std::set<std::string> functions_in_table(const std::string& text);

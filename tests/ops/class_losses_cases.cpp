@@ -46,7 +46,11 @@ OpCase of_labels(std::string name, int axis, std::int64_t ignored, bool has_grad
              }};
   if (axis == 0) row.shapes = {{{4, 3}, {3}}, {{3}, {}}, {{5, 2, 2}, {2, 2}}};
   if (axis == 1)
-    row.shapes = {{{4, 3}, {4}}, {{2, 4, 3}, {2, 3}}, {{1, 3, 1}, {1, 1}}, {{2, 5, 1}, {2, 1}}};
+    row.shapes = {{{4, 3}, {4}},
+                  {{2, 4, 3}, {2, 3}},
+                  {{1, 3, 1}, {1, 1}},
+                  {{2, 5, 1}, {2, 1}},
+                  {{3, 3, 2}, {3, 2}}};
   row.inputs = {has_gradient ? Draw::number() : Draw::number().without_gradient(), Draw::index(3)};
   return row;
 }

@@ -201,7 +201,12 @@ std::vector<OpCase> rows() {
          }});
     all.back().tolerance32 = 1e-5;
   };
-  back1("plain", {{{2, 3, 4}, {3, 2, 3}}, {{1, 1, 1}, {1, 1, 1}}, {{2, 2, 2}, {2, 2, 2}}}, {});
+  back1("plain",
+        {{{2, 3, 4}, {3, 2, 3}},
+         {{1, 1, 1}, {1, 1, 1}},
+         {{2, 2, 2}, {2, 2, 2}},
+         {{0, 1, 2}, {1, 2, 3}}},
+        {});
   back1("with_everything", {{{2, 4, 3}, {4, 1, 3}, {2}}},
         {.stride = 3, .padding = 1, .output_padding = 2, .dilation = 2, .groups = 2});
   return all;

@@ -1,5 +1,5 @@
-// Elementwise ops: every row of the table, broadcasting, and the values at kinks, ties, NaN and
-// infinities.
+// Elementwise ops: every row of the table, broadcasting, and rules that special values alone show;
+// tables of those are in special_values_test.cpp.
 #include "blockgrad/ops/elementwise.h"
 
 #include <boost/test/unit_test.hpp>
@@ -115,7 +115,7 @@ std::vector<OpCase> rows() {
   }
   all.push_back(
       {"fma",
-       {{{}, {}, {}}, {{2, 3}, {3}, {}}, {{4}, {4}, {4}}, {{0}, {0}, {1}}},
+       {{{}, {}, {}}, {{2, 3}, {3}, {}}, {{4}, {4}, {4}}, {{0}, {0}, {1}}, {{1}, {2, 1}, {1, 3}}},
        [](auto x) { return fma(x[0], x[1], x[2]); },
        [](auto x) { return pointwise(x, [](auto v) { return std::fma(v[0], v[1], v[2]); }); }});
   all.push_back(
@@ -223,15 +223,6 @@ std::pair<double, double> at(Expr (*f)(const Expr&), double x) {
   return {results.number(0), results.number(1)};
 }
 
-// dy/da and dy/db of a function of two numbers.
-std::pair<double, double> slopes(Expr (*f)(Arg, Arg), double a, double b) {
-  const Expr x = input("x", {}, DType::f64), z = input("z", {}, DType::f64);
-  const std::vector<Expr> g = grad(f(x, z), {x, z});
-  Program program = compile({g[0], g[1]});
-  const Results results = program.run({{x, full({}, a, DType::f64)}, {z, full({}, b, DType::f64)}});
-  return {results.number(0), results.number(1)};
-}
-
 bool equals(double a, double b) {
   return (std::isnan(a) && std::isnan(b)) || (a == b && std::signbit(a) == std::signbit(b));
 }
@@ -241,37 +232,6 @@ bool equals(double a, double b) {
 BOOST_AUTO_TEST_SUITE(elementwise)
 
 BG_CASES(rows())
-
-BOOST_AUTO_TEST_CASE(slopes_at_kinks_are_zero) {
-  BOOST_TEST(at([](const Expr& x) { return abs(x); }, 0).second == 0);
-  BOOST_TEST(at([](const Expr& x) { return relu(x); }, 0).second == 0);
-  BOOST_TEST(at([](const Expr& x) { return sign(x); }, 0).second == 0);
-  BOOST_TEST(at([](const Expr& x) { return floor(x); }, 1).second == 0);
-}
-
-BOOST_AUTO_TEST_CASE(ties_share_the_gradient_evenly) {
-  BOOST_TEST((slopes(maximum, 2, 2) == std::pair{0.5, 0.5}));
-  BOOST_TEST((slopes(minimum, -1, -1) == std::pair{0.5, 0.5}));
-  BOOST_TEST((slopes(maximum, 0.0, -0.0) == std::pair{0.5, 0.5}));
-  BOOST_TEST((slopes(maximum, 3, 2) == std::pair{1.0, 0.0}));
-  BOOST_TEST((slopes(minimum, 3, 2) == std::pair{0.0, 1.0}));
-  BOOST_TEST((slopes(maximum, inf, inf) == std::pair{0.5, 0.5}));
-}
-
-BOOST_AUTO_TEST_CASE(a_nan_wins_in_maximum_and_minimum_and_takes_the_gradient) {
-  using Function = Expr (*)(Arg, Arg);
-  for (const Function f : {Function(maximum), Function(minimum)}) {
-    const Expr x = input("x", {}, DType::f64), z = input("z", {}, DType::f64);
-    const auto value = [&](double a, double b) {
-      return evaluate(f(x, z), {{x, full({}, a, DType::f64)}, {z, full({}, b, DType::f64)}}).at(0);
-    };
-    BOOST_TEST(std::isnan(value(not_a_number, 1)));
-    BOOST_TEST(std::isnan(value(1, not_a_number)));
-    BOOST_TEST((slopes(f, not_a_number, 1) == std::pair{1.0, 0.0}));
-    BOOST_TEST((slopes(f, 1, not_a_number) == std::pair{0.0, 1.0}));
-    BOOST_TEST((slopes(f, not_a_number, not_a_number) == std::pair{0.5, 0.5}));
-  }
-}
 
 BOOST_AUTO_TEST_CASE(the_branch_not_taken_adds_exactly_zero_where_its_slope_is_infinite) {
   static const auto formula =
@@ -285,58 +245,6 @@ BOOST_AUTO_TEST_CASE(the_branch_not_taken_adds_exactly_zero_where_its_slope_is_i
   // Values are right in either form.
   BOOST_TEST(at([](const Expr& x) { return where(x > 0.0, log(x), 0.0); }, -1).first == 0);
   BOOST_TEST(at([](const Expr& x) { return where(x > 0.0, sqrt(x), x * 3.0); }, 0).first == 0);
-}
-
-BOOST_AUTO_TEST_CASE(nan_and_infinity_go_through_every_function) {
-  struct Row {
-    const char* name;
-    Expr (*op)(Arg);
-    double x, y;
-  };
-  const Row table[] = {
-      {"exp", exp, -inf, 0},
-      {"exp", exp, inf, inf},
-      {"log", log, 0, -inf},
-      {"log", log, -1, not_a_number},
-      {"sqrt", sqrt, -1, not_a_number},
-      {"sqrt", sqrt, -0.0, -0.0},
-      {"rsqrt", rsqrt, 0, inf},
-      {"reciprocal", reciprocal, -0.0, -inf},
-      {"tanh", tanh, inf, 1},
-      {"sigmoid", sigmoid, -inf, 0},
-      {"softplus", softplus, inf, inf},
-      {"softplus", softplus, -inf, 0},
-      {"relu", relu, -inf, 0},
-      {"relu", relu, -0.0, 0.0},
-      {"sign", sign, not_a_number, not_a_number},
-      {"abs", abs, -0.0, 0.0},
-      {"negative", negative, 0, -0.0},
-      {"floor", floor, -0.5, -1},
-      {"round", round, 0.5, 0},
-      {"round", round, 1.5, 2},
-      {"log1p", log1p, -1, -inf},
-      {"expm1", expm1, -inf, -1},
-      {"erf", erf, -inf, -1},
-      {"sin", sin, inf, not_a_number},
-      {"isnan", isnan, not_a_number, 1},
-      {"isinf", isinf, -inf, 1},
-      {"isfinite", isfinite, not_a_number, 0},
-      {"isfinite", isfinite, 1, 1},
-  };
-  for (const DType dtype : {DType::f32, DType::f64}) {
-    const Expr x = input("x", {1}, dtype);
-    for (const Row& row : table) {
-      for (const char* isa : {"", "portable"}) {
-        const double y = evaluate(row.op(x), {{x, full({1}, row.x, dtype)}}, {.isa = isa}).at(0);
-        BOOST_TEST(equals(y, row.y),
-                   row.name << "(" << row.x << ") in " << name(dtype) << " is " << y);
-      }
-    }
-    for (const Unary& u : unary_rows) {
-      const double y = evaluate(u.op(x), {{x, full({1}, not_a_number, dtype)}}).at(0);
-      BOOST_TEST(std::isnan(y), u.name << " of NaN in " << name(dtype) << " is " << y);
-    }
-  }
 }
 
 BOOST_AUTO_TEST_CASE(signed_zeros_survive_every_pass) {

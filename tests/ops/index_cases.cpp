@@ -72,14 +72,19 @@ std::vector<OpCase> rows() {
        true,
        true});
   all.push_back({"one_hot_times_x",
-                 {{{6, 3}}},
-                 [](auto x) { return x[0] * one_hot(picks_of(DType::i32, {6}), 3, x[0].dtype()); },
+                 {{{6, 3}, {6}}, {{2, 2, 4}, {2, 2}}, {{3}, {}}, {{1, 1}, {1}}, {{0, 2}, {0}}},
+                 [](auto x) {
+                   const std::int64_t n = x[0].shape()[x[0].rank() - 1];
+                   return x[0] * one_hot(x[1], n, x[0].dtype());
+                 },
                  [](auto x) {
                    return make_array(x[0].shape, [&](const Index& i) {
-                     return picks[static_cast<std::size_t>(i[0])] == i[1] ? x[0].at(i)
-                                                                          : 0 * x[0].at(i);
+                     const bool is_hot =
+                         x[1].at(std::span(i).first(i.size() - 1)) == double(i.back());
+                     return is_hot ? x[0].at(i) : 0 * x[0].at(i);
                    });
                  }});
+  all.back().inputs = {op_check::Draw::number(), op_check::Draw::index_of(0, -1)};
   return all;
 }
 

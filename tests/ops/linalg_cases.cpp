@@ -124,7 +124,12 @@ std::vector<OpCase> rows() {
             product(reshaped(x[0], {1, x[0].shape[0]}), reshaped(x[1], {x[1].shape[0], 1})), {});
       });
   add(
-      "linear", {{{2, 3}, {3, 4}, {4}}, {{5, 2}, {2, 1}, {1}}},
+      "linear",
+      {{{2, 3}, {3, 4}, {4}},
+       {{5, 2}, {2, 1}, {1}},
+       {{1, 1}, {1, 3}, {1}},
+       {{2, 2, 3}, {3, 2}, {2}},
+       {{0, 2}, {2, 2}, {2}}},
       [](auto x) { return linear(x[0], x[1], x[2]); },
       [](auto x) {
         return pointwise(std::vector<Array>{product(x[0], x[1]), x[2]},

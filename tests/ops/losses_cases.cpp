@@ -112,7 +112,7 @@ std::vector<OpCase> rows() {
     all.push_back(row);
   }
   all.push_back({"r2",
-                 {{{4}, {4}}, {{2, 3}, {2, 3}}, {{3, 1}, {3, 1}}},
+                 {{{4}, {4}}, {{2, 3}, {2, 3}}, {{3, 1}, {3, 1}}, {{2}, {2}}, {{1, 5}, {1, 5}}},
                  [](auto x) { return mean(r2(x[0], x[1])); },
                  [](auto x) {
                    const double m = total(x[1].values) / double(x[1].values.size());
@@ -130,19 +130,19 @@ std::vector<OpCase> rows() {
   all.back().near_kink = ties_between();
   all.push_back(pair("binary_cross_entropy_with_logits", binary_cross_entropy_with_logits,
                      [](double x, double t) { return std::log1p(std::exp(x)) - t * x; }));
-  all.push_back({"loss_with_factor_and_penalty",
-                 {{{4}, {4}}},
+  all.push_back({"penalty_beside_losses_with_a_factor",
+                 {{{4}, {4}}, {{2, 3}, {2, 3}}, {{1}, {1}}, {{}, {}}, {{2, 1, 2}, {2, 1, 2}}},
                  [](auto x) {
                    return mean(0.5 * (mse_loss(x[0], x[1]) + mse_loss(x[0], x[1])) +
                                penalty(0.1 * sum(square(x[0]))));
                  },
                  [](auto x) {
                    double s = 0, p = 0;
-                   for (std::size_t i = 0; i < 4; ++i) {
+                   for (std::size_t i = 0; i < x[0].values.size(); ++i) {
                      s += (x[0].values[i] - x[1].values[i]) * (x[0].values[i] - x[1].values[i]);
                      p += x[0].values[i] * x[0].values[i];
                    }
-                   return Array{{}, {s / 4 + 0.1 * p}};
+                   return Array{{}, {s / double(x[0].values.size()) + 0.1 * p}};
                  }});
   return all;
 }

@@ -46,7 +46,7 @@ std::vector<OpCase> rows() {
         });
       });
   add(
-      "permute_dims", {{{2, 3, 4}}, {{1, 3, 1}}, {{0, 2, 3}}},
+      "permute_dims", {{{2, 3, 4}}, {{1, 3, 1}}, {{0, 2, 3}}, {{1, 1, 1}}, {{3, 3, 3}}},
       [](auto x) { return permute_dims(x[0], std::vector{2, 0, 1}); },
       [](auto x) {
         const Shape& s = x[0].shape;
@@ -54,7 +54,7 @@ std::vector<OpCase> rows() {
                           [&](const Index& i) { return x[0].at({i[1], i[2], i[0]}); });
       });
   add(
-      "flatten_from_axis_1", {{{2, 3, 4}}, {{2, 3}}, {{0, 3, 2}}},
+      "flatten_from_axis_1", {{{2, 3, 4}}, {{2, 3}}, {{0, 3, 2}}, {{3, 1, 1}}, {{1, 2, 1, 2}}},
       [](auto x) { return flatten(x[0]); },
       [](auto x) {
         return with_shape(
@@ -231,7 +231,7 @@ std::vector<OpCase> rows() {
     }
   }
   add(
-      "coordinate_times_x", {{{2, 3, 4}}, {{1, 2, 1}}},
+      "coordinate_times_x", {{{2, 3, 4}}, {{1, 2, 1}}, {{2, 5}}, {{1, 1}}, {{0, 2}}},
       [](auto x) { return x[0] * astype(coordinate(x[0].shape(), 1), x[0].dtype()); },
       [](auto x) {
         return make_array(x[0].shape, [&](const Index& i) { return x[0].at(i) * double(i[1]); });

@@ -127,7 +127,7 @@ std::vector<OpCase> rows() {
     all.back().tolerance32 = 2e-5;
   }
   const auto same_channel = [](const Index& a, const Index& b) { return a[1] == b[1]; };
-  all.push_back({"batch_norm_in_training",
+  all.push_back({"batch_norm_training",
                  {{{3, 2}, {2}, {2}},
                   {{2, 3, 4}, {3}, {3}},
                   {{1, 2, 2, 3}, {2}, {2}},
@@ -141,7 +141,7 @@ std::vector<OpCase> rows() {
                    });
                  }});
   all.back().tolerance32 = 2e-5;
-  all.push_back({"batch_norm_in_training_gives_its_statistics",
+  all.push_back({"batch_norm_training_gives_its_statistics",
                  {{{3, 2}}, {{2, 3, 4}}, {{1, 2, 2, 3}}},
                  [](auto x) {
                    const BatchNorm b = batch_norm_training(x[0], {}, {});

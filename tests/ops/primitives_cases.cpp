@@ -26,18 +26,18 @@ const std::vector<std::vector<Shape>> one = {{{}}, {{5}}, {{2, 3}}, {{1}}, {{0}}
 
 std::vector<OpCase> rows() {
   std::vector<OpCase> all;
-  all.push_back({"map_of_a_formula_with_three_arguments",
-                 {{{}, {}, {}}, {{2, 3}, {3}, {}}, {{4}, {4}, {4}}, {{1}, {3}, {2, 1}}},
-                 [](auto x) {
-                   return map("formula", {x[0], x[1], x[2]}, [](std::span<const Scalar> s) {
-                     return s[0] * tanh(s[1]) - s[2] * s[2];
-                   });
-                 },
-                 [](auto x) {
-                   return pointwise(x, [](auto v) { return v[0] * std::tanh(v[1]) - v[2] * v[2]; });
-                 }});
+  all.push_back(
+      {"map_of_a_formula_with_three_arguments",
+       {{{}, {}, {}}, {{2, 3}, {3}, {}}, {{4}, {4}, {4}}, {{1}, {3}, {2, 1}}, {{0}, {1}, {}}},
+       [](auto x) {
+         return map("formula", {x[0], x[1], x[2]},
+                    [](std::span<const Scalar> s) { return s[0] * tanh(s[1]) - s[2] * s[2]; });
+       },
+       [](auto x) {
+         return pointwise(x, [](auto v) { return v[0] * std::tanh(v[1]) - v[2] * v[2]; });
+       }});
   all.push_back({"reduce_by_sum_of_the_first_and_last_axis",
-                 {{{2, 3, 4}}, {{1, 2, 1}}, {{3, 0, 2}}},
+                 {{{2, 3, 4}}, {{1, 2, 1}}, {{3, 0, 2}}, {{1, 1}}, {{3, 2}}},
                  [](auto x) { return reduce(x[0], ReduceKind::sum, std::vector{0, -1}, true); },
                  [](auto x) {
                    return along(x[0], {0, -1}, true, [](const std::vector<double>& line) {
@@ -71,7 +71,7 @@ std::vector<OpCase> rows() {
   all.back().takes_integers = true;
   all.back().refuses = {{{{2, 3, 4}}, "squeeze (here): axis -2 of [2, 3, 4] is not of size 1"}};
   all.push_back({"grad_of_a_loss",
-                 {{{3}, {3}}, {{2, 2}, {2, 2}}, {{}, {}}, {{1}, {1}}},
+                 {{{3}, {3}}, {{2, 2}, {2, 2}}, {{}, {}}, {{1}, {1}}, {{1, 3, 1}, {1, 3, 1}}},
                  [](auto x) {
                    const Expr y = tanh(x[0]);
                    return grad(mse_loss(y, x[1]), {y})[0];

@@ -271,6 +271,17 @@ BOOST_AUTO_TEST_CASE(functions_of_two_numbers) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(zeros_of_both_signs_tie) {
+  const Expr a = input("a", {2}, DType::f64), b = input("b", {2}, DType::f64);
+  using Function = Expr (*)(Arg, Arg);
+  for (const Function op : {Function(maximum), Function(minimum)}) {
+    const Tensor to_a = evaluate(grad(sum(op(a, b)), {a})[0],
+                                 {{a, tensor({0.0, -0.0}, {2})}, {b, tensor({-0.0, 0.0}, {2})}});
+    BOOST_TEST(to_a.at(0) == 0.5);
+    BOOST_TEST(to_a.at(1) == 0.5);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(comparisons_and_predicates) {
   in_every_way([](DType dtype, const Limits& t, const CompileOptions& options) {
     const Expr a = input("a", {5}, dtype), b = input("b", {5}, dtype);

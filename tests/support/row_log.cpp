@@ -52,8 +52,8 @@ void RowRecord::write() const {
   out << row_.name << '\t' << kinds_of(row_) << '\t';
   for (const DType dtype : dtypes_) out << (dtype == *dtypes_.begin() ? "" : " ") << name(dtype);
   out << '\t' << (row_.has_gradient ? "yes" : "no") << '\t'
-      << (row_.has_gradient && row_.has_second_order ? "yes" : "no") << '\t' << cases_ << '\t'
-      << comparisons_ << '\n';
+      << (row_.has_gradient && row_.has_second_order ? "yes" : "no") << '\t' << row_.shapes.size()
+      << '\t' << cases_ << '\t' << comparisons_ << '\n';
 }
 
 }  // namespace op_check
