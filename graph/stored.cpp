@@ -21,6 +21,7 @@ Tensor Stored::value() const {
 void Stored::set_value(const Tensor& value) {
   require(value.type() == type_, "'", name_, "' holds ", to_string(type_), ", got ",
           to_string(value.type()));
+  if (check_) check_(value);
   require(lock_exclusive(), "'", name_, "' is in use by a running program; write it between runs");
   write_locked(value);
   unlock_exclusive();
@@ -34,6 +35,10 @@ void Stored::write_locked(const Tensor& value) {
 void Stored::set_values(std::span<const std::shared_ptr<Stored>> storages,
                         std::span<const Tensor> values) {
   check_internal(storages.size() == values.size(), "values for other storages");
+  for (std::size_t i = 0; i < storages.size(); ++i) {
+    const Stored& storage = *storages[i];
+    if (storage.check_ && values[i].type() == storage.type_) storage.check_(values[i]);
+  }
   std::size_t locked = 0;
   const auto unlock = [&] {
     while (locked > 0) storages[--locked]->unlock_exclusive();

@@ -1,6 +1,7 @@
 #include "blockgrad/optim/gradients.h"
 
 #include <algorithm>
+#include <limits>
 #include <unordered_map>
 
 #include "blockgrad/graph/grad.h"
@@ -83,6 +84,35 @@ Gradient merged(const Expr& parameter, std::span<const Expr> takes,
   return {parameter, rows[1], rows[0], rows[2]};
 }
 
+// The norm of all gradients times a power of two, for which no square overflows or vanishes
+// (Blue 1978). Squares of f32 need none.
+struct ScaledNorm {
+  Expr scale;  // empty: 1
+  Expr norm;
+
+  explicit ScaledNorm(const Gradients& gradients) {
+    Expr largest;
+    for (const Gradient& g : gradients.list) {
+      if (g.value.dtype() != DType::f64 || g.value.shape().size() == 0) continue;
+      const Expr own = max(abs(g.value));
+      largest = largest ? maximum(largest, own) : own;
+    }
+    if (largest) {
+      scale = map("scale", {largest}, [](std::span<const Scalar> s) {
+        return where(s[0] > 0x1p480, 0x1p-600, where(s[0] < 0x1p-480, 0x1p600, 1));
+      });
+    }
+    std::vector<Expr> squares;
+    for (const Gradient& g : gradients.list) squares.push_back(sum(square(scaled(g.value))));
+    norm = squares.empty() ? constant(zeros({}, DType::f64)) : sqrt(sum_of(squares));
+  }
+
+  /// A gradient in f64, times the scale.
+  Expr scaled(const Expr& g) const {
+    return scale ? astype(g, DType::f64) * scale : astype(g, DType::f64);
+  }
+};
+
 }  // namespace
 
 namespace detail {
@@ -110,7 +140,7 @@ Gradients gradients(const Loss& loss, std::span<const Expr> only, SourceLoc wher
   }
   const std::vector<Expr> values = grad(average, wrt, where);
   const Call call("gradients", where);
-  Gradients result{{}, loss, {average}, {}, {}, false};
+  Gradients result{{}, loss, {average}, {}, {}};
   std::size_t next = 0;
   for (const Expr& p : parameters) {
     const std::span<const Expr> takes = uses.takes_of(p);
@@ -120,13 +150,21 @@ Gradients gradients(const Loss& loss, std::span<const Expr> only, SourceLoc wher
     result.checked.push_back(result.list.back().value);
     next += count;
   }
+  result.plain = std::make_shared<const Gradients>(result);
   return result;
 }
 
 Gradients dense(const Gradients& gradients, SourceLoc where) {
   const Call call("dense", where);
   Gradients result = gradients;
-  for (Gradient& g : result.list) g = detail::dense(g);
+  Gradients plain = gradients.plain ? *gradients.plain : Gradients();
+  for (Gradient& g : result.list) {
+    const Gradient whole = detail::dense(g);
+    const auto known = std::find(plain.list.begin(), plain.list.end(), g);
+    if (known != plain.list.end()) *known = whole;
+    g = whole;
+  }
+  if (gradients.plain) result.plain = std::make_shared<const Gradients>(std::move(plain));
   return result;
 }
 
@@ -135,29 +173,28 @@ Gradients clip_by_value(const Gradients& gradients, double limit, SourceLoc wher
           ": the limit must not be negative, got ", limit);
   const Call call("clip_by_value", where);
   Gradients result = gradients;
-  result.is_transformed = true;
   for (Gradient& g : result.list) g.value = minimum(maximum(g.value, -limit), limit);
   return result;
 }
 
-// Squares in f64 do not overflow for f32.
 Expr global_norm(const Gradients& gradients, SourceLoc where) {
   const Call call("global_norm", where);
-  std::vector<Expr> squares;
-  for (const Gradient& g : gradients.list)
-    squares.push_back(sum(square(astype(g.value, DType::f64))));
-  return squares.empty() ? constant(zeros({}, DType::f64)) : sqrt(sum_of(squares));
+  const ScaledNorm scaled(gradients);
+  return scaled.scale ? scaled.norm / scaled.scale : scaled.norm;
 }
 
 Gradients clip_by_global_norm(const Gradients& gradients, double limit, SourceLoc where) {
   require(limit > 0, "clip_by_global_norm at ", to_string(where),
           ": the limit must be above 0, got ", limit);
-  const Expr norm = global_norm(gradients, where);
+  if (limit == std::numeric_limits<double>::infinity()) return gradients;
   const Call call("clip_by_global_norm", where);
-  const Expr factor = minimum(limit / norm, 1.0);
+  const ScaledNorm scaled(gradients);
+  const Expr is_within = (scaled.scale ? scaled.norm / scaled.scale : scaled.norm) <= limit;
   Gradients result = gradients;
-  result.is_transformed = true;
-  for (Gradient& g : result.list) g.value = g.value * astype(factor, g.value.dtype());
+  for (Gradient& g : result.list) {
+    const Expr shrunk = scaled.scaled(g.value) / scaled.norm * limit;
+    g.value = blockgrad::where(is_within, g.value, astype(shrunk, g.value.dtype()));
+  }
   return result;
 }
 

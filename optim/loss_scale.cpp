@@ -32,7 +32,6 @@ Gradients LossScale::gradients(const Loss& loss, std::span<const Expr> only,
   const OriginScope scope(origin);
   all.loss = loss;
   all.checked[0] = mean(loss);
-  all.is_transformed = true;
   all.guard = all_finite(all.checked, where);
   for (Gradient& g : all.list) g.value = g.value * astype(1.0 / scale_, g.value.dtype());
   const Expr clean = clean_steps_ + 1.0;

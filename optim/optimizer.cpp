@@ -1,6 +1,7 @@
 #include "blockgrad/optim/optimizer.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "blockgrad/ops/elementwise.h"
 #include "optim/core.h"
@@ -9,16 +10,18 @@ namespace blockgrad {
 
 namespace detail {
 
-Expr OptimizerCore::slot(const Expr& parameter, std::string_view slot_name,
-                         const TensorType& type) {
+Expr OptimizerCore::slot(const Expr& parameter, std::string_view slot_name, const TensorType& type,
+                         SourceLoc where) {
   const std::pair key{parameter.node(), std::string(slot_name)};
   if (const auto known = slots.find(key); known != slots.end()) {
     require(known->second.type() == type, describe(known->second), " is ",
-            to_string(known->second.type()), ", asked for as ", to_string(type));
+            to_string(known->second.type()), ", asked for at ", to_string(where), " as ",
+            to_string(type));
     return known->second;
   }
+  const std::string owner = parameter ? leaf_name(parameter) : name;
   const Expr made =
-      state(zeros(type.shape, type.dtype), leaf_name(parameter) + "." + std::string(slot_name));
+      state(zeros(type.shape, type.dtype), owner + "." + std::string(slot_name), where);
   // Memory first: a slot is known entirely or not at all.
   slot_owners.reserve(slot_owners.size() + 1);
   slot_order.reserve(slot_order.size() + 1);
@@ -28,18 +31,47 @@ Expr OptimizerCore::slot(const Expr& parameter, std::string_view slot_name,
   return made;
 }
 
+void require_trainable(const Gradients& gradients, const std::string& call) {
+  const Expr& guard = gradients.guard;
+  require(!guard || guard.type() == TensorType{DType::boolean, {}}, call,
+          ": the guard must be a bool scalar, got ", guard ? describe(guard) : "", ", ",
+          guard ? to_string(guard.type()) : "");
+  std::unordered_set<const Node*> seen;
+  for (const Gradient& g : gradients.list) {
+    const Expr& p = g.parameter;
+    if (!p || !stored(p) || !g.value) {
+      fail({call, ": only parameters and states can be trained, got ", describe(p),
+            " with the gradient ", describe(g.value)});
+    }
+    require(p.dtype() == DType::f32 || p.dtype() == DType::f64, call, ": ", describe(p),
+            " trains as f32 or f64, got ", p.dtype(),
+            "; keep it in f32 and convert it with astype where the model uses it");
+    require(g.rows || p.type() == g.value.type(), call, ": ", describe(p), " is ",
+            to_string(p.type()), ", its gradient ", to_string(g.value.type()));
+    require(seen.insert(p.node()).second, call, ": ", describe(p), " comes twice");
+  }
+}
+
 }  // namespace detail
 
 Optimizer::Optimizer(detail::RecipeCalls recipe, std::string name, SourceLoc where)
-    : learning_rate(nullptr, 0, "learning_rate"), core_(std::make_unique<detail::OptimizerCore>()) {
-  learning_rate.core_ = core_.get();
+    : learning_rate(nullptr, 0, "learning_rate"), core_(std::make_shared<detail::OptimizerCore>()) {
+  learning_rate.core_ = core_;
   core_->name = std::move(name);
   core_->recipe = std::move(recipe);
   core_->groups.emplace_back();
-  for (const auto& [setting, value] : core_->recipe.settings) {
-    core_->check(setting, value);
-    core_->groups[0].values[setting].leaf =
-        state(full({}, value, DType::f64), core_->name + "." + setting, where);
+  const auto settings = [&] {
+    try {
+      return core_->recipe.settings();
+    } catch (const Error& error) {
+      fail({"the optimizer at ", to_string(where), ": ", error.what()});
+    }
+  };
+  for (const auto& [setting, value] : settings()) {
+    detail::SettingGroup::Value& own = core_->groups[0].values[setting];
+    own.leaf = state(full({}, value, DType::f64), core_->name + "." + setting, where);
+    core_->check(setting, own, value, detail::described_setting(setting, own, where));
+    detail::check_writes(core_, 0, setting);
   }
 }
 
@@ -50,6 +82,7 @@ std::vector<Expr> Optimizer::states() const {
   for (const detail::SettingGroup& group : core_->groups) {
     for (const auto& [name, setting] : group.values) {
       all.push_back(setting.leaf);
+      if (setting.inherits) all.push_back(setting.inherits);
       if (setting.follows) all.push_back(setting.follows);
     }
   }
@@ -58,43 +91,39 @@ std::vector<Expr> Optimizer::states() const {
   return all;
 }
 
-Expr Optimizer::slot(const Expr& parameter, std::string_view name, const TensorType& type) {
-  require(parameter && stored(parameter), "slot '", name,
-          "': only parameters and states have slots");
-  return core_->slot(parameter, name, type);
+Expr Optimizer::slot(const Expr& parameter, std::string_view name, const TensorType& type,
+                     SourceLoc where) {
+  require(parameter && stored(parameter), "slot '", name, "' at ", to_string(where),
+          ": only parameters and states have slots");
+  return core_->slot(parameter, name, type, where);
 }
 
 Updates Optimizer::apply(std::span<const Expr> parameters, std::span<const Expr> gradients,
                          const Expr& guard, SourceLoc where) {
-  require(parameters.size() == gradients.size(), "apply: ", parameters.size(), " parameters but ",
-          gradients.size(), " gradients");
-  Gradients all{{}, {}, {}, guard, {}, true};
+  require(parameters.size() == gradients.size(), "apply at ", to_string(where), ": ",
+          parameters.size(), " parameters but ", gradients.size(), " gradients");
+  Gradients all;
+  all.guard = guard;
   for (std::size_t i = 0; i < parameters.size(); ++i)
     all.list.push_back({parameters[i], gradients[i]});
   return apply(all, false, where);
 }
 
 Updates Optimizer::apply(const Gradients& gradients, bool guard_finite, SourceLoc where) {
+  const std::string call = "apply at " + to_string(where);
+  detail::require_trainable(gradients, call);
   std::string names;
   std::vector<detail::SettingGroup*> groups;
-  for (const Gradient& g : gradients.list) {  // all checks come before any slot is made
-    if (!stored(g.parameter) || !g.value) {
-      fail({"apply at ", to_string(where), ": only parameters and states can be trained, got ",
-            describe(g.parameter), " with the gradient ", describe(g.value)});
-    }
-    require(g.parameter.dtype() == DType::f32 || g.parameter.dtype() == DType::f64,
-            describe(g.parameter), " trains as f32 or f64, got ", g.parameter.dtype(),
-            "; keep it in f32 and convert it with astype where the model uses it");
-    require(g.rows || g.parameter.type() == g.value.type(), describe(g.parameter), " is ",
-            to_string(g.parameter.type()), ", its gradient ", to_string(g.value.type()));
-    groups.push_back(&core_->group_of(g.parameter));
+  for (const Gradient& g : gradients.list) {
+    groups.push_back(&core_->group_of(g.parameter, call));
     names += (names.empty() ? "" : ", ") + leaf_name(g.parameter);
   }
   for (std::size_t g = 1; g < core_->groups.size(); ++g) {
     const bool is_new = std::find(groups.begin(), groups.end(), &core_->groups[g]) != groups.end();
-    require(core_->groups[g].is_used || is_new, "apply at ", to_string(where), ": group '",
-            core_->groups[g].pattern, "' fits no parameter; there are ", names);
+    require(core_->groups[g].is_used || is_new, call, ": group '", core_->groups[g].pattern,
+            "' fits no parameter; there are ", names);
   }
+  detail::OptimizerChange change(*this);
   Expr guard = gradients.guard;
   if (guard_finite) {
     const Expr finite = all_finite(gradients.checked, where);
@@ -118,17 +147,21 @@ Updates Optimizer::apply(const Gradients& gradients, bool guard_finite, SourceLo
       if (setting.scheduled) updates.set(setting.leaf, setting.scheduled, guard);
     }
   }
+  change.keep();
   return updates;
 }
 
 Updates minimize(Optimizer& optimizer, const Loss& loss, const MinimizeOptions& options,
                  SourceLoc where) {
+  detail::OptimizerChange change(optimizer);
   Gradients all = gradients(loss, options.only, where);
-  if (options.accumulate != 1) all = accumulate(optimizer, all, options.accumulate, where);
+  if (options.accumulate != 1) all = accumulate(optimizer, all, options.accumulate, {}, where);
   constexpr double none = std::numeric_limits<double>::infinity();
   if (options.clip_value != none) all = clip_by_value(all, options.clip_value, where);
   if (options.clip_norm != none) all = clip_by_global_norm(all, options.clip_norm, where);
-  return optimizer.apply(all, options.guard_finite, where);
+  Updates updates = optimizer.apply(all, options.guard_finite, where);
+  change.keep();
+  return updates;
 }
 
 }  // namespace blockgrad

@@ -10,36 +10,97 @@ namespace blockgrad {
 
 namespace detail {
 
-SettingGroup::Value& SettingGroup::at(std::string_view name) {
+namespace {
+
+bool inherits(const SettingGroup::Value& value) {
+  return value.inherits && value.inherits.value().at(0) != 0;
+}
+
+}  // namespace
+
+SettingGroup::Value& SettingGroup::at(std::string_view name, SourceLoc where) {
   const auto found = values.find(name);
   if (found == values.end()) {
     std::string all;
     for (const auto& [known, value] : values) all += (all.empty() ? "" : ", ") + known;
-    fail({"the optimizer has no setting '", name, "'; it has ", all});
+    fail(
+        {"setting '", name, "' at ", to_string(where), ": there is none; the optimizer has ", all});
   }
   return found->second;
 }
 
-void OptimizerCore::check(std::string_view setting, double value) const {
-  require(std::isfinite(value), "setting '", setting, "' must be finite, got ", value);
-  recipe.check(setting, value);
+std::string described_setting(std::string_view name, const SettingGroup::Value& value,
+                              SourceLoc where) {
+  if (where.line == 0) return "'" + leaf_name(value.leaf) + "'";
+  return join({"setting '", name, "' at ", to_string(where)});
+}
+
+void OptimizerCore::check(std::string_view setting, const SettingGroup::Value& of, double value,
+                          const std::string& what) const {
+  require(std::isfinite(value), what, ": must be finite, got ", value);
+  try {
+    recipe.check(setting, value);
+  } catch (const Error& error) {
+    fail({what, ": ", error.what()});
+  }
+  require(value == 0 || !of.left_out, what,
+          ": it was 0 when a step was built and its term left out; build the step again with the "
+          "new value");
+}
+
+// A value that a schedule gives is written by programs, and read back from their files.
+void check_writes(const std::shared_ptr<OptimizerCore>& core, std::size_t group,
+                  std::string_view setting) {
+  const auto check = [weak = std::weak_ptr(core), group,
+                      name = std::string(setting)](const Tensor& written) {
+    const std::shared_ptr<OptimizerCore> live = weak.lock();
+    if (!live) return;
+    const SettingGroup::Value& value = live->groups[group].at(name, {});
+    if (!value.scheduled)
+      live->check(name, value, written.at(0), described_setting(name, value, {}));
+  };
+  stored(core->groups[group].at(setting, {}).leaf)->set_check(check);
 }
 
 std::vector<SettingGroup::Value*> OptimizerCore::written_with(std::size_t group,
-                                                              std::string_view setting) {
-  std::vector<SettingGroup::Value*> written = {&groups[group].at(setting)};
+                                                              std::string_view setting,
+                                                              SourceLoc where) {
+  std::vector<SettingGroup::Value*> written = {&groups[group].at(setting, where)};
   for (std::size_t g = 1; group == 0 && g < groups.size(); ++g) {
-    SettingGroup::Value& own = groups[g].at(setting);
-    if (own.is_inherited) written.push_back(&own);
+    SettingGroup::Value& own = groups[g].at(setting, where);
+    if (inherits(own)) written.push_back(&own);
   }
   return written;
 }
 
-void OptimizerCore::follow(SettingGroup::Value& value, const Schedule& schedule) {
+void OptimizerCore::write(std::size_t group,
+                          std::span<const std::pair<std::string_view, double>> settings,
+                          SourceLoc where) {
+  std::vector<std::shared_ptr<Stored>> storages;
+  std::vector<Tensor> values;
+  const auto add = [&](const Expr& leaf, const Tensor& value) {
+    if (!leaf) return;
+    storages.push_back(stored(leaf));
+    values.push_back(value);
+  };
+  for (const auto& [setting, value] : settings) {
+    const auto written = written_with(group, setting, where);
+    for (const auto* one : written) {
+      check(setting, *one, value, described_setting(setting, *written[0], where));
+      add(one->leaf, full({}, value, DType::f64));
+      add(one->follows, zeros({}, DType::boolean));
+    }
+    add(written[0]->inherits, zeros({}, DType::boolean));
+  }
+  Stored::set_values(storages, values);
+}
+
+void OptimizerCore::follow(SettingGroup::Value& value, const Schedule& schedule,
+                           const std::string& what) {
   const Expr counter = step ? step : state(zeros({}, DType::f64), name + ".step");
   const Expr scheduled = schedule.at(counter);
-  require(scheduled && scheduled.type() == TensorType{DType::f64, {}},
-          "a schedule must give an f64 scalar, got ",
+  require(scheduled && scheduled.type() == TensorType{DType::f64, {}}, what,
+          ": a schedule must give an f64 scalar, got ",
           scheduled ? to_string(scheduled.type()) : "an empty Expr");
   if (!step) {
     step = counter;
@@ -51,13 +112,13 @@ void OptimizerCore::follow(SettingGroup::Value& value, const Schedule& schedule)
   value.schedule = schedule;
 }
 
-SettingGroup& OptimizerCore::group_of(const Expr& parameter) {
+SettingGroup& OptimizerCore::group_of(const Expr& parameter, const std::string& call) {
   const std::string of = leaf_name(parameter);
   SettingGroup* found = nullptr;
   for (std::size_t g = 1; g < groups.size(); ++g) {
     if (!fits_pattern(of, groups[g].pattern)) continue;
-    require(!found, describe(parameter), " fits two groups, '", found ? found->pattern : "",
-            "' and '", groups[g].pattern, "'");
+    require(!found, call, ": ", describe(parameter), " fits two groups, '",
+            found ? found->pattern : "", "' and '", groups[g].pattern, "'");
     found = &groups[g];
   }
   return found ? *found : groups[0];
@@ -85,79 +146,74 @@ bool fits_pattern(std::string_view text, std::string_view pattern) {
 
 }  // namespace detail
 
-Setting& Setting::operator=(double value) {
-  core_->check(name_, value);
-  const std::vector<detail::SettingGroup::Value*> written = core_->written_with(group_, name_);
-  std::vector<std::shared_ptr<Stored>> storages;
-  std::vector<Tensor> values;
-  for (const auto* one : written) {
-    require(
-        value == 0 || !one->left_out, "setting '", name_,
-        "' was 0 when a step was built and its term left out; build the step again with the new "
-        "value");
-    storages.push_back(stored(one->leaf));
-    values.push_back(full({}, value, DType::f64));
-    if (!one->follows) continue;
-    storages.push_back(stored(one->follows));
-    values.push_back(zeros({}, DType::boolean));
-  }
-  Stored::set_values(storages, values);
-  if (group_ != 0) written[0]->is_inherited = false;
+Setting& Setting::operator=(Located<double> value) {
+  const std::pair<std::string_view, double> one[] = {{name_, value.value}};
+  core_->write(group_, one, value.where);
   return *this;
 }
 
-Setting& Setting::operator=(const Schedule& schedule) {
-  require(static_cast<bool>(schedule.at), "setting '", name_, "': the schedule is empty");
-  const std::vector<detail::SettingGroup::Value*> written = core_->written_with(group_, name_);
+Setting& Setting::operator=(Located<Schedule> schedule) {
+  const auto [value, where] = schedule;
+  detail::OptimizerChange change(*core_);
+  const auto written = core_->written_with(group_, name_, where);
+  const std::string what = detail::described_setting(name_, *written[0], where);
+  require(static_cast<bool>(value.at), what, ": the schedule is empty");
   for (const auto* one : written) {
-    require(!one->is_read && !one->left_out, "setting '", name_,
-            "': a step was built before; assign the schedule first");
+    require(!one->is_read && !one->left_out, what,
+            ": a step was built before; assign the schedule first");
   }
-  for (auto* one : written) core_->follow(*one, schedule);
-  if (group_ != 0) written[0]->is_inherited = false;
+  for (auto* one : written) core_->follow(*one, value, what);
+  if (written[0]->inherits) written[0]->inherits.set_value(zeros({}, DType::boolean));
+  change.keep();
   return *this;
 }
 
-Setting::operator double() const { return core_->groups[group_].at(name_).leaf.value().at(0); }
+Setting::operator double() const { return core_->groups[group_].at(name_, {}).leaf.value().at(0); }
 
-Setting ParameterGroup::operator[](std::string_view name) const {
-  core_->groups[group_].at(name);
-  return {core_, group_, std::string(name)};
+Setting ParameterGroup::operator[](Located<std::string_view> name) const {
+  core_->groups[group_].at(name.value, name.where);
+  return {core_, group_, std::string(name.value)};
 }
 
-Setting Optimizer::operator[](std::string_view name) {
-  core_->groups[0].at(name);
-  return {core_.get(), 0, std::string(name)};
+Setting Optimizer::operator[](Located<std::string_view> name) {
+  core_->groups[0].at(name.value, name.where);
+  return {core_, 0, std::string(name.value)};
 }
 
 ParameterGroup Optimizer::group(std::string_view pattern,
                                 std::initializer_list<std::pair<std::string_view, double>> settings,
                                 SourceLoc where) {
+  const std::string call = join({"group '", pattern, "' at ", to_string(where)});
   require(!pattern.empty(), "group at ", to_string(where), ": the pattern is empty");
-  for (const auto& [name, value] : settings) {
-    core_->groups[0].at(name);
-    core_->check(name, value);
+  for (auto one = settings.begin(); one != settings.end(); ++one) {
+    const bool is_first = std::none_of(
+        settings.begin(), one, [&](const auto& before) { return before.first == one->first; });
+    require(is_first, call, ": setting '", one->first, "' is given twice");
   }
   const auto known = std::find_if(core_->groups.begin() + 1, core_->groups.end(),
                                   [&](const auto& group) { return group.pattern == pattern; });
   const auto number = static_cast<std::size_t>(known - core_->groups.begin());
-  const ParameterGroup group(core_.get(), number);
-  if (known == core_->groups.end()) {
+  detail::OptimizerChange change(*core_);
+  if (number == core_->groups.size()) {
     for (const Expr& p : core_->trained) {
-      require(!detail::fits_pattern(leaf_name(p), pattern), "group '", pattern, "' at ",
-              to_string(where), ": a step was built with ", describe(p),
-              " before; make groups first");
+      require(!detail::fits_pattern(leaf_name(p), pattern), call, ": a step was built with ",
+              describe(p), " before; make groups first");
     }
     detail::SettingGroup made{std::string(pattern), {}, false};
     for (const auto& [name, value] : core_->groups[0].values) {
       auto& own = made.values[name];
-      own.leaf = state(value.leaf.value(), join({core_->name, "[", pattern, "].", name}), where);
-      own.is_inherited = true;
-      if (value.scheduled) core_->follow(own, value.schedule);
+      const std::string own_name = join({core_->name, "[", pattern, "].", name});
+      own.leaf = state(value.leaf.value(), own_name, where);
+      own.inherits = state(ones({}, DType::boolean), own_name + ".inherits", where);
+      if (value.scheduled) core_->follow(own, value.schedule, call);
     }
     core_->groups.push_back(std::move(made));
+    for (const auto& [name, value] : core_->groups[0].values)
+      detail::check_writes(core_, number, name);
   }
-  for (const auto& [name, value] : settings) group[name] = value;
+  core_->write(number, {settings.begin(), settings.size()}, where);
+  const ParameterGroup group(core_, number);
+  change.keep();
   return group;
 }
 

@@ -11,6 +11,11 @@
 
 namespace blockgrad {
 
+namespace {
+// Of the call that a recipe runs in.
+SourceLoc line() { return current_origin({}).where; }
+}  // namespace
+
 UpdateRule::UpdateRule(detail::OptimizerCore& core, detail::SettingGroup& group, Updates& updates,
                        const Gradient& gradient, Expr guard)
     : core_(core),
@@ -43,7 +48,7 @@ Expr UpdateRule::rows_of(const Expr& leaf) {
 }
 
 Expr UpdateRule::setting(std::string_view name) const {
-  auto& setting = group_.at(name);
+  auto& setting = group_.at(name, line());
   setting.is_read = true;
   return setting.now();
 }
@@ -51,7 +56,7 @@ Expr UpdateRule::setting(std::string_view name) const {
 Expr UpdateRule::cast(const Expr& number) const { return astype(number, parameter_.dtype()); }
 
 bool UpdateRule::uses(std::string_view name) const {
-  auto& setting = group_.at(name);
+  auto& setting = group_.at(name, line());
   const bool used = setting.scheduled || setting.leaf.value().at(0) != 0;
   setting.left_out = setting.left_out || !used;
   return used;
@@ -59,7 +64,7 @@ bool UpdateRule::uses(std::string_view name) const {
 
 Expr UpdateRule::slot(std::string_view name) {
   const Expr& table = gradient_.parameter;
-  return rows_of(core_.slot(table, name, table.type()));
+  return rows_of(core_.slot(table, name, table.type(), line()));
 }
 
 Expr UpdateRule::slot(std::string_view name, const Expr& rate) {
@@ -77,7 +82,8 @@ Expr UpdateRule::slot(std::string_view name, const Expr& rate) {
 Expr UpdateRule::caught_up(const Expr& rate) {
   const Expr& table = gradient_.parameter;
   if (!missed_) {
-    const Expr last = rows_of(core_.slot(table, "last_update", {DType::f64, {table.shape()[0]}}));
+    const TensorType per_row{DType::f64, {table.shape()[0]}};
+    const Expr last = rows_of(core_.slot(table, "last_update", per_row, line()));
     const Expr now = count();
     missed_ = now - 1.0 - last;
     set(last, broadcast_to(now, last.shape()));
@@ -93,7 +99,7 @@ Expr UpdateRule::caught_up(const Expr& rate) {
 
 Expr UpdateRule::count() {
   if (count_) return count_;
-  const Expr done = core_.slot(gradient_.parameter, "count", {DType::f64, {}});
+  const Expr done = core_.slot(gradient_.parameter, "count", {DType::f64, {}}, line());
   count_ = done + 1.0;
   set(done, count_);
   return count_;

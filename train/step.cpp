@@ -134,7 +134,7 @@ TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64
   const Origin origin{where, std::make_shared<const std::string>("fit"), {}, {}};
   const OriginScope scope(origin);
   all.guard = logical_not(counters.is_bad);
-  all = accumulate(optimizer, all, options.accumulate, where);
+  all = accumulate(optimizer, all, options.accumulate, {}, where);
   const Expr good = logical_and(logical_not(counters.is_bad), all_finite(all.checked, where));
   if (options.accumulate == 1) all.guard = good;
   const Expr updates_now = all.guard;

@@ -130,6 +130,7 @@ BOOST_AUTO_TEST_CASE(making_a_step_survives_every_failure_and_keeps_the_slots_in
     fail_each([&] { minimize(optimizer, loss); },
               [&](std::int64_t n, bool threw) {
                 BOOST_TEST_REQUIRE(threw, "allocation " << n << " failed in silence");
+                BOOST_TEST_REQUIRE(optimizer.states().size() == 3, "allocation " << n);
               },
               for_good);
     // learning rate, momentum, weight decay and one velocity per parameter

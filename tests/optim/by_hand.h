@@ -96,6 +96,15 @@ struct ByHand {
   }
 };
 
+/// The message with the numbers of lines left out, which move.
+inline std::string without_lines(std::string text) {
+  for (std::size_t at = text.find(".cpp:"); at != std::string::npos; at = text.find(".cpp:", at)) {
+    at += 5;
+    text.erase(at, text.find_first_not_of("0123456789", at) - at);
+  }
+  return text;
+}
+
 inline std::string error_of(const std::function<void()>& call) {
   try {
     call();

@@ -6,19 +6,14 @@
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
+#include "tests/optim/by_hand.h"
 
 using namespace blockgrad;
 
-namespace {
+using by_hand::error_of;
+using by_hand::without_lines;
 
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
+namespace {
 
 bool contains(const std::string& text, std::string_view part) {
   return text.find(part) != std::string::npos;
@@ -107,9 +102,9 @@ BOOST_AUTO_TEST_CASE(a_term_that_was_left_out_cannot_come_back_without_a_new_ste
   optimizer["momentum"] = 0.5;  // nothing is built yet
   optimizer["momentum"] = 0.0;
   Program program = compile({}, minimize(optimizer, bowl.loss()));
-  BOOST_TEST(error_of([&] { optimizer["momentum"] = 0.9; }) ==
-             "setting 'momentum' was 0 when a step was built and its term left out; build the step "
-             "again with the new value");
+  BOOST_TEST(without_lines(error_of([&] { optimizer["momentum"] = 0.9; })) ==
+             "setting 'momentum' at optim_test.cpp:: it was 0 when a step was built and its term "
+             "left out; build the step again with the new value");
   BOOST_TEST(double(optimizer["momentum"]) == 0);
   optimizer["momentum"] = 0.0;
   optimizer.learning_rate = 0;
@@ -125,7 +120,8 @@ BOOST_AUTO_TEST_CASE(settings_are_checked_and_listed) {
   Optimizer optimizer(Sgd{});
   BOOST_TEST(double(optimizer.learning_rate) == 0.01);
   BOOST_TEST(contains(error_of([&] { optimizer["rate"]; }),
-                      "no setting 'rate'; it has learning_rate, momentum, weight_decay"));
+                      ": there is none; the optimizer has learning_rate, momentum, weight_decay"));
+  BOOST_TEST(error_of([&] { optimizer["rate"]; }).starts_with("setting 'rate' at optim_test.cpp:"));
   BOOST_TEST(
       contains(error_of([&] { optimizer.learning_rate = std::numeric_limits<double>::infinity(); }),
                "must be finite, got inf"));
@@ -188,7 +184,91 @@ BOOST_AUTO_TEST_CASE(mistakes_of_a_step_are_named) {
   BOOST_TEST(contains(error_of([&] { optimizer.apply(parameters, gradients); }),
                       "parameter 'w' (optim_test.cpp:"));
   BOOST_TEST(contains(error_of([&] { optimizer.apply(parameters, {}); }),
-                      "apply: 1 parameters but 0 gradients"));
+                      ": 1 parameters but 0 gradients"));
+  BOOST_TEST(without_lines(error_of([&] { optimizer.slot(x, "m", x.type()); })) ==
+             "slot 'm' at optim_test.cpp:: only parameters and states have slots");
+  optimizer.slot(w, "m", w.type());
+  BOOST_TEST(without_lines(error_of([&] { optimizer.slot(w, "m", x.type()); })) ==
+             "state 'w.m' (optim_test.cpp:) is f32[2], asked for at optim_test.cpp: as f64[]");
+}
+
+// Whatever a call throws, the optimizer has no slot, group or promise more than before.
+BOOST_AUTO_TEST_CASE(a_step_that_cannot_be_built_changes_nothing) {
+  struct Failing {
+    std::vector<std::pair<std::string, double>> settings() const {
+      return {{"learning_rate", 0.25}, {"decay", 0}};
+    }
+    void update(UpdateRule& rule) const {
+      rule.uses("decay");
+      rule.slot("m");
+      require(false, "this recipe fails");
+    }
+  };
+  const Expr w = parameter(ones({2}, DType::f64), "w"), x = input("x", {2}, DType::f64);
+  const Loss loss{sum(square(w * x)), constant(ones({}, DType::f64)), {}};
+  const auto refuses = [&](Optimizer& optimizer, const MinimizeOptions& options,
+                           const std::string& end) {
+    const std::size_t states = optimizer.states().size();
+    const std::string text = without_lines(error_of([&] { minimize(optimizer, loss, options); }));
+    BOOST_TEST(text.ends_with(end), text);
+    BOOST_TEST(optimizer.states().size() == states);
+    optimizer[optimizer.states().size() > 2 ? "momentum" : "decay"] = 0.5;  // nothing is left out
+    optimizer.group("w*");                                                  // no step trains w
+  };
+  for (const std::int64_t accumulate : {1, 3}) {
+    Optimizer sgd(Sgd{}), grouped(Sgd{}), failing{Failing{}};
+    refuses(sgd, {.only = {w, w}, .accumulate = accumulate},
+            "parameter 'w' (optim_test.cpp:) comes twice");
+    Optimizer other(Sgd{});
+    const std::string text = without_lines(
+        error_of([&] { minimize(other, loss, {.only = {w, x}, .accumulate = accumulate}); }));
+    BOOST_TEST(contains(text,
+                        " at optim_test.cpp:: only parameters and states can be trained, got "
+                        "input 'x' (optim_test.cpp:) with the gradient "),
+               text);
+    BOOST_TEST(other.states().size() == 3);
+    grouped.group("b*");
+    refuses(grouped, {.accumulate = accumulate}, ": group 'b*' fits no parameter; there are w");
+    refuses(failing, {.accumulate = accumulate}, "this recipe fails");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_guard_is_a_bool_scalar) {
+  const Expr w = parameter(ones({2}), "w"), parameters[] = {w}, gradients[] = {w * 2.0};
+  Optimizer optimizer(Sgd{.momentum = 0.5});
+  for (const Expr& guard : {input("g", {}), input("g", {2}, DType::boolean)}) {
+    const std::string text =
+        without_lines(error_of([&] { optimizer.apply(parameters, gradients, guard); }));
+    BOOST_TEST(text ==
+               "apply at optim_test.cpp:: the guard must be a bool scalar, got input 'g' "
+               "(optim_test.cpp:), " +
+                   to_string(guard.type()));
+    BOOST_TEST(optimizer.states().size() == 3);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(states_that_are_loaded_keep_what_settings_promise) {
+  Bowl bowl;
+  Optimizer plain(Sgd{}), decaying(Sgd{.weight_decay = 0.5});
+  minimize(plain, bowl.loss());
+  const auto copy = [&] {
+    for (std::size_t i = 0; i < 3; ++i) plain.states()[i].set_value(decaying.states()[i].value());
+  };
+  BOOST_TEST(error_of(copy) ==
+             "'optimizer.weight_decay': it was 0 when a step was built and its term left out; "
+             "build the step again with the new value");
+  BOOST_TEST(double(plain["weight_decay"]) == 0);
+  decaying["weight_decay"] = 0.0;
+  decaying.learning_rate = 0.125;
+  copy();
+  BOOST_TEST(double(plain.learning_rate) == 0.125);
+  BOOST_TEST(error_of([&] { plain.states()[0].set_value(full({}, -1, DType::f64)); }) ==
+             "'optimizer.learning_rate': Sgd: learning_rate must not be negative, got -1");
+  BOOST_TEST(error_of([&] { plain.states()[0].set_value(full({}, std::nan(""), DType::f64)); }) ==
+             "'optimizer.learning_rate': must be finite, got nan");
+  BOOST_TEST(error_of([&] { plain["weight_decay"] = decaying.learning_rate; }) ==
+             "'optimizer.weight_decay': it was 0 when a step was built and its term left out; "
+             "build the step again with the new value");
 }
 
 BOOST_AUTO_TEST_CASE(a_recipe_of_the_user_is_a_recipe) {

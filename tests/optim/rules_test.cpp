@@ -185,20 +185,32 @@ BOOST_AUTO_TEST_CASE(a_constant_gradient_moves_adam_by_its_learning_rate_from_th
 
 BOOST_AUTO_TEST_CASE(settings_outside_their_range_are_refused_when_made_and_when_set) {
   const double nan = std::nan(""), infinite = std::numeric_limits<double>::infinity();
-  const auto made = [](auto rule) { return error_of([&] { Optimizer optimizer(rule); }); };
-  BOOST_TEST(made(Sgd{.learning_rate = -1}) == "Sgd: learning_rate must not be negative, got -1");
-  BOOST_TEST(made(Sgd{.momentum = -0.5}) == "Sgd: momentum must not be negative, got -0.5");
-  BOOST_TEST(made(Adam{.beta1 = 1}) == "Adam: beta1 must lie below 1, got 1");
-  BOOST_TEST(made(Adam{.eps = nan}) == "setting 'eps' must be finite, got nan");
-  BOOST_TEST(made(AdamW{.beta2 = 1.5}) == "AdamW: beta2 must lie below 1, got 1.5");
-  BOOST_TEST(made(AdamW{.weight_decay = -1}) == "AdamW: weight_decay must not be negative, got -1");
-  BOOST_TEST(made(RmsProp{.rho = -0.1}) == "RmsProp: rho must not be negative, got -0.1");
-  BOOST_TEST(made(RmsProp{.eps = infinite}) == "setting 'eps' must be finite, got inf");
-  BOOST_TEST(made(Adagrad{.eps = -1}) == "Adagrad: eps must not be negative, got -1");
+  const auto made = [](auto rule) {
+    return without_lines(error_of([&] { Optimizer optimizer(rule); }));
+  };
+  const auto at = [](const std::string& name) {
+    return "setting '" + name + "' at rules_test.cpp:: ";
+  };
+  BOOST_TEST(made(Sgd{.learning_rate = -1}) ==
+             at("learning_rate") + "Sgd: learning_rate must not be negative, got -1");
+  BOOST_TEST(made(Sgd{.momentum = -0.5}) ==
+             at("momentum") + "Sgd: momentum must not be negative, got -0.5");
+  BOOST_TEST(made(Adam{.beta1 = 1}) == at("beta1") + "Adam: beta1 must lie below 1, got 1");
+  BOOST_TEST(made(Adam{.eps = nan}) == at("eps") + "must be finite, got nan");
+  BOOST_TEST(made(AdamW{.beta2 = 1.5}) == at("beta2") + "AdamW: beta2 must lie below 1, got 1.5");
+  BOOST_TEST(made(AdamW{.weight_decay = -1}) ==
+             at("weight_decay") + "AdamW: weight_decay must not be negative, got -1");
+  BOOST_TEST(made(RmsProp{.rho = -0.1}) ==
+             at("rho") + "RmsProp: rho must not be negative, got -0.1");
+  BOOST_TEST(made(RmsProp{.eps = infinite}) == at("eps") + "must be finite, got inf");
+  BOOST_TEST(made(Adagrad{.eps = -1}) == at("eps") + "Adagrad: eps must not be negative, got -1");
+  BOOST_TEST(made(Sgd{.nesterov = true}) ==
+             "the optimizer at rules_test.cpp:: Sgd: nesterov wants a momentum above 0, got 0");
   Optimizer optimizer(Adam{});
-  BOOST_TEST(error_of([&] { optimizer["beta2"] = 1; }) == "Adam: beta2 must lie below 1, got 1");
-  BOOST_TEST(error_of([&] { optimizer.learning_rate = -1; }) ==
-             "Adam: learning_rate must not be negative, got -1");
+  BOOST_TEST(without_lines(error_of([&] { optimizer["beta2"] = 1; })) ==
+             at("beta2") + "Adam: beta2 must lie below 1, got 1");
+  BOOST_TEST(without_lines(error_of([&] { optimizer.learning_rate = -1; })) ==
+             at("learning_rate") + "Adam: learning_rate must not be negative, got -1");
   BOOST_TEST(double(optimizer["beta2"]) == 0.999);
   BOOST_TEST(double(optimizer.learning_rate) == 1e-3);
 }

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,11 +26,14 @@ class Stored {
 
   /// A copy of the value. Throws Error while a program updates it.
   Tensor value() const;
-  /// Throws Error if the type differs or a program is using it.
+  /// Throws Error if the type differs, a program is using it, or its check refuses the value.
   void set_value(const Tensor& value);
   /// Writes values[i] to storages[i], all of them or none. Throws Error like set_value.
   static void set_values(std::span<const std::shared_ptr<Stored>> storages,
                          std::span<const Tensor> values);
+  /// `check` sees each value that the host, or a file, is about to write, and throws to refuse it;
+  /// programs are not asked. Comes before the storage is shared between threads.
+  void set_check(std::function<void(const Tensor&)> check) { check_ = std::move(check); }
 
   /// For programs: the bytes, and the right to use them. `lock` answers false if somebody else
   /// holds them.
@@ -46,6 +50,7 @@ class Stored {
   std::string name_;
   TensorType type_;
   std::shared_ptr<std::byte> data_;
+  std::function<void(const Tensor&)> check_;
   std::atomic<std::uint64_t> version_{1};
   mutable std::atomic<std::int32_t> users_{0};  // readers, or -1: one writer
 };

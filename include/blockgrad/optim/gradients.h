@@ -3,6 +3,7 @@
 // Transforms take Gradients and give Gradients: clip_by_value, clip_by_global_norm, accumulate.
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "blockgrad/graph/updates.h"
@@ -19,15 +20,17 @@ struct Gradient {
   Expr value;       // of the parameter's type; or the sums of merge_rows, [c, inner..]
   Expr rows = {};   // empty: dense; or their row numbers, [c], distinct
   Expr count = {};  // and how many they are, an i64 scalar
+
+  bool operator==(const Gradient&) const = default;  // the same nodes
 };
 
 struct Gradients {
   std::vector<Gradient> list;
-  Loss loss;                    // whose mean they are the gradients of
-  std::vector<Expr> checked;    // what must be finite for an update: loss and gradients, unclipped
-  Expr guard;                   // bool scalar: whether this run updates; empty: every run does
-  Updates updates;              // what the transforms remember from run to run
-  bool is_transformed = false;  // no longer the plain gradients of the loss
+  Loss loss;                  // whose mean they are the gradients of
+  std::vector<Expr> checked;  // what must be finite for an update: loss and gradients, unclipped
+  Expr guard;                 // bool scalar: whether this run updates; empty: every run does
+  Updates updates;            // what the transforms remember from run to run
+  std::shared_ptr<const Gradients> plain = {};  // as `gradients` gave them, for `accumulate`
 };
 
 /// The gradients of mean(loss) with respect to the parameters `only`, or all that the loss depends
@@ -45,20 +48,24 @@ Gradients dense(const Gradients& gradients, SourceLoc where = SourceLoc::here())
 /// NaN.
 Gradients clip_by_value(const Gradients& gradients, double limit,
                         SourceLoc where = SourceLoc::here());
-/// The root of the sum of squares over all gradients, an f64 scalar.
+/// The root of the sum of squares over all gradients, an f64 scalar; squares neither overflow nor
+/// vanish.
 Expr global_norm(const Gradients& gradients, SourceLoc where = SourceLoc::here());
-/// g * min(1, limit / global_norm) (Pascanu, Mikolov, Bengio 2013); a norm of 0 and a limit of inf
-/// leave g as it is. Throws Error unless limit > 0.
+/// g where the norm is at most the limit, else g / global_norm * limit (Pascanu, Mikolov, Bengio
+/// 2013), also where the norm is beyond the range of f64 or limit / norm of that of g. A norm of 0
+/// and a limit of inf leave g as it is; a NaN makes all NaN. Throws Error unless limit > 0.
 Gradients clip_by_global_norm(const Gradients& gradients, double limit,
                               SourceLoc where = SourceLoc::here());
 
 /// One update for every `batches` runs, as if their rows were one batch: gradients of sums and
-/// weights are added up, divided once, and the penalties counted once. The sums are slots of the
-/// optimizer, so they are among its states. A run whose loss or sums are not finite adds nothing
-/// and does not count. Comes before clipping, which needs the mean. Throws Error if batches < 1, if
-/// the gradients were transformed before, or if the weight of the loss depends on a parameter.
+/// weights are added up, divided once, and the penalties counted once. The sums are slots, so they
+/// are among the optimizer's states; programs that accumulate for the same parameters share them. A
+/// run whose loss or sums are not finite adds nothing and does not count. A run in which the bool
+/// scalar `flush` holds updates with what there is, the last of an epoch for example. Comes before
+/// clipping, which needs the mean. Throws Error if batches < 1, if a gradient or the loss is not as
+/// `gradients` gave it, or if the weight of the loss depends on a parameter.
 Gradients accumulate(Optimizer& optimizer, const Gradients& gradients, std::int64_t batches,
-                     SourceLoc where = SourceLoc::here());
+                     const Expr& flush = {}, SourceLoc where = SourceLoc::here());
 
 /// A bool scalar: whether the loss and all gradients are finite.
 Expr all_finite(std::span<const Expr> values, SourceLoc where = SourceLoc::here());

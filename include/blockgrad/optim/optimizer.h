@@ -1,7 +1,8 @@
 #pragma once
 // Optimizers: a recipe is a plain struct of numbers and one rule; an Optimizer is the live object
 // made from it, with settings the host may write between runs and one set of slots per parameter.
-// Both use only nodes and updates, so a user's recipe is the same thing as Sgd.
+// Both use only nodes and updates, so a user's recipe is the same thing as Sgd. An Optimizer and
+// its settings are used by one thread at a time; a call that throws has changed nothing.
 
 #include <concepts>
 #include <functional>
@@ -20,6 +21,7 @@ namespace blockgrad {
 namespace detail {
 struct OptimizerCore;
 struct SettingGroup;
+class OptimizerChange;
 }  // namespace detail
 
 /// One parameter's view of an update rule. Where the gradient names some rows and the recipe may be
@@ -65,45 +67,61 @@ class UpdateRule {
   std::vector<std::pair<Expr, Expr>> rows_;  // rows of a leaf, the leaf
 };
 
+/// An argument and the line where it was given.
+template <class T>
+struct Located {
+  T value;
+  SourceLoc where;
+
+  template <std::convertible_to<T> From>
+  Located(const From& from, SourceLoc at = SourceLoc::here())
+      : value(static_cast<T>(from)), where(at) {}
+};
+
 /// A number of a live optimizer, for one group of parameters or for all. Assigning takes effect
 /// from the next run on; nothing is compiled again. Throws Error for a value that is not finite or
 /// that the recipe refuses, and for a term that was 0 when the step was built and is not now; no
-/// setting has changed then.
+/// setting has changed then. Writing the state that holds it, as loading a file does, is checked
+/// alike. It may outlive the Optimizer.
 ///
 /// Assigning a schedule, before a step is built, makes the setting follow it: each update takes its
 /// value at the number of updates that the optimizer has made, and the setting reads as that of the
 /// last one. A number assigned later ends that. All of it is among the optimizer's states.
 class Setting {
  public:
-  Setting& operator=(double value);
-  Setting& operator=(const Schedule& schedule);
-  Setting& operator=(const Setting& other) { return *this = static_cast<double>(other); }
+  Setting& operator=(Located<double> value);
+  Setting& operator=(Located<Schedule> schedule);
+  /// The other's value.
+  Setting& operator=(const Setting& other) { return *this = Located<double>(other, SourceLoc{}); }
   Setting(const Setting&) = default;
   operator double() const;
 
  private:
   friend class Optimizer;
   friend class ParameterGroup;
-  Setting(detail::OptimizerCore* core, std::size_t group, std::string name)
-      : core_(core), group_(group), name_(std::move(name)) {}
-  detail::OptimizerCore* core_;
+  Setting(std::shared_ptr<detail::OptimizerCore> core, std::size_t group, std::string name)
+      : core_(std::move(core)), group_(group), name_(std::move(name)) {}
+  std::shared_ptr<detail::OptimizerCore> core_;
   std::size_t group_;
   std::string name_;
 };
 
 /// The parameters whose names fit a pattern. A setting that was not given for the group follows the
-/// optimizer's until it is assigned here.
+/// optimizer's until it is assigned here. It may outlive the Optimizer. It cannot be assigned as a
+/// whole: that would read as another group and write a learning rate.
 class ParameterGroup {
  public:
   Setting learning_rate;
   /// Throws Error, listing the names, if there is no such setting.
-  Setting operator[](std::string_view name) const;
+  Setting operator[](Located<std::string_view> name) const;
+  ParameterGroup(const ParameterGroup&) = default;
+  ParameterGroup& operator=(const ParameterGroup&) = delete;
 
  private:
   friend class Optimizer;
-  ParameterGroup(detail::OptimizerCore* core, std::size_t group)
-      : learning_rate(core, group, "learning_rate"), core_(core), group_(group) {}
-  detail::OptimizerCore* core_;
+  ParameterGroup(std::shared_ptr<detail::OptimizerCore> core, std::size_t group)
+      : learning_rate(core, group, "learning_rate"), core_(std::move(core)), group_(group) {}
+  std::shared_ptr<detail::OptimizerCore> core_;
   std::size_t group_;
 };
 
@@ -120,7 +138,7 @@ namespace detail {
 
 /// A recipe of any type.
 struct RecipeCalls {
-  std::vector<std::pair<std::string, double>> settings;
+  std::function<std::vector<std::pair<std::string, double>>()> settings;
   std::function<void(UpdateRule&)> update;
   std::function<void(std::string_view, double)> check = [](std::string_view, double) {};
   std::function<bool(const UpdateRule&)> by_rows = [](const UpdateRule&) { return false; };
@@ -129,7 +147,7 @@ struct RecipeCalls {
 template <OptimizerRecipe Recipe>
 RecipeCalls calls_of(const Recipe& recipe) {
   RecipeCalls calls;
-  calls.settings = recipe.settings();
+  calls.settings = [recipe] { return recipe.settings(); };
   calls.update = [recipe](UpdateRule& rule) { recipe.update(rule); };
   if constexpr (requires(std::string_view name, double value) { recipe.check(name, value); }) {
     calls.check = [recipe](std::string_view name, double value) { recipe.check(name, value); };
@@ -151,12 +169,12 @@ class Optimizer {
                      SourceLoc where = SourceLoc::here())
       : Optimizer(detail::calls_of(recipe), std::move(name), where) {}
   ~Optimizer();
-  Optimizer(Optimizer&&) = delete;  // settings point to it
+  Optimizer(Optimizer&&) = delete;
   Optimizer& operator=(Optimizer&&) = delete;
 
   Setting learning_rate;
   /// Any other setting by name. Throws Error, listing the names, if there is none.
-  Setting operator[](std::string_view name);
+  Setting operator[](Located<std::string_view> name);
 
   /// The group of the parameters whose names fit `pattern`, in which * stands for any characters
   /// and ? for one, with settings of its own: `optimizer.group("*.bias", {{"weight_decay", 0}})`.
@@ -171,10 +189,13 @@ class Optimizer {
   std::vector<Expr> states() const;
   /// A state that belongs to a parameter, zero at first, saved with the others as "parameter.name".
   /// Throws Error if it is known with another type.
-  Expr slot(const Expr& parameter, std::string_view name, const TensorType& type);
+  Expr slot(const Expr& parameter, std::string_view name, const TensorType& type,
+            SourceLoc where = SourceLoc::here());
 
   /// The updates that these gradients make, and those of their transforms, written only where their
-  /// guard holds, and, with `guard_finite`, where loss and gradients are finite.
+  /// guard holds, and, with `guard_finite`, where loss and gradients are finite. Throws Error
+  /// unless each is of an f32 or f64 parameter or state of its type that comes once, and the guard
+  /// a bool scalar.
   Updates apply(const Gradients& gradients, bool guard_finite = true,
                 SourceLoc where = SourceLoc::here());
   /// The updates of these parameters from gradients of their type, written only where `guard`
@@ -184,7 +205,8 @@ class Optimizer {
 
  private:
   Optimizer(detail::RecipeCalls recipe, std::string name, SourceLoc where);
-  std::unique_ptr<detail::OptimizerCore> core_;
+  friend class detail::OptimizerChange;
+  std::shared_ptr<detail::OptimizerCore> core_;
 };
 
 struct MinimizeOptions {
