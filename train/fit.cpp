@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "blockgrad/graph/grad.h"
+#include "optim/core.h"
 #include "train/step.h"
 
 namespace blockgrad::train {
@@ -51,9 +52,8 @@ class Fit {
   FitResult run() {
     start_ = Clock::now();
     std::int64_t record_at = std::min(next_record(0), options_.epochs);
-    const std::int64_t batches = (rows_ + batch_size_ - 1) / batch_size_;
-    const std::int64_t check_every =
-        (checked_multiply(updates_between_checks, options_.accumulate) - 1) / batches + 1;
+    const std::int64_t updates = (epoch_batches() - 1) / options_.accumulate + 1;  // of an epoch
+    const std::int64_t check_every = (updates_between_checks - 1) / updates + 1;
     remember_parameters();
     while (result_.epochs < options_.epochs && !is_stopped_) {
       const std::int64_t check_at = options_.tolerance > 0
@@ -73,7 +73,10 @@ class Fit {
   }
 
  private:
+  std::int64_t epoch_batches() const { return (rows_ - 1) / batch_size_ + 1; }
+
   void build() {
+    detail::OptimizerChange change(optimizer_);
     // Two calls show whether the parameters are the model's own or made anew each time.
     const Expr batches = batch_counter(where_);
     const ContextOptions context = context_of(batches, options_);
@@ -87,12 +90,12 @@ class Fit {
               "outside");
     }
     counters_.emplace(batches, first.outcome, where_);
-    step_.emplace(
-        make_step(model_, data_, batch_size_, feeding_, optimizer_, *counters_, options_, where_));
-    if (rows_ % batch_size_ != 0) {
-      rest_.emplace(make_step(model_, data_, rows_ % batch_size_, feeding_, optimizer_, *counters_,
-                              options_, where_));
-    }
+    const auto step_of = [&](std::int64_t size) {
+      return make_step(model_, data_, size, feeding_, optimizer_, *counters_, epoch_batches(),
+                       options_, where_);
+    };
+    step_.emplace(step_of(batch_size_));
+    if (rows_ % batch_size_ != 0) rest_.emplace(step_of(rows_ % batch_size_));
     // The shuffled row numbers stay in place, so the feeds of all batches are made once.
     const Tensor order =
         borrow(std::span<const std::int32_t>(order_), {static_cast<std::int64_t>(order_.size())});
@@ -100,6 +103,7 @@ class Fit {
       feeds_.push_back(feed_of(step_->batch, data_, first_row, first_row + batch_size_, order));
     }
     if (rest_) rest_feed_ = feed_of(rest_->batch, data_, rows_ - rows_ % batch_size_, rows_, order);
+    change.keep();
   }
 
   static std::vector<Expr> values_of(const Outcome& outcome) {

@@ -121,7 +121,7 @@ ContextOptions context_of(const Expr& batches, const FitOptions& options) {
 
 TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,
                        Feeding feeding, Optimizer& optimizer, const Counters& counters,
-                       const FitOptions& options, SourceLoc where) {
+                       std::int64_t epoch_batches, const FitOptions& options, SourceLoc where) {
   Batch batch =
       build_batch(model, data, size, feeding, context_of(counters.batches, options), where);
   const Loss& loss = batch.outcome.loss;
@@ -134,7 +134,9 @@ TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64
   const Origin origin{where, std::make_shared<const std::string>("fit"), {}, {}};
   const OriginScope scope(origin);
   all.guard = logical_not(counters.is_bad);
-  all = accumulate(optimizer, all, options.accumulate, {}, where);
+  const Expr ends_epoch =
+      equal(remainder(counters.batches + 1.0, static_cast<double>(epoch_batches)), 0.0);
+  all = accumulate(optimizer, all, options.accumulate, ends_epoch, where);
   const Expr good = logical_and(logical_not(counters.is_bad), all_finite(all.checked, where));
   if (options.accumulate == 1) all.guard = good;
   const Expr updates_now = all.guard;

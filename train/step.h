@@ -60,6 +60,6 @@ struct TrainingStep {
 };
 TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,
                        Feeding feeding, Optimizer& optimizer, const Counters& counters,
-                       const FitOptions& options, SourceLoc where);
+                       std::int64_t epoch_batches, const FitOptions& options, SourceLoc where);
 
 }  // namespace blockgrad::train

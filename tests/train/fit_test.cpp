@@ -407,6 +407,47 @@ BOOST_AUTO_TEST_CASE(batches_that_make_one_update_train_like_one_batch) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(the_last_update_of_an_epoch_is_that_of_the_batches_left) {
+  // 10 batches of 3 and a rest of 2 rows: updates of 12, 12 and 8 rows.
+  const data::Dataset data = rows_of(32);
+  for (const bool shuffle : {false, true}) {
+    for (const std::int64_t accumulate : {4, 100}) {
+      Linear one, parts;
+      FitOptions options;
+      options.epochs = 3;
+      options.shuffle = shuffle;
+      options.batch_size = accumulate == 4 ? 12 : 32;
+      if (accumulate == 100) options.shuffle = false;
+      train::fit(one.model(), data, Adam{.learning_rate = 0.05}, options);
+      options.shuffle = shuffle;
+      options.batch_size = 3;
+      options.accumulate = accumulate;
+      const train::FitResult result =
+          train::fit(parts.model(), data, Adam{.learning_rate = 0.05}, options);
+      BOOST_TEST(result.updates == (accumulate == 4 ? 9 : 3));
+      BOOST_TEST(std::abs(one.w.value().at(0) - parts.w.value().at(0)) < 1e-12);
+      BOOST_TEST(std::abs(one.w.value().at(1) - parts.w.value().at(1)) < 1e-12);
+      BOOST_TEST(std::abs(one.b.value().at(0) - parts.b.value().at(0)) < 1e-12);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_fit_that_cannot_be_built_leaves_the_optimizer) {
+  const data::Dataset data = rows_of(20);
+  Linear linear;
+  Optimizer optimizer(Sgd{.momentum = 0.5});
+  const train::Model uneven = [&](train::Inputs& in) {
+    require(in.batch_size() != 4, "not for four rows");
+    return mse_loss(matmul(in["x"], linear.w), in["t"]);
+  };
+  FitOptions options;
+  options.batch_size = 8;
+  options.accumulate = 2;
+  BOOST_TEST(error_of([&] { train::fit(uneven, data, optimizer, options); }) ==
+             "not for four rows");
+  BOOST_TEST(optimizer.states().size() == 3);
+}
+
 BOOST_AUTO_TEST_CASE(divergence_within_an_accumulated_update_names_update_and_batch) {
   std::vector<double> x(40, 0.1), t(20, 1.0);
   x[26] = std::numeric_limits<double>::infinity();
@@ -510,6 +551,18 @@ BOOST_AUTO_TEST_CASE(a_load_that_does_not_fit_lists_everything_and_changes_nothi
   BOOST_TEST(contains(error_of([&] { train::save(file, {a + 1.0}); }),
                       "only parameters and states can be saved and loaded"));
   BOOST_TEST(contains(error_of([&] { train::save(file, {a, a2}); }), "a"));
+  std::filesystem::remove(file);
+}
+
+BOOST_AUTO_TEST_CASE(a_load_that_a_setting_refuses_changes_nothing) {
+  const std::string file = temporary_file();
+  const Expr w = parameter(ones({2}), "w");
+  Optimizer decaying(Sgd{.learning_rate = 0.5, .weight_decay = 0.5}), plain(Sgd{});
+  train::save(file, decaying.states());
+  minimize(plain, {sum(w), constant(ones({})), {}});
+  BOOST_TEST(contains(error_of([&] { train::load(file, plain.states()); }),
+                      "'optimizer.weight_decay': it was 0 when a step was built"));
+  BOOST_TEST(double(plain.learning_rate) == 0.01);
   std::filesystem::remove(file);
 }
 

@@ -42,7 +42,8 @@ struct FitOptions {
   std::int64_t batch_size = 32;  // 1: stochastic; 0 or at least the number of rows: batch
   std::uint64_t seed = 0;        // of the shuffle and of the model's random streams
   bool shuffle = true;           // a new order of rows each epoch; batch descent keeps the order
-  std::int64_t accumulate = 1;   // batches that make one update together
+  std::int64_t accumulate = 1;   // batches that make one update together; the last update of an
+                                 // epoch is that of the batches that are left
   double clip_norm =             // of the gradient: see clip_by_global_norm
       std::numeric_limits<double>::infinity();
   double tolerance = 0;  // ends once no parameter moves by more than this, relative to max(1, its
@@ -75,10 +76,11 @@ class DivergenceError : public Error {
 };
 
 /// Trains the parameters that the model's loss depends on. The last, smaller batch of an epoch is
-/// averaged over its own rows. Equal data, options and seed give equal bits, whatever the number of
-/// threads. Throws Error if the data lacks a column or a parameter is made inside the model
-/// function; DivergenceError, naming the update and the node that went wrong first, if a step is
-/// not finite.
+/// averaged over its own rows. A stop within an accumulated update leaves its sums among the
+/// optimizer's states, and the next fit goes on from them. Equal data, options and seed give equal
+/// bits, whatever the number of threads. Throws Error if the data lacks a column or a parameter is
+/// made inside the model function; DivergenceError, naming the update and the node that went wrong
+/// first, if a step is not finite.
 FitResult fit(const Model& model, const data::Dataset& data, Optimizer& optimizer,
               const FitOptions& options = {}, SourceLoc where = SourceLoc::here());
 
