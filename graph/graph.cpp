@@ -18,6 +18,21 @@ std::string Graph::describe(std::int32_t node) const {
 
 namespace {
 
+// An op may be a user's, so what its expand gives is checked like any other input.
+void check_expansion(const Node& node, const std::vector<Expr>& expansion) {
+  bool fits = expansion.size() == node.results.size();
+  for (std::size_t r = 0; fits && r < expansion.size(); ++r)
+    fits = expansion[r] && expansion[r].type() == node.results[r];
+  if (fits) return;
+  std::string got, expected;
+  for (const Expr& e : expansion)
+    got += (got.empty() ? "" : ", ") + (e ? to_string(e.type()) : std::string("an empty Expr"));
+  for (const TensorType& type : node.results)
+    expected += (expected.empty() ? "" : ", ") + to_string(type);
+  fail({to_string(node.origin, node.op->name()), ": its expand gives ",
+        got.empty() ? "nothing" : got, ", its infer said ", expected});
+}
+
 // Walks from the roots with an explicit stack; a composite is entered through its expansion.
 class Import {
  public:
@@ -51,9 +66,7 @@ class Import {
       }
       const OriginScope scope(origin);
       expansions_.push_back(node->op->expand(node->inputs));
-      check_internal(expansions_.back().size() == node->results.size(), node->op->name(),
-                     " expands to ", expansions_.back().size(), " results instead of ",
-                     node->results.size());
+      check_expansion(*node, expansions_.back());
       entry.expansion = static_cast<std::int32_t>(expansions_.size()) - 1;
     }
     stack_.push_back(entry);

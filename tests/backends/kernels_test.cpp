@@ -48,6 +48,20 @@ struct Twice {
   Expr expand(std::span<const Expr> in) const { return in[0] + in[0]; }
 };
 
+// Promises what x is and gives something else.
+struct Liar {
+  static constexpr std::string_view name = "liar";
+  int mood = 0;
+  bool operator==(const Liar&) const = default;
+  TensorType infer(Types in) const { return in[0]; }
+  std::vector<Expr> vjp(const Backward& b) const { return {b.dy()}; }
+  std::vector<Expr> expand(std::span<const Expr> in) const {
+    if (mood == 0) return {sum(in[0])};
+    if (mood == 1) return {Expr()};
+    return {};
+  }
+};
+
 // Ops that differ by number alone, for the cases below.
 template <int number>
 struct Same {
@@ -149,6 +163,16 @@ BOOST_AUTO_TEST_CASE(an_op_without_kernel_and_expand_is_refused_at_compile_with_
              "same (" + at_line(line) +
                  "): the CPU has no kernel for this op, and it has no expand; cpu_kernels().add "
                  "gives it one");
+}
+
+BOOST_AUTO_TEST_CASE(an_expand_that_gives_other_types_than_infer_is_refused_with_its_line) {
+  const std::string gives[] = {"f32[]", "an empty Expr", "nothing"};
+  for (int mood = 0; mood < 3; ++mood) {
+    const Expr y = make(Liar{mood}, {input("x", {2})});
+    const int line = __LINE__ - 1;
+    BOOST_TEST(text_of([&] { compile({y}); }) == "liar (" + at_line(line) + "): its expand gives " +
+                                                     gives[mood] + ", its infer said f32[2]");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_wrong_dtype_or_number_is_told_with_op_and_line_and_the_next_run_works) {
