@@ -112,6 +112,7 @@ std::vector<Expr> make_all(Op op, std::vector<Expr> inputs, SourceLoc where) {
   std::vector<TensorType> results;
   try {
     results = op->infer(types);
+    require(!results.empty(), "its infer gives no result");
   } catch (const Error& error) {
     throw Error(context() + ": " + error.what());
   }

@@ -16,6 +16,10 @@ std::string Graph::describe(std::int32_t node) const {
   return to_string(n.origin, label);
 }
 
+bool is_leaf(const GraphNode& node) {
+  return node.op.as<Input>() || node.op.as<Constant>() || node.op.as<StoredLeaf>();
+}
+
 namespace {
 
 // An op may be a user's, so what its expand gives is checked like any other input.
@@ -51,6 +55,19 @@ class Import {
     std::size_t next = 0;
     std::int32_t expansion = -1;  // in expansions_
   };
+
+  static void check_expansion(const Node& node, std::span<const Expr> made) {
+    const auto context = [&] { return describe(Expr(&node, 0)); };
+    if (made.size() != node.results.size())
+      fail({context(), ": its expand gives ", made.size(), " results, its infer ",
+            node.results.size()});
+    for (std::size_t r = 0; r < made.size(); ++r) {
+      if (!made[r]) fail({context(), ": result ", r, " of its expand is an empty Expr"});
+      if (made[r].type() == node.results[r]) continue;
+      fail({context(), ": result ", r, " of its expand is ", to_string(made[r].type()),
+            ", its infer says ", to_string(node.results[r])});
+    }
+  }
 
   void visit(const Node* node) {
     if (!values_.emplace(node, std::vector<Value>()).second) return;

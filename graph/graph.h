@@ -44,6 +44,9 @@ struct Graph {
   std::string describe(std::int32_t node) const;
 };
 
+/// Whether a run finds the node's value instead of making it: an input, a constant or storage.
+bool is_leaf(const GraphNode& node);
+
 /// The graph of these outputs and updates. A composite op is replaced by its `expand` unless
 /// `keeps` it.
 Graph build_graph(std::span<const Expr> outputs, const Updates& updates,

@@ -179,7 +179,7 @@ class Planner {
 
   void order_nodes() {
     for (std::int32_t i = 0; i < size(); ++i) {
-      if (at(i).inputs.empty() || is_view(i)) continue;
+      if (is_leaf(at(i)) || is_view(i)) continue;
       PlanStep step;
       step.node = i;
       if (!late_[static_cast<std::size_t>(i)]) {

@@ -73,7 +73,7 @@ std::string to_dot(const Graph& graph) {
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const GraphNode& node = graph.nodes[i];
     std::string label(node.op->name());
-    if (node.inputs.empty())
+    if (is_leaf(node))
       label =
           node.op.as<Constant>() ? to_string(node.op.as<Constant>()->tensor, 4) : node.op->print();
     if (node.origin.role == gradient_role)

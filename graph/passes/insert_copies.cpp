@@ -69,7 +69,7 @@ class Copies {
   Value own_memory(Value old_value) {
     const Value v = rewrite_.renamed(old_value);
     const GraphNode& node = made(v);
-    return node.op.as<View>() || node.inputs.empty() ? copy(v, node.origin) : v;
+    return node.op.as<View>() || is_leaf(node) ? copy(v, node.origin) : v;
   }
 
   Value copy(Value v, Origin origin) {

@@ -76,6 +76,20 @@ struct Loose : Same<number> {
   bool accepts(int, const Layout&) const { return true; }
 };
 
+// 0, 1, … n-1: an op without inputs.
+struct Iota {
+  static constexpr std::string_view name = "iota";
+  std::int64_t n = 0;
+  bool operator==(const Iota&) const = default;
+  TensorType infer(Types) const { return {DType::f32, Shape{n}}; }
+  std::vector<Expr> vjp(const Backward&) const { return {}; }
+};
+
+constexpr auto count_up = [](const Iota&, const KernelArgs& args) {
+  const auto y = args.output<float>();
+  std::iota(y.begin(), y.end(), 0.F);
+};
+
 constexpr auto copy_f32 = [](const auto&, const KernelArgs& args) {
   const auto x = args.input<float>(0);
   std::copy(x.begin(), x.end(), args.output<float>().begin());
@@ -142,6 +156,28 @@ BOOST_AUTO_TEST_CASE(a_kernel_may_write_several_results_and_sees_their_types) {
   const Results results = program.run();
   BOOST_TEST(results.number(0) == -1);
   BOOST_TEST(results.number(1) == 7);
+}
+
+BOOST_AUTO_TEST_CASE(an_op_without_inputs_is_run_alone_and_inside_a_graph) {
+  cpu_kernels().add<Iota>(count_up);
+  Program alone = compile({make(Iota{3}, {})});
+  BOOST_TEST(alone.report().kernels == 1);
+  BOOST_TEST(values(alone.run().tensor(0)) == (std::vector<float>{0, 1, 2}),
+             boost::test_tools::per_element());
+  const Expr w = parameter(full({2, 3}, 2), "w");
+  const Expr spread = broadcast_to(make(Iota{3}, {}), {2, 3});
+  const Expr loss = sum(exp(w) * 0.0 + w * spread + make(Iota{3}, {}));
+  for (const CompileOptions& options : {CompileOptions{}, CompileOptions{.skip = {"merge_equal"}},
+                                        CompileOptions{.check_numerics = true}}) {
+    Program program =
+        compile({loss, grad(loss, {w})[0], spread}, Updates().set(w, w), cpu(), options);
+    const Results results = program.run();
+    BOOST_TEST(results.number(0) == 18);
+    BOOST_TEST(values(results.tensor(1)) == (std::vector<float>{0, 1, 2, 0, 1, 2}),
+               boost::test_tools::per_element());
+    BOOST_TEST(values(results.tensor(2)) == (std::vector<float>{0, 1, 2, 0, 1, 2}),
+               boost::test_tools::per_element());
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_composite_takes_its_kernel_from_the_next_compile_on) {

@@ -6,8 +6,10 @@
 #include <thread>
 #include <unordered_set>
 
+#include "blockgrad/backends/program.h"
 #include "blockgrad/graph/op.h"
 #include "blockgrad/ops/elementwise.h"
+#include "blockgrad/ops/reductions.h"
 
 using namespace blockgrad;
 
@@ -30,6 +32,29 @@ struct Halves {
   bool operator==(const Halves&) const = default;
   std::vector<TensorType> infer(Types in) const { return {in[0], in[0]}; }
   std::vector<Expr> vjp(const Backward& b) const { return {b.dy(0)}; }
+};
+
+// No result, or one that its expand gives as something else.
+struct Nothing {
+  static constexpr std::string_view name = "nothing";
+  bool operator==(const Nothing&) const = default;
+  std::vector<TensorType> infer(Types) const { return {}; }
+  std::vector<Expr> vjp(const Backward&) const { return {}; }
+};
+
+struct Crooked {
+  static constexpr std::string_view name = "crooked";
+  int how = 0;
+  bool operator==(const Crooked&) const = default;
+  std::vector<TensorType> infer(Types in) const { return {in[0], in[0]}; }
+  std::vector<Expr> vjp(const Backward& b) const { return {b.dy(0)}; }
+  std::vector<Expr> expand(std::span<const Expr> in) const {
+    if (how == 0) return {in[0]};
+    if (how == 1) return {in[0], sum(in[0])};
+    if (how == 2) return {in[0], astype(in[0], DType::f64)};
+    if (how == 3) return {in[0], Expr()};
+    return {in[0], in[0]};
+  }
 };
 
 template <class T>
@@ -123,6 +148,25 @@ BOOST_AUTO_TEST_CASE(an_empty_argument_is_an_error_of_the_op_that_got_it) {
   BOOST_TEST(text.find("halves (expr_test.cpp:") == 0, text);
   BOOST_TEST(text.find("input 0 is an empty Expr") != std::string::npos, text);
   BOOST_TEST(error_of([&] { add(x, empty); }) != "no error");
+}
+
+BOOST_AUTO_TEST_CASE(an_op_without_results_is_refused) {
+  BOOST_TEST(error_of([] { make(Nothing{}, {}); }) ==
+             "nothing (expr_test.cpp:" + std::to_string(__LINE__ - 1) +
+                 "): its infer gives no result");
+}
+
+BOOST_AUTO_TEST_CASE(an_expansion_of_other_results_than_inferred_is_told_with_op_and_line) {
+  const Expr x = input("x", {2});
+  const auto compiled = [&](int how) {
+    return error_of([&] { compile({make(Crooked{how}, {x})}); });
+  };
+  const std::string start = "crooked (expr_test.cpp:" + std::to_string(__LINE__ - 2) + "): ";
+  BOOST_TEST(compiled(0) == start + "its expand gives 1 results, its infer 2");
+  BOOST_TEST(compiled(1) == start + "result 1 of its expand is f32[], its infer says f32[2]");
+  BOOST_TEST(compiled(2) == start + "result 1 of its expand is f64[2], its infer says f32[2]");
+  BOOST_TEST(compiled(3) == start + "result 1 of its expand is an empty Expr");
+  BOOST_TEST(compiled(4) == "no error");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
