@@ -147,7 +147,8 @@ std::string to_string(const GradientReport& report) {
 GradientReport check_gradient(const std::function<Expr(std::span<const Expr>)>& fn,
                               std::span<const Tensor> inputs, const GradientCheckOptions& options,
                               SourceLoc where) {
-  const std::string context = to_string(current_origin(where), "check_gradient");
+  const Origin origin = current_origin(where);
+  const std::string context = to_string(origin, "check_gradient");
   std::vector<Expr> leaves;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     require(!is_floating(inputs[i].dtype()) || inputs[i].dtype() == DType::f64, context, ": input ",
@@ -162,6 +163,7 @@ GradientReport check_gradient(const std::function<Expr(std::span<const Expr>)>& 
   const std::vector<Expr> variables = check.variables();
   require(!variables.empty(), context, ": no input is f64, so there is no gradient to check");
 
+  const OriginScope scope(origin);  // what is built from here on is not the function's
   GradientReport report{{}, options.tolerance};
   const Expr y = weighted_sum(result, 0);
   const std::vector<Expr> gradients = grad(y, variables, where);

@@ -8,9 +8,10 @@ void KernelTable::add(std::type_index op, std::string_view name, Entry entry) {
   const std::unique_lock lock(mutex_);
   const auto [known, added] = entries_.try_emplace(op, std::move(entry));
   if (added || known->second.function == entry.function) return;
-  const SourceLoc where = known->second.where;
-  require(where.line > 0, name, ": the CPU's own kernel for this op cannot be replaced");
-  fail({name, ": this op has another kernel already, added at ", to_string(where)});
+  const SourceLoc first = known->second.where;
+  const std::string context = join({name, " (", to_string(entry.where), ")"});
+  require(first.line > 0, context, ": the CPU's own kernel for this op cannot be replaced");
+  fail({context, ": this op has another kernel already, added at ", to_string(first)});
 }
 
 const KernelTable::Maker* KernelTable::find(const Op& op) const {

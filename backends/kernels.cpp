@@ -1,5 +1,7 @@
 #include "blockgrad/backends/kernels.h"
 
+#include <new>
+
 #include "backends/cpu/families.h"
 
 namespace blockgrad {
@@ -30,9 +32,13 @@ struct Bound {
   void run(const KernelCall& call) const {
     try {
       function(op, KernelArgs(inputs, outputs, call.in, call.out));
-    } catch (const DeviceError&) {
+    } catch (const InternalError&) {
       throw;
-    } catch (const Error& error) {
+    } catch (const DeviceError& error) {
+      throw DeviceError(label + ": " + error.what());
+    } catch (const std::bad_alloc& error) {
+      throw DeviceError(label + ": " + error.what());
+    } catch (const std::exception& error) {
       fail({label, ": ", error.what()});
     }
   }

@@ -4,6 +4,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
+#include "blockgrad/graph/flow.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/index.h"
 #include "blockgrad/ops/linalg.h"
@@ -135,6 +136,16 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_checked_is_refused_with_the_line) {
                blockgrad::check_gradient([](auto x) { return astype(x[0], DType::f64); },
                                          {tensor({1, 2}, {2})});
              }) == "no input is f64, so there is no gradient to check");
+}
+
+BOOST_AUTO_TEST_CASE(mistakes_name_the_line_of_the_call_and_no_other) {
+  const auto stopped = [](auto x) { return stop_gradient(x[0]); };
+  const std::string text = error_of([&] { blockgrad::check_gradient(stopped, {values}); });
+  const std::string at = "check_gradient_test.cpp:" + std::to_string(__LINE__ - 1);
+  const std::string before = "check_gradient_test.cpp:" + std::to_string(__LINE__ - 3);
+  BOOST_TEST(text == "gradient of sum (" + at + ") asked for at " + at +
+                         ":\n  no gradient reaches input 'x0' (" + at +
+                         "): every path is cut, at stop_gradient (" + before + ")");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

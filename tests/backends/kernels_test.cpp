@@ -1,7 +1,9 @@
 // Kernels that users add: what they see, what they refuse, and how their errors end a step.
 #include <atomic>
 #include <boost/test/unit_test.hpp>
+#include <new>
 #include <numeric>
+#include <stdexcept>
 #include <thread>
 
 #include "blockgrad/blockgrad.h"
@@ -248,14 +250,38 @@ BOOST_AUTO_TEST_CASE(an_error_in_a_kernel_ends_its_step_before_any_update) {
   BOOST_TEST(w.value().at(0) == 2);
 }
 
+BOOST_AUTO_TEST_CASE(whatever_a_kernel_throws_is_told_with_op_and_line) {
+  cpu_kernels().add<Same<7>>([](const Same<7>& op, const KernelArgs& args) {
+    const float x = args.input<float>(0)[0];
+    if (x == 1) throw std::out_of_range("no such row");
+    if (x == 2) throw DeviceError("no sensor");
+    if (x == 3) throw std::bad_alloc();
+    copy_f32(op, args);
+  });
+  const Expr x = input("x", {1});
+  Program program = compile({make(Same<7>{}, {x})});
+  const std::string start = "same (" + at_line(__LINE__ - 1) + "): ";
+  const auto run = [&](float number) { program.run({{x, tensor({number}, {1})}}); };
+  BOOST_TEST(text_of([&] { run(1); }) == start + "no such row");
+  BOOST_TEST(text_of([&] { run(2); }) == start + "no sensor");
+  BOOST_CHECK_THROW(run(2), DeviceError);
+  BOOST_TEST(text_of([&] { run(3); }) == start + "std::bad_alloc");
+  BOOST_CHECK_THROW(run(3), DeviceError);
+  BOOST_TEST(text_of([&] { run(4); }) == "no error");
+}
+
 BOOST_AUTO_TEST_CASE(the_same_kernel_may_be_added_again_another_one_is_refused) {
   const int line = __LINE__ + 1;
   for (int i = 0; i < 2; ++i) cpu_kernels().add<Same<3>>(copy_f32);
-  BOOST_TEST(text_of([] {
-               cpu_kernels().add<Same<3>>([](const Same<3>&, const KernelArgs&) {});
-             }) == "same: this op has another kernel already, added at " + at_line(line));
-  BOOST_TEST(text_of([] { cpu_kernels().add<Gather>(copy_f32); }) ==
-             "take: the CPU's own kernel for this op cannot be replaced");
+  const auto add_another = [] {
+    cpu_kernels().add<Same<3>>([](const Same<3>&, const KernelArgs&) {});
+  };
+  BOOST_TEST(text_of(add_another) == "same (" + at_line(line + 2) +
+                                         "): this op has another kernel already, added at " +
+                                         at_line(line));
+  const auto add_own = [] { cpu_kernels().add<Gather>(copy_f32); };
+  BOOST_TEST(text_of(add_own) == "take (" + at_line(__LINE__ - 1) +
+                                     "): the CPU's own kernel for this op cannot be replaced");
 }
 
 BOOST_AUTO_TEST_CASE(an_op_that_accepts_other_layouts_cannot_have_a_kernel_on_dense_spans) {

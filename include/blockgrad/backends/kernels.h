@@ -55,8 +55,9 @@ class CpuKernels {
  public:
   /// From now on programs compute ops of type T by `kernel(const T& op, const KernelArgs& args)`,
   /// in one thread, also where T has an `expand`. The kernel is a lambda without captures: what it
-  /// needs are inputs and attributes of the op. An Error that it throws gets op and line in front
-  /// and ends the step, which then updates nothing. Adding the same lambda again changes nothing.
+  /// needs are inputs and attributes of the op. What it throws ends the step, which then updates
+  /// nothing, and comes out as an Error with op and line in front; a DeviceError, or memory running
+  /// out, as a DeviceError. Adding the same lambda again changes nothing.
   /// Throws Error if T has another kernel already.
   ///
   /// Example: `cpu_kernels().add<Reverse>([](const Reverse&, const KernelArgs& args) {
