@@ -287,4 +287,40 @@ BOOST_AUTO_TEST_CASE(large_values_in_parallel_parts_are_watched) {
   BOOST_TEST(contains(text, " at [" + std::to_string(n - 3) + "]"), text);
 }
 
+BOOST_AUTO_TEST_CASE(two_byte_numbers_are_read_as_what_they_are) {
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    const double most = dtype == DType::f16 ? 65504 : 3.0e38,
+                 root = dtype == DType::f16 ? 300 : 1e20;
+    const Expr x = input("x", {3}, dtype), w = parameter(full({3}, 1, dtype), "w");
+    const Expr y = x * x;
+    Program program = compile({y, sum(w)}, Updates().set(w, w + x), cpu(), checked);
+    const auto fed = [&](std::vector<float> values) {
+      return Feeds{{x, vector(std::move(values)).astype(dtype)}};
+    };
+    program.run(fed({1, -2, static_cast<float>(root / 2)}));  // large, yet numbers
+    const float before = static_cast<float>(w.value().at(2));
+    const std::string text = error_of([&] { program.run(fed({1, static_cast<float>(root), 2})); });
+    BOOST_TEST(contains(text, "multiply (numerics_test.cpp:"), text);
+    BOOST_TEST(contains(text, "the first value that is not finite: inf at [1] of " +
+                                  std::string(name(dtype)) + "[3]"),
+               text);
+    BOOST_TEST(contains(text, dtype == DType::f16 ? "f16[3] from 1 to 300" : "bf16[3] from 1 to 1"),
+               text);
+    BOOST_TEST(w.value().at(2) == before);
+    // An update in place, up to the edge and over it.
+    const Expr v = parameter(full({3}, 1, dtype), "v");
+    Program grow = compile({}, Updates().set(v, v + x), cpu(), checked);
+    const auto edge = static_cast<float>(most);
+    grow.run(fed({1, 0, edge}));
+    BOOST_TEST(std::isfinite(v.value().at(2)));
+    const std::string over = error_of([&] { grow.run(fed({1, 0, edge})); });
+    BOOST_TEST(contains(over, "add (numerics_test.cpp:"), over);
+    BOOST_TEST(contains(over, " at [2] of "), over);
+    BOOST_TEST(std::isfinite(v.value().at(2)));
+    BOOST_TEST(v.value().at(0) == 2);
+    const std::string fed_nan = error_of([&] { grow.run(fed({std::nanf(""), 0, 0})); });
+    BOOST_TEST(contains(fed_nan, "holds "), fed_nan);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -4,12 +4,20 @@
 
 #include <cstdint>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "blockgrad/backends/program.h"
 #include "tests/support/op_case.h"
 
 namespace op_check {
+
+/// Within tolerance * max(1, |expected|); NaN and infinities are met by themselves alone.
+bool is_near(double got, double expected, double tolerance);
+
+/// What is wrong where nothing may flow from y to x and the ops in between must declare that; empty
+/// if it is so.
+std::string mistake_in_no_gradient(const Expr& y, const Expr& x);
 
 class OpTry {
  public:
