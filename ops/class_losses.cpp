@@ -85,8 +85,8 @@ struct CrossEntropy {
                 [&](std::span<const Scalar> s) {
                   const Scalar p = exp(s[0] - s[1]);
                   const Scalar is_label = equal(astype(s[2], labels.dtype()), s[3]);
-                  if (share == 0) return s[4] * where(is_label, p - 1, p);
-                  return s[4] * (where(is_label, p - rest, p) - share);
+                  const Scalar slope = where(is_label, p - rest, p);
+                  return detail::scaled(s[4], share == 0 ? slope : slope - share);
                 }),
             Expr()};
   }
@@ -128,10 +128,11 @@ Loss accuracy(Arg logits, Arg labels, const LabelOptions& options) {
   return detail::in_context("accuracy", logits.where(), [&] {
     const Classes classes(logits, labels, options.axis, options.ignore_index);
     const DType of_labels = classes.labels.dtype(), dtype = classes.logits.dtype();
-    const Expr hits = map("accuracy", {argmax(classes.logits, classes.axis), classes.labels},
-                          [&](std::span<const Scalar> s) {
-                            return astype(equal(astype(s[0], of_labels), s[1]), dtype);
-                          });
+    const Expr hits =
+        map("accuracy", {argmax(classes.logits, classes.axis), classes.checked("accuracy")},
+            [&](std::span<const Scalar> s) {
+              return astype(equal(astype(s[0], of_labels), s[1]), dtype);
+            });
     return classes.averaged(hits, options.weights);
   });
 }
@@ -145,8 +146,9 @@ Loss topk_accuracy(Arg logits, Arg labels, std::int64_t k, const LabelOptions& o
     last.erase(last.begin() + classes.axis);
     last.push_back(classes.axis);
     const Expr best = topk(permute_dims(classes.logits, last), k).indices;
-    const Expr found =
-        any(equal(astype(best, classes.labels.dtype()), expand_dims(classes.labels, -1)), -1);
+    const Expr found = any(equal(astype(best, classes.labels.dtype()),
+                                 expand_dims(classes.checked("topk_accuracy"), -1)),
+                           -1);
     return classes.averaged(cast(found, classes.logits.dtype()), options.weights);
   });
 }

@@ -90,8 +90,13 @@ Named contract(const Named& left, const Named& right, std::string_view wanted) {
   const bool is_elementwise = summed.empty() || (rows.empty() && columns.empty());
   if (is_elementwise) {
     const std::string all = kept + summed;
-    const Named product{spread(a, all) * spread(b, all), all};
-    return without_own(product, kept, {});
+    const Expr x = spread(a, all), y = spread(b, all);
+    const DType dtype = x.dtype() == y.dtype() ? working_dtype(x.dtype()) : x.dtype();
+    const bool widens = dtype != x.dtype();  // bf16 and f16 are added up as f32
+    const Named product{widens ? cast(x, dtype) * cast(y, dtype) : x * y, all};
+    Named result = without_own(product, kept, {});
+    if (widens) result.value = cast(result.value, x.dtype());
+    return result;
   }
   std::vector<std::int64_t> sizes;
   for (const char letter : kept) sizes.push_back(a.has(letter) ? a.size(letter) : b.size(letter));

@@ -2,7 +2,22 @@
 
 namespace blockgrad {
 
+TensorType CheckDivisor::infer(Types in) const {
+  require(is_integer(in[0].dtype), "wants integers, got ", in[0].dtype);
+  return in[0];
+}
+
 namespace detail {
+
+namespace {
+
+// Integers have no value for division by 0.
+Arg checked_divisor(ScalarOp op, const Arg& b, SourceLoc where) {
+  if (b.is_number() || !b.expr() || !is_integer(b.expr().dtype())) return b;
+  return {make(CheckDivisor{name(op)}, {b.expr()}, where), where};
+}
+
+}  // namespace
 
 Expr unary(ScalarOp op, const Arg& a) {
   return map(name(op), {a},
@@ -10,8 +25,15 @@ Expr unary(ScalarOp op, const Arg& a) {
 }
 
 Expr binary(ScalarOp op, const Arg& a, const Arg& b) {
-  return map(name(op), {a, b},
-             [op](std::span<const Scalar> x) { return ScalarRecorder::record(op, {x[0], x[1]}); });
+  const bool divides = op == ScalarOp::floor_divide || op == ScalarOp::remainder;
+  const bool by_zero = divides && b.is_number() && b.number() == 0;
+  const SourceLoc where = a.is_number() ? b.where() : a.where();
+  return map(name(op), {a, divides ? checked_divisor(op, b, where) : b},
+             [&](std::span<const Scalar> x) {
+               if (by_zero && is_integer(x[0].dtype()))
+                 fail({"the divisor of ", x[0].dtype(), " must not be 0"});
+               return ScalarRecorder::record(op, {x[0], x[1]});
+             });
 }
 
 }  // namespace detail

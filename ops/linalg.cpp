@@ -84,6 +84,17 @@ Expr matmul(Arg a, Arg b, MatMulOptions options) {
   if (column) y = expand_dims({y, b.where()}, 1);
   if (x.rank() >= 2 && options.transpose_a) x = transpose({x, a.where()});
   if (y.rank() >= 2 && options.transpose_b) y = transpose({y, b.where()});
+  // One product over all rows: no copy of y per batch entry, here and in its gradient.
+  if (x.rank() > 2 && y.rank() == 2 && !options.transpose_a && x.shape().size() > 0) {
+    std::vector<std::int64_t> sizes(x.shape().sizes().begin(), x.shape().sizes().end());
+    const std::int64_t k = sizes.back();
+    if (k == y.shape()[0]) {
+      const Expr rows = reshape(x, Shape{x.shape().size() / k, k}, a.where());
+      sizes.back() = y.shape()[1];
+      const Expr all = reshape(make(MatMul{}, {rows, y}, a.where()), Shape(sizes), a.where());
+      return column ? squeeze({all, a.where()}, -1) : all;
+    }
+  }
   if (x.rank() > 2 || y.rank() > 2) {
     if (x.rank() >= 2 && y.rank() >= 2) {
       const Shape batch = [&] {
@@ -121,7 +132,10 @@ Expr vecdot(Arg a, Arg b, int axis) {
             " and ", y.shape());
     require(x.shape()[x.rank() + from_end] == y.shape()[y.rank() + from_end], "sizes of axis ",
             axis, " differ: ", x.shape(), " and ", y.shape());
-    return sum(x * y, from_end);
+    const DType dtype =
+        working_dtype(x.dtype());  // each product is rounded once, in the sum's dtype
+    if (x.dtype() != y.dtype()) return sum(x * y, from_end);
+    return cast(sum(cast(x, dtype) * cast(y, dtype), from_end), x.dtype());
   });
 }
 

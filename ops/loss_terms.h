@@ -12,5 +12,7 @@ Loss averaged(const Expr& terms, const Expr& weights);
 
 /// x in the dtype that losses are computed in.
 Expr as_working(const Expr& x);
+/// d * slope; 0 where nothing flows to a slope that is not finite: a sample without weight.
+Scalar scaled(Scalar d, Scalar slope);
 
 }  // namespace blockgrad::detail

@@ -167,11 +167,13 @@ Expr slice(Arg x, std::initializer_list<Range> ranges) {
 }
 
 std::vector<Expr> split(Arg x, std::int64_t parts, int axis) {
+  // Any number of parts divides an axis of size 0.
+  constexpr std::int64_t most_empty_parts = 1 << 16;
   const Expr e = as_expr(x, DType::f32);
   return in_context("split", x.where(), [&] {
     const std::int64_t n = e.shape()[normalize_axis(axis, e.rank())];
-    require(parts >= 1 && n % parts == 0, "cannot cut axis ", axis, " of ", e.shape(), " into ",
-            parts, " equal parts");
+    require(parts >= 1 && n % parts == 0 && parts <= std::max(n, most_empty_parts),
+            "cannot cut axis ", axis, " of ", e.shape(), " into ", parts, " equal parts");
     const std::vector<std::int64_t> sizes(static_cast<std::size_t>(parts), n / parts);
     return split(x, sizes, axis);
   });

@@ -12,6 +12,9 @@ TensorType same_floating(Types in) {
   return in[0];
 }
 
+// bf16 and f16 are computed with as f32: a sum over many classes leaves the range of f16.
+Expr widened(const Expr& x) { return cast(x, working_dtype(x.dtype())); }
+
 struct LogSoftmax {
   static constexpr std::string_view name = "log_softmax";
   int axis = 0;
@@ -19,12 +22,13 @@ struct LogSoftmax {
   TensorType infer(Types in) const { return same_floating(in); }
   // dx = dy - exp(y) * sum(dy)
   std::vector<Expr> vjp(const Backward& b) const {
-    return {b.dy() - exp(b.y()) * sum(b.dy(), axis, true)};
+    const Expr dy = widened(b.dy());
+    return {cast(dy - exp(widened(b.y())) * sum(dy, axis, true), b.y().dtype())};
   }
   Expr expand(std::span<const Expr> in) const {
     if (in[0].shape().size() == 0) return in[0];
-    const Expr shifted = in[0] - max(in[0], axis, true);
-    return shifted - log(sum(exp(shifted), axis, true));
+    const Expr x = widened(in[0]), shifted = x - max(x, axis, true);
+    return cast(shifted - log(sum(exp(shifted), axis, true)), in[0].dtype());
   }
 };
 
@@ -35,13 +39,13 @@ struct Softmax {
   TensorType infer(Types in) const { return same_floating(in); }
   // dx = y * (dy - sum(dy * y))
   std::vector<Expr> vjp(const Backward& b) const {
-    const Expr y = b.y();
-    return {y * (b.dy() - sum(b.dy() * y, axis, true))};
+    const Expr y = widened(b.y()), dy = widened(b.dy());
+    return {cast(y * (dy - sum(dy * y, axis, true)), b.y().dtype())};
   }
   Expr expand(std::span<const Expr> in) const {
     if (in[0].shape().size() == 0) return in[0];
-    const Expr powers = exp(in[0] - max(in[0], axis, true));
-    return powers / sum(powers, axis, true);
+    const Expr x = widened(in[0]), powers = exp(x - max(x, axis, true));
+    return cast(powers / sum(powers, axis, true), in[0].dtype());
   }
   Expr log(std::span<const Expr> in) const { return make(LogSoftmax{axis}, {in[0]}); }
 };

@@ -193,6 +193,8 @@ Expr batch_norm(Arg x, const Expr& gain, const Expr& shift, const BatchStats& st
     require(momentum >= 0 && momentum <= 1, "the momentum must lie in [0, 1], got ", momentum);
     require(stats.mean && stored(stats.mean) && stats.variance && stored(stats.variance),
             "the running statistics must be states");
+    require(!is_parameter(stats.mean) && !is_parameter(stats.variance),
+            "the running statistics must be states, not parameters");
     Updates& updates = context.updates();
     const Expr mean = updates.latest(stats.mean), variance = updates.latest(stats.variance);
     const Expr by_running = batch_norm(e, gain, shift, mean, variance, eps);
@@ -202,6 +204,8 @@ Expr batch_norm(Arg x, const Expr& gain, const Expr& shift, const BatchStats& st
     const auto moved = [m = momentum](const Expr& old, const Expr& now) {
       return old * (1 - m) + now * m;
     };
+    require(stored(stats.mean) != stored(stats.variance),
+            "the running mean and variance must be two states");
     updates.chain(stats.mean, moved(mean, batch.mean));
     updates.chain(stats.variance, moved(variance, batch.variance * (n / (n - 1))));
     return batch.y;

@@ -12,6 +12,10 @@ namespace detail {
 
 Expr as_working(const Expr& x) { return cast(x, working_dtype(x.dtype())); }
 
+Scalar scaled(Scalar d, Scalar slope) {
+  return where(logical_and(equal(d, 0), logical_not(isfinite(slope))), 0, d * slope);
+}
+
 namespace {
 
 // The weights repeated over the axes that they do not have.
@@ -93,7 +97,11 @@ struct BinaryCrossEntropy {
   }
   std::vector<Expr> vjp(const Backward& b) const {
     std::vector<Expr> gradients(2);
-    if (b.wants(0)) gradients[0] = b.dy() * (sigmoid(b.input(0)) - b.input(1));
+    if (b.wants(0)) {
+      gradients[0] = map(name, {b.dy(), b.input(0), b.input(1)}, [](std::span<const Scalar> s) {
+        return detail::scaled(s[0], sigmoid(s[1]) - s[2]);
+      });
+    }
     if (b.wants(1)) gradients[1] = negative(b.dy() * b.input(0));
     return gradients;
   }
@@ -159,7 +167,8 @@ Loss kl_div(Arg log_p, Arg q, int axis, const Expr& weights) {
 Loss r2(Arg y, Arg t, const Expr& target_mean) {
   return detail::in_context("r2", y.where(), [&] {
     const Pair pair(y, t);
-    const Expr centre = target_mean ? target_mean : mean(pair.t);
+    const Expr centre =
+        target_mean ? broadcast_to(target_mean, pair.t.shape(), y.where()) : mean(pair.t);
     const Expr total = sum(square(pair.t - centre));
     require(total.dtype() == pair.y.dtype(), "dtypes differ: ", pair.y.dtype(), " and ",
             total.dtype());

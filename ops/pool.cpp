@@ -26,7 +26,8 @@ struct Steps {
 TensorType pooled(const TensorType& x, std::span<const Steps> steps) {
   require(is_floating(x.dtype), "wants a floating dtype, got ", x.dtype);
   const int count = static_cast<int>(steps.size());
-  require(x.shape.rank() >= count, "wants at least ", count, " axes, got ", x.shape);
+  require(x.shape.rank() >= count && x.shape.rank() + count <= max_rank, "wants ", count, " to ",
+          max_rank - count, " axes, got ", x.shape);
   std::vector<std::int64_t> sizes = detail::sizes_of(x.shape);
   for (int a = 0; a < count; ++a) {
     const auto& [size, stride, padding] = steps[static_cast<std::size_t>(a)];

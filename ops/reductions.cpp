@@ -134,7 +134,7 @@ struct Variance : Lines {
   Expr expand(std::span<const Expr> in) const {
     const Expr& x = in[0];
     const double n = count(x.shape());
-    if (x.shape().size() == 0 || std::isnan(n)) return filled(x, n);
+    if (x.shape().size() == 0 || std::isnan(n)) return filled(x, std::isnan(n) ? n : 0);
     const Expr mean = over(ReduceKind::sum, square(centred(x)), keepdims) / n;
     return is_root ? sqrt(mean) : mean;
   }

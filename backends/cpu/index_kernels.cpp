@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "backends/cpu/families.h"
+#include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/index.h"
 #include "blockgrad/ops/losses.h"
 
@@ -62,6 +63,21 @@ Kernel count_check(const KernelRequest& request) {
   kernel.why = join({count, " counts"});
   kernel.thing = "count";
   kernel.rule = "is negative";
+  return kernel;
+}
+
+Kernel divisor_check(const KernelRequest& request) {
+  const std::int64_t count = request.inputs[0].layout.shape.size();
+  Kernel kernel =
+      check_kernel(count, [count, dtype = request.inputs[0].dtype](const KernelCall& call) {
+        const auto fits = [](std::int64_t x) { return x != 0; };
+        if (dtype == DType::i32) check_each<std::int32_t>(call, count, fits);
+        else if (dtype == DType::i64) check_each<std::int64_t>(call, count, fits);
+        else check_each<std::uint8_t>(call, count, fits);
+      });
+  kernel.why = join({count, " divisors"});
+  kernel.thing = "divisor";
+  kernel.rule = "is not allowed";
   return kernel;
 }
 
@@ -220,6 +236,7 @@ Kernel scatter_kernel(const KernelRequest& request, bool adds) {
 void add_index_kernels(KernelTable& table) {
   table.add<CheckIndex>(index_check);
   table.add<CheckCount>(count_check);
+  table.add<CheckDivisor>(divisor_check);
   table.add<Gather>(gather_kernel);
   table.add<ScatterAdd>([](const KernelRequest& request) { return scatter_kernel(request, true); });
   table.add<Put>([](const KernelRequest& request) { return scatter_kernel(request, false); });

@@ -12,7 +12,7 @@ BOOST_AUTO_TEST_CASE(a_transformer_block_is_explained_part_by_part) {
   for (const char* part : {"1. What the gradient meets", "every wanted value gets a gradient",
                            "2. What compile made of it", "Memory: ", "The arena holds most, ",
                            "Copies: ", "Fused: ", "Kernels in order of running", "attention",
-                           "m,n,k 32x192x64 | cache", "3. Where the time goes",
+                           "m,n,k 128x192x64 | cache", "3. Where the time goes",
                            "Kernels, the longest first: medians of 2 runs"}) {
     BOOST_TEST((answer.out.find(part) != std::string::npos), part);
   }

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "blockgrad/backends/program.h"
 #include "blockgrad/graph/grad.h"
+#include "blockgrad/ops/movement.h"
 #include "blockgrad/ops/reductions.h"
 #include "tests/support/op_check.h"
 
@@ -99,6 +101,15 @@ std::vector<OpCase> rows() {
   return all;
 }
 
+std::string error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
 /// The value and slope of a function at a point.
 std::pair<double, double> at(const std::function<Expr(Expr)>& f, double x) {
   const Expr e = input("x", {}, DType::f64);
@@ -162,6 +173,42 @@ BOOST_AUTO_TEST_CASE(pow_sends_nothing_where_the_power_of_zero_is_flat) {
   BOOST_TEST(results.tensor(1).at(0) == 0);
   BOOST_TEST(results.tensor(1).at(1) == 0);
   BOOST_TEST(results.tensor(1).at(2) == 8 * std::log(2.0), boost::test_tools::tolerance(1e-15));
+}
+
+BOOST_AUTO_TEST_CASE(an_integer_divisor_of_0_is_named_with_op_line_and_position) {
+  const std::vector<std::pair<std::string, std::function<Expr(const Expr&, const Expr&)>>> ops = {
+      {"floor_divide", [](const Expr& a, const Expr& b) { return floor_divide(a, b); }},
+      {"remainder", [](const Expr& a, const Expr& b) { return remainder(a, b); }}};
+  const int line = __LINE__ - 2;
+  for (std::size_t k = 0; k < ops.size(); ++k) {
+    const auto& [name, op] = ops[k];
+    const std::string start =
+        name + " (activations_cases.cpp:" + std::to_string(line + static_cast<int>(k)) +
+        "): divisor 0 at ";
+    for (const DType dtype : {DType::i32, DType::i64, DType::u8}) {
+      const Expr a = input("a", {2, 2}, dtype), b = input("b", {4}, dtype);
+      const Expr w = parameter(ones({}), "w");
+      Program flat = compile({op(reshape(a, Shape{4}), b)}, Updates().set(w, w + 1.0));
+      const Tensor x = tensor({7.0, 8.0, 9.0, 10.0}, {2, 2}).astype(dtype);
+      const auto run = [&](const Tensor& divisors) {
+        return flat.run({{a, x}, {b, divisors.astype(dtype)}}).tensor(0);
+      };
+      BOOST_TEST(error_of([&] { run(tensor({1.0, 2.0, 3.0, 0.0}, {4})); }) ==
+                 start + "position 3 is not allowed; step 0 of this run updated nothing");
+      BOOST_TEST(w.value().at(0) == 1);
+      const Tensor y = run(tensor({1.0, 2.0, 4.0, 3.0}, {4}));
+      BOOST_TEST(y.at(3) == (name == "remainder" ? 1 : 3));
+      BOOST_TEST(w.value().at(0) == 2);
+      BOOST_TEST(error_of([&] {
+                   evaluate(op(a, a), {{a, tensor({1.0, 2.0, 0.0, 0.0}, {2, 2}).astype(dtype)}});
+                 }) ==
+                 start + "position [1, 0] is not allowed; step 0 of this run updated nothing");
+    }
+  }
+  const Expr n = input("n", {}, DType::i32), x = input("x", {});
+  BOOST_TEST(evaluate(remainder(7.0, n), {{n, full({}, 4, DType::i32)}}).at(0) == 3);
+  BOOST_CHECK_THROW(evaluate(remainder(7.0, n), {{n, zeros({}, DType::i32)}}), Error);
+  BOOST_TEST(std::isinf(evaluate(floor_divide(x, 0.0), {{x, ones({})}}).at(0)));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -8,10 +8,36 @@
 
 namespace blockgrad {
 
+/// y = b, checked: no integer is 0. Where one is, the run ends in an Error that names the first
+/// position, and updates nothing.
+struct CheckDivisor {
+  static constexpr std::string_view name = "check_divisor";
+  std::string_view short_name = name;  // a literal: the op that divides; not compared
+
+  bool operator==(const CheckDivisor&) const { return true; }
+  TensorType infer(Types in) const;
+  std::vector<Expr> vjp(const Backward&) const { return {Expr()}; }
+  bool not_differentiable(int) const { return true; }
+  std::string_view title() const { return short_name; }
+};
+
 namespace detail {
 Expr unary(ScalarOp op, const Arg& a);
 Expr binary(ScalarOp op, const Arg& a, const Arg& b);
 }  // namespace detail
+
+/// a^b as IEEE pow: pow(a, 0) and pow(1, b) are 1, also for NaN; a negative a with a fractional b
+/// gives NaN; pow(±0, b) is ±inf for odd b < 0 and inf for other b < 0. The gradients are exactly 0
+/// by a where b is 0, and by b where a is 0 and b >= 0. Floating dtypes.
+inline Expr pow(Arg a, Arg b);
+/// floor(a / b), exact where the dtype holds it. Its gradients are 0. Division by 0: ±inf or NaN by
+/// IEEE for floating dtypes; for integers an Error, of the run if b is a tensor with an element 0,
+/// when built if b is the number 0. Inside a formula of `elementwise` integers by 0 give 0.
+inline Expr floor_divide(Arg a, Arg b);
+/// a - b floor(a / b), with the sign of b also where it is 0: remainder(-7, 3) = 2, remainder(7,
+/// -3) = -2, remainder(-5, inf) = inf. Exact for any finite quotient, but for one rounding where a
+/// and b differ in sign. Division by 0: NaN for floating dtypes, for integers as floor_divide.
+inline Expr remainder(Arg a, Arg b);
 
 #define BG_UNARY(name, types, value, adjoint) \
   inline Expr name(Arg a) { return detail::unary(ScalarOp::name, a); }
