@@ -56,19 +56,6 @@ class Import {
     std::int32_t expansion = -1;  // in expansions_
   };
 
-  static void check_expansion(const Node& node, std::span<const Expr> made) {
-    const auto context = [&] { return describe(Expr(&node, 0)); };
-    if (made.size() != node.results.size())
-      fail({context(), ": its expand gives ", made.size(), " results, its infer ",
-            node.results.size()});
-    for (std::size_t r = 0; r < made.size(); ++r) {
-      if (!made[r]) fail({context(), ": result ", r, " of its expand is an empty Expr"});
-      if (made[r].type() == node.results[r]) continue;
-      fail({context(), ": result ", r, " of its expand is ", to_string(made[r].type()),
-            ", its infer says ", to_string(node.results[r])});
-    }
-  }
-
   void visit(const Node* node) {
     if (!values_.emplace(node, std::vector<Value>()).second) return;
     Visit entry{node};
