@@ -44,12 +44,20 @@ bool is_custom_gradient(const Node& node) {
   return node.op->name() == detail::custom_gradient_name;
 }
 
-Expr stable_log(const Node& node) {
+bool is_checkpoint(const Node& node) { return node.op.as<Checkpoint>() != nullptr; }
+
+Expr log_argument(const Node& node) {
   if (!is_log(node)) return {};
-  const Node& inside = *node.inputs[0].node();
-  if (!inside.op->has_log()) return {};
+  Expr inside = node.inputs[0];
+  while (is_checkpoint(*inside.node())) inside = inside.node()->inputs[0];
+  return inside.op()->has_log() && inside.node()->results.size() == 1 ? inside : Expr();
+}
+
+Expr stable_log(const Node& node, std::span<const Expr> inputs) {
+  const Expr inside = log_argument(node);
+  if (!inside) return {};
   const OriginScope scope(node.origin);
-  const Expr log = inside.op->log(inside.inputs);
+  const Expr log = inside.op()->log(inputs);
   return log && log.type() == node.results[0] ? log : Expr();
 }
 

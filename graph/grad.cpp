@@ -1,12 +1,15 @@
 #include "blockgrad/graph/grad.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
 #include "graph/contributions.h"
 #include "graph/flow.h"
+#include "graph/gradient_paths.h"
 #include "graph/stable_logs.h"
 
 namespace blockgrad {
@@ -33,26 +36,10 @@ bool is_zero(const Expr& e) {
   return constant && constant->tensor.size() == 1 && constant->tensor.at(0) == 0;
 }
 
-std::string type_names(const Node& node) {
-  std::string text;
-  for (const TensorType& type : node.results)
-    text += (text.empty() ? "" : ", ") + std::string(name(type.dtype));
-  return text;
-}
-
 class Differentiation {
  public:
   Differentiation(const Expr& y, const Expr& dy, std::span<const Expr> wrt)
-      : y_(y), wrt_(wrt), root_(y), wanted_(wrt.begin(), wrt.end()), order_({&y, 1}) {
-    take_stable_logs();
-    number_values();
-    mark_dependent();
-    adjoints_[slot(root_)].push_back(dy);
-    for (std::size_t i = order_.nodes.size(); i-- > 0;) {
-      if (dependent_[i]) send_back(i);
-    }
-    for (std::size_t w = 0; w < wanted_.size(); ++w) gradients_.push_back(total(w));
-  }
+      : Differentiation(y, dy, wrt, with_stable_logs(y, wrt)) {}
 
   const std::vector<Expr>& gradients() const { return gradients_; }
 
@@ -64,41 +51,31 @@ class Differentiation {
   }
 
  private:
+  // Where a gradient ends though its op does not say so beforehand.
   struct Cut {
     std::size_t node = 0;
+    std::size_t input = 0;
     bool is_flat = false;
   };
 
-  void take_stable_logs() {
-    const StableLogs stable(order_, wrt_);
-    if (stable.entries().empty()) return;
-    rest_ = stable.entries();
-    root_ = stable(root_);
-    for (Expr& w : wanted_) w = stable(w);
-    order_ = Order({&root_, 1});
-  }
-
-  void number_values() {
-    first_.reserve(order_.nodes.size() + 1);
-    first_input_.reserve(order_.nodes.size() + 1);
-    std::size_t results = 0;
-    for (const Node* node : order_.nodes) {
-      first_.push_back(results);
-      results += node->results.size();
-      first_input_.push_back(inputs_.size());
-      for (const Expr& in : node->inputs) inputs_.push_back(order_.index.find(in.node()));
+  Differentiation(const Expr& y, const Expr& dy, std::span<const Expr> wrt, GradientQuestion asked)
+      : y_(y),
+        wrt_(wrt),
+        root_(std::move(asked.root)),
+        wanted_(std::move(asked.wanted)),
+        order_(std::move(asked.order)),
+        paths_(order_, root_),
+        left_out_(paths_.left_out(wanted_)),
+        adjoints_(paths_.results()),
+        totals_(paths_.results()),
+        is_wanted_(paths_.results(), 0),
+        rest_(std::move(asked.rewritten)) {
+    mark_dependent();
+    adjoints_[paths_.number(root_)].push_back(dy);
+    for (std::size_t i = order_.nodes.size(); i-- > 0;) {
+      if (dependent_[i]) send_back(i);
     }
-    adjoints_.resize(results);
-    totals_.resize(results);
-    is_wanted_.assign(results, 0);
-  }
-
-  std::size_t slot(const Expr& e) const {
-    return first_[static_cast<std::size_t>(order_.index.find(e.node()))] +
-           static_cast<std::size_t>(e.result());
-  }
-  std::size_t input_node(std::size_t i, std::size_t n) const {
-    return static_cast<std::size_t>(inputs_[first_input_[i] + n]);
+    for (std::size_t w = 0; w < wanted_.size(); ++w) gradients_.push_back(total(w));
   }
 
   void mark_dependent() {
@@ -107,16 +84,11 @@ class Differentiation {
       const std::int32_t at = order_.index.find(w.node());
       if (at == NodeIndex::none) continue;
       dependent_[static_cast<std::size_t>(at)] = 1;
-      is_wanted_[slot(w)] = 1;
+      is_wanted_[paths_.number(w)] = 1;
     }
-    spread(dependent_);
-  }
-
-  // Marks every node that depends on a marked one.
-  void spread(std::vector<char>& marks) const {
     for (std::size_t i = 0; i < order_.nodes.size(); ++i) {
       for (std::size_t n = 0; n < order_.nodes[i]->inputs.size(); ++n) {
-        if (marks[input_node(i, n)]) marks[i] = 1;
+        if (dependent_[paths_.input(i, n)]) dependent_[i] = 1;
       }
     }
   }
@@ -129,18 +101,18 @@ class Differentiation {
     const OriginScope scope(origin);
     joined_.assign(node.results.size(), Expr());
     for (std::size_t r = 0; r < node.results.size(); ++r) {
-      std::vector<Expr>& parts = adjoints_[first_[i] + r];
+      std::vector<Expr>& parts = adjoints_[paths_.number(i, r)];
       if (parts.empty()) continue;
       joined_[r] = sum_of_contributions(std::move(parts));
       parts = {};
       any = true;
-      if (is_wanted_[first_[i] + r]) totals_[first_[i] + r] = joined_[r];
+      if (is_wanted_[paths_.number(i, r)]) totals_[paths_.number(i, r)] = joined_[r];
     }
     if (!any || node.inputs.empty()) return;
     wants_.clear();
     bool wanted = false;
     for (std::size_t n = 0; n < node.inputs.size(); ++n) {
-      wants_.push_back(dependent_[input_node(i, n)] && is_floating(node.inputs[n].dtype()));
+      wants_.push_back(dependent_[paths_.input(i, n)] && is_floating(node.inputs[n].dtype()));
       wanted = wanted || wants_.back();
     }
     if (wanted) differentiate(i);
@@ -154,10 +126,19 @@ class Differentiation {
       gradients = node.op->vjp(Backward(node, joined_, wants_));
       require(gradients.size() == node.inputs.size(), "the op gave ", gradients.size(),
               " gradients for ", node.inputs.size(), " inputs");
-    } catch (const Error& error) {
+    } catch (const InternalError&) {
+      throw;
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& error) {  // a user's rule may throw anything
+      const std::string context = to_string(gradient_origin(node), node.op->name());
+      const std::string why = error.what();
       errors_.push_back(
-          {Kind::missing, self, -1, "gradient of " + describe(self) + ": " + error.what()});
-      cuts_.push_back({i, false});
+          {Kind::missing, self, -1,
+           why.starts_with(context) ? why : "gradient of " + describe(self) + ": " + why});
+      for (std::size_t n = 0; n < node.inputs.size(); ++n) {
+        if (wants_[n]) cuts_.push_back({i, n, false});
+      }
       return;
     }
     for (std::size_t n = 0; n < gradients.size(); ++n) {
@@ -171,15 +152,14 @@ class Differentiation {
                                join({" for input ", n, ", ", describe(in), ", has type "}) +
                                to_string(gradients[n].type()) + ", expected " +
                                to_string(in.type())});
-        cuts_.push_back({i, false});
+        cuts_.push_back({i, n, false});
       } else if (is_zero(gradients[n])) {
-        cuts_.push_back({i, true});
+        cuts_.push_back({i, n, true});
         rest_.push_back(
             {Kind::level, self, static_cast<int>(n),
              describe(self) + ": slope 0 everywhere, the gradient by " + describe(in) + " is 0"});
       } else {
-        adjoints_[first_[input_node(i, n)] + static_cast<std::size_t>(in.result())].push_back(
-            std::move(gradients[n]));
+        adjoints_[paths_.number(in)].push_back(std::move(gradients[n]));
       }
     }
   }
@@ -188,32 +168,49 @@ class Differentiation {
     const Node& node = *order_.nodes[i];
     const Expr self(&node, 0);
     const std::string input = describe(node.inputs[n]);
-    cuts_.push_back({i, false});
     if (!node.op->not_differentiable(static_cast<int>(n))) {
+      cuts_.push_back({i, n, false});
       errors_.push_back({Kind::missing, self, static_cast<int>(n),
                          describe(self) + join({" has no gradient for input ", n, ", "}) + input +
                              ", and does not declare that"});
     } else if (is_stop_gradient(node)) {
       rest_.push_back({Kind::stopped, self, static_cast<int>(n),
                        describe(self) + ": no gradient flows to " + input});
-    } else if (!is_custom_gradient(node)) {
+    } else if (is_custom_gradient(node)) {
+      note_left_out(i);
+    } else {
       rest_.push_back({Kind::cut, self, static_cast<int>(n),
                        describe(self) + " declares no gradient: none flows to " + input});
     }
   }
 
-  // Floating values that others depend on become integers or truth values here.
+  void note_left_out(std::size_t i) {
+    const auto found = left_out_.find(i);
+    if (found == left_out_.end()) return;
+    const auto [first, count] = found->second;
+    const Expr self(order_.nodes[i], 0);
+    std::string text = describe(self) + ": no gradient flows to " + describe(wrt_[first]);
+    if (count > 1) text += join({" and ", count - 1, " more"});
+    rest_.push_back({Kind::cut, self, static_cast<int>(self.node()->inputs.size()) - 1,
+                     text + ", which its value depends on and its rule's inputs do not"});
+  }
+
+  // Floating values that others depend on become integers or truth values here, and are read.
   void note_change_of_type(std::size_t i) {
     const Node& node = *order_.nodes[i];
-    for (const TensorType& type : node.results) {
-      if (is_floating(type.dtype)) return;
+    std::string types;
+    for (std::size_t r = 0; r < node.results.size(); ++r) {
+      const DType dtype = node.results[r].dtype;
+      if (!is_floating(dtype) && paths_.is_read(i, r))
+        types += (types.empty() ? "" : ", ") + std::string(name(dtype));
     }
+    if (types.empty()) return;
     for (std::size_t n = 0; n < node.inputs.size(); ++n) {
-      if (!dependent_[input_node(i, n)] || !is_floating(node.inputs[n].dtype())) continue;
-      cuts_.push_back({i, false});
+      if (!dependent_[paths_.input(i, n)] || !is_floating(node.inputs[n].dtype())) continue;
+      cuts_.push_back({i, n, false});
       rest_.push_back({Kind::cut, Expr(&node, 0), static_cast<int>(n),
-                       describe(Expr(&node, 0)) + " gives " + type_names(node) +
-                           ": no gradient flows to " + describe(node.inputs[n])});
+                       describe(Expr(&node, 0)) + " gives " + types + ": no gradient flows to " +
+                           describe(node.inputs[n])});
       return;
     }
   }
@@ -228,17 +225,17 @@ class Differentiation {
     };
     const std::int32_t at = order_.index.find(value.node());
     if (at == NodeIndex::none) return refuse(describe(y_) + " does not depend on it");
-    if (const Expr& sum = totals_[slot(value)]) return sum;
+    if (const Expr& sum = totals_[paths_.number(value)]) return sum;
     if (!is_floating(value.dtype())) {
       return refuse("it is " + std::string(name(value.dtype())) +
                     ", and only floating values have gradients");
     }
     std::vector<char> behind(order_.nodes.size(), 0);
     behind[static_cast<std::size_t>(at)] = 1;
-    spread(behind);
-    const bool is_flat = std::any_of(cuts_.begin(), cuts_.end(),
-                                     [&](const Cut& c) { return c.is_flat && behind[c.node]; });
-    const std::string places = cuts_behind(behind);
+    paths_.spread(behind);
+    bool is_flat = false;
+    const std::string places = ends_behind(behind, is_flat);
+    if (places.empty()) return refuse(describe(y_) + " does not depend on it");
     if (!is_flat) return refuse("every path is cut, at " + places);
     flats_.push_back(
         {Kind::flat, wrt_[w], -1,
@@ -246,12 +243,27 @@ class Differentiation {
     return broadcast_to(constant(zeros({}, value.dtype())), value.shape());
   }
 
-  std::string cuts_behind(const std::vector<char>& behind) const {
+  // The nodes where the paths from marked ones end, the first few from the output on, and whether
+  // one of them is of slope 0.
+  std::string ends_behind(const std::vector<char>& behind, bool& is_flat) const {
+    std::vector<std::size_t> ends;
+    for (const Cut& cut : cuts_) {
+      if (!behind[paths_.input(cut.node, cut.input)]) continue;
+      ends.push_back(cut.node);
+      is_flat = is_flat || cut.is_flat;
+    }
+    for (std::size_t i = 0; i < order_.nodes.size(); ++i) {
+      const std::vector<Expr>& inputs = order_.nodes[i]->inputs;
+      for (std::size_t n = 0; n < inputs.size(); ++n) {
+        if (behind[paths_.input(i, n)] && is_floating(inputs[n].dtype()) && paths_.is_closed(i, n))
+          ends.push_back(i);
+      }
+    }
+    std::sort(ends.begin(), ends.end(), std::greater());
     constexpr std::size_t most = 4;
     std::vector<std::string> places;
-    for (const Cut& cut : cuts_) {
-      if (!behind[cut.node]) continue;
-      std::string place = describe(Expr(order_.nodes[cut.node], 0));
+    for (const std::size_t end : ends) {
+      std::string place = describe(Expr(order_.nodes[end], 0));
       if (std::find(places.begin(), places.end(), place) == places.end())
         places.push_back(std::move(place));
     }
@@ -266,13 +278,13 @@ class Differentiation {
   Expr root_;                 // y in the graph that is differentiated
   std::vector<Expr> wanted_;  // wrt in that graph
   Order order_;
-  std::vector<std::int32_t> inputs_;         // numbers of all nodes' inputs, one after the other
-  std::vector<std::size_t> first_input_;     // per node: where its inputs begin
-  std::vector<std::size_t> first_;           // per node: the number of its first result
+  GradientPaths paths_;
+  std::map<std::size_t, GradientPaths::LeftOut> left_out_;
   std::vector<std::vector<Expr>> adjoints_;  // per result: contributions not yet added
   std::vector<Expr> totals_;                 // per result that is wanted
-  std::vector<char> is_wanted_, dependent_;
-  std::vector<Expr> joined_;  // of the node at hand
+  std::vector<char> is_wanted_;              // per result
+  std::vector<char> dependent_;              // per node
+  std::vector<Expr> joined_;                 // of the node at hand
   std::vector<char> wants_;
   std::vector<Cut> cuts_;
   std::vector<AuditEntry> errors_, flats_, rest_;

@@ -59,7 +59,8 @@ class Import {
   void visit(const Node* node) {
     if (!values_.emplace(node, std::vector<Value>()).second) return;
     Visit entry{node};
-    if (const Expr log = stable_log(*node)) {
+    const Expr argument = log_argument(*node);
+    if (const Expr log = argument ? stable_log(*node, argument.node()->inputs) : Expr()) {
       expansions_.push_back({log});
       entry.expansion = static_cast<std::int32_t>(expansions_.size()) - 1;
     } else if (node->op->has_expand() && !keeps_(node->op)) {

@@ -1,5 +1,6 @@
 #pragma once
-// Logarithms of values that know a stable form, taken in that form.
+// Logarithms of values that know a stable form are taken in that form, before anything is
+// differentiated: afterwards the quotient of two zeros is there already.
 
 #include <span>
 #include <vector>
@@ -9,24 +10,16 @@
 
 namespace blockgrad {
 
-/// Replaces the logs of softmaxes and sigmoids behind an order of nodes before anything is
-/// differentiated: afterwards the quotient of two zeros is there already. Values of `wrt`, and logs
-/// of them, stay as they are.
-class StableLogs {
- public:
-  StableLogs(const Order& order, std::span<const Expr> wrt);
-
-  /// The same value in the new graph.
-  Expr operator()(const Expr& e) const;
-  /// What was replaced.
-  const std::vector<AuditEntry>& entries() const { return entries_; }
-
- private:
-  void rebuild(std::size_t i);
-
-  const Order& order_;
-  std::vector<std::vector<Expr>> made_;  // per node: its results in the new graph, if they changed
-  std::vector<AuditEntry> entries_;
+/// What to differentiate by what.
+struct GradientQuestion {
+  Expr root;
+  std::vector<Expr> wanted;
+  Order order;  // of the nodes behind root
+  std::vector<AuditEntry> rewritten;
 };
+
+/// The question of y by `wrt` with stable logarithms, and an entry for each. A logarithm whose
+/// inside is one of `wrt` stays.
+GradientQuestion with_stable_logs(const Expr& y, std::span<const Expr> wrt);
 
 }  // namespace blockgrad

@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <stdexcept>
 #include <string>
 
 #include "blockgrad/blockgrad.h"
@@ -56,6 +57,33 @@ struct TooMany {
   TensorType infer(Types in) const { return in[0]; }
   std::vector<Expr> vjp(const Backward& b) const { return {b.dy(), b.dy()}; }
 };
+
+// The greatest element as a number and its place, or with a rule that is a plain exception.
+template <bool throws>
+struct Greatest {
+  static constexpr std::string_view name = "greatest";
+  bool operator==(const Greatest&) const = default;
+  std::vector<TensorType> infer(Types in) const { return {{in[0].dtype, {}}, {DType::i32, {}}}; }
+  std::vector<Expr> vjp(const Backward& b) const {
+    if (throws) throw std::out_of_range("no such row");
+    return {broadcast_to(b.dy(0), b.input(0).shape())};
+  }
+};
+
+// The same value twice; the log of each is told to be 7 and means the first.
+struct Twin {
+  static constexpr std::string_view name = "twin";
+  bool operator==(const Twin&) const = default;
+  std::vector<TensorType> infer(Types in) const { return {in[0], in[0]}; }
+  std::vector<Expr> vjp(const Backward& b) const { return {b.dy(0) + b.dy(1) * 2.0}; }
+  std::vector<Expr> expand(std::span<const Expr> in) const { return {in[0], in[0] * 2.0}; }
+  Expr log(std::span<const Expr> in) const { return in[0] * 0.0 + 7.0; }
+};
+
+std::vector<Expr> pass_on(const Backward& b) { return {b.dy()}; }
+
+// A rule whose own op is built wrongly.
+std::vector<Expr> pass_matmul(const Backward& b) { return {matmul(b.dy(), b.dy())}; }
 
 Expr scalar(const std::string& name, SourceLoc where = SourceLoc::here()) {
   return parameter(ones({}), name, where);
@@ -251,6 +279,134 @@ BOOST_AUTO_TEST_CASE(a_gradient_by_the_inside_of_a_log_is_left_alone) {
   BOOST_TEST(evaluate(behind[0], {{x, at}}).at(1) == 1);
   const double expected = evaluate(both[1], {{x, at}}).at(0);
   BOOST_TEST(evaluate(behind[1], {{x, at}}).at(0) == expected, boost::test_tools::tolerance(1e-12));
+}
+
+BOOST_AUTO_TEST_CASE(the_log_of_a_second_result_is_a_plain_log) {
+  const Expr x = input("x", {}, DType::f64);
+  const std::vector<Expr> both = make_all(Twin{}, {x});
+  for (int r = 0; r < 2; ++r) {
+    const Expr y = log(both[static_cast<std::size_t>(r)]);
+    BOOST_TEST(evaluate(y, {{x, full({}, 3, DType::f64)}}).at(0) == std::log(3.0 * (r + 1)),
+               boost::test_tools::tolerance(1e-15));
+    BOOST_TEST(audit(y, {&x, 1}).entries.empty());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_checkpoint_does_not_hide_what_a_log_is_taken_of) {
+  const int line = __LINE__ + 2;
+  const Expr x = input("x", {3});
+  const Expr p = checkpoint(checkpoint(softmax(x))), y = sum(log(p));
+  const Expr better = sum(log_softmax(x));
+  const Tensor at = tensor({1e4f, -1e4f, 0.0f}, {3});
+  const Audit found = audit(y, {&x, 1});
+  BOOST_TEST(
+      to_string(found) ==
+      with_lines("log (@0): the log of softmax (@0) is differentiated as log_softmax\n", line));
+  BOOST_TEST(evaluate(y, {{x, at}}).at(0) == evaluate(better, {{x, at}}).at(0));
+  const Tensor g = evaluate(grad(y, {x})[0], {{x, at}});
+  const Tensor expected = evaluate(grad(better, {x})[0], {{x, at}});
+  for (int i = 0; i < 3; ++i) BOOST_TEST(g.at(i) == expected.at(i));
+  const Expr wrt[] = {p, x};  // asked for: left alone
+  BOOST_TEST(audit(y, wrt).entries.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_gradient_by_the_log_itself_leaves_those_behind_it_finite) {
+  const Expr x = input("x", {3});
+  const Expr l = log(softmax(x)), y = sum(l * constant(tensor({1.0f, 0.0f, 2.0f}, {3})));
+  const Tensor at = tensor({1e4f, -1e4f, 0.0f}, {3});
+  const std::vector<Expr> g = grad(y, {l, x});
+  const Tensor by_log = evaluate(g[0], {{x, at}}), by_x = evaluate(g[1], {{x, at}});
+  const Tensor expected = evaluate(grad(y, {x})[0], {{x, at}});
+  for (int i = 0; i < 3; ++i) {
+    BOOST_TEST(by_log.at(i) == (i == 0 ? 1 : i == 1 ? 0 : 2));
+    BOOST_TEST(by_x.at(i) == expected.at(i));
+    BOOST_TEST(std::isfinite(by_x.at(i)));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(logs_inside_of_logs_are_all_rewritten) {
+  const Expr x = input("x", {2}), w = parameter(full({2}, 0.5), "w");
+  const Expr h = log(softmax(x)) * w, y = sum(log(softmax(h)));
+  const Tensor at = tensor({200.0f, -200.0f}, {2});
+  const Expr wrt[] = {x, h, w};
+  BOOST_TEST(audit(y, wrt).entries.size() == 2);
+  const Expr better_h = log_softmax(x) * w;
+  const std::vector<Expr> g = grad(y, wrt);
+  const std::vector<Expr> expected = grad(sum(log_softmax(better_h)), {x, better_h, w});
+  for (std::size_t k = 0; k < g.size(); ++k) {
+    const Tensor got = evaluate(g[k], {{x, at}}), wanted = evaluate(expected[k], {{x, at}});
+    for (int i = 0; i < 2; ++i) BOOST_TEST(got.at(i) == wanted.at(i));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_integer_beside_a_floating_result_is_a_cut_where_it_is_used) {
+  const int line = __LINE__ + 1;
+  const Expr w = parameter(ones({3}), "w");
+  const std::vector<Expr> both = make_all(Greatest<false>{}, {w});
+  const Expr place = astype(both[1], DType::f32);
+  const std::string note =
+      with_lines("greatest (@1) gives i32: no gradient flows to parameter 'w' (@0)\n", line);
+  BOOST_TEST(to_string(audit(both[0])) == "every wanted value gets a gradient\n");
+  BOOST_TEST(to_string(audit(both[0] + place)) == note);
+  BOOST_TEST(to_string(audit(place)) ==
+             with_lines("no gradient reaches parameter 'w' (@0): every path is cut, at greatest "
+                        "(@1)\n",
+                        line) +
+                 note);
+  const Expr wrt[] = {both[0]};
+  BOOST_TEST(
+      to_string(audit(place, wrt)) ==
+      with_lines("no gradient reaches greatest (@1): astype (@2) does not depend on it\n", line));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_custom_gradient_leaves_out_is_told) {
+  const int line = __LINE__ + 1;
+  const Expr u = scalar("u"), v = scalar("v"), w = scalar("w");
+  const Expr y = custom_gradient(w * v, {w}, pass_on);
+  const Expr told = custom_gradient(w * v * u, {w}, pass_on);
+  BOOST_TEST(to_string(audit(y + v)) ==
+             with_lines("custom_gradient (@1): no gradient flows to parameter 'v' (@0), which its "
+                        "value depends on and its rule's inputs do not\n",
+                        line));
+  const Expr wrt[] = {w, u, v};
+  BOOST_TEST(to_string(audit(told + v + u, wrt)) ==
+             with_lines("custom_gradient (@2): no gradient flows to parameter 'u' (@0) and 1 more, "
+                        "which its value depends on and its rule's inputs do not\n",
+                        line));
+  // Nothing is lost where the value depends on what is wanted by the rule's inputs alone.
+  const Expr x = exp(w);
+  BOOST_TEST(audit(custom_gradient(round(x), {x}, pass_on) + v).entries.empty());
+  BOOST_TEST(audit(custom_gradient(w * stop_gradient(v), {w}, pass_on) + v).entries.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_slope_of_zero_behind_a_stop_does_not_count) {
+  const int line = __LINE__ + 1;
+  const Expr u = scalar("u"), w = scalar("w");
+  const Expr y = round(u + stop_gradient(w));
+  const Expr z = round(where(w > 0.5, u, 1.0));
+  const Expr wrt[] = {w};
+  const std::string start =
+      with_lines("no gradient reaches parameter 'w' (@0): every path is cut, at ", line);
+  BOOST_TEST(audit(y, wrt).entries[0].text == start + with_lines("stop_gradient (@1)", line));
+  BOOST_TEST(audit(z, wrt).entries[0].text == start + with_lines("greater (@2)", line));
+  BOOST_CHECK_THROW(grad(y, wrt), Error);
+  BOOST_TEST(
+      audit(y).entries[1].text ==
+      with_lines("the gradient of parameter 'u' (@0) is 0: every path goes through round (@1)",
+                 line));
+}
+
+BOOST_AUTO_TEST_CASE(any_exception_of_a_rule_is_told_with_its_op_once) {
+  const int line = __LINE__ + 1;
+  const Expr w = parameter(ones({2, 3}), "w");
+  const Expr thrown = make_all(Greatest<true>{}, {w})[0];
+  const Expr crooked = custom_gradient(w, {w}, pass_matmul);
+  BOOST_TEST(audit(thrown).entries[0].text ==
+             with_lines("gradient of greatest (@1): no such row", line));
+  BOOST_TEST(audit(crooked).entries[0].text ==
+             with_lines("gradient of custom_gradient (@2): inner sizes differ: [2, 3] x [2, 3]; "
+                        "the second operand would fit with {.transpose_b = true}",
+                        line));
 }
 
 BOOST_AUTO_TEST_CASE(a_question_without_meaning_is_refused) {

@@ -39,7 +39,7 @@ struct Audit {
 };
 
 /// One line per entry: "stop_gradient (train.cpp:41): no gradient flows to multiply
-/// (train.cpp:40)"; "every parameter gets a gradient" if there is none.
+/// (train.cpp:40)"; "every wanted value gets a gradient" if there is none.
 std::string to_string(const Audit& audit);
 
 /// What the gradient of y with respect to `wrt` meets; empty: all parameters that y depends on.
