@@ -1,5 +1,6 @@
 // A user's program that sees only what is installed: trains a regression with an elementwise
-// function of its own, and an op with a kernel of its own that lies in a static library.
+// function of its own, differentiates a composition, and an op with a kernel of its own that lies
+// in a static library.
 #include <blockgrad/blockgrad.h>
 
 #include <cmath>
@@ -29,6 +30,16 @@ bool trains_with_a_formula() {
   return std::abs(learned.at(0) - 2.5) < 1e-3 && std::abs(learned.at(1) - 3.0) < 1e-3;
 }
 
+bg::Expr squash(bg::Arg x) { return x / (1 + bg::abs(x)); }
+
+bool differentiates_a_composition() {
+  const bg::Expr x = bg::input("x", {2});
+  const bg::Expr slope = bg::grad(bg::sum(squash(x)), {x})[0];
+  const bg::Tensor at = bg::evaluate(slope, {{x, bg::tensor({1.F, -3.F}, {2})}});
+  std::printf("squash has the slopes %g and %g\n", at.at(0), at.at(1));
+  return at.at(0) == 0.25 && at.at(1) == 0.0625;
+}
+
 // y = (0.5 x_0, 0.25 x_0 + 0.5 x_1), so the sum of y has the gradient (0.75, 0.5).
 bool differentiates_an_op_with_a_kernel() {
   add_smooth_kernel();
@@ -45,6 +56,7 @@ bool differentiates_an_op_with_a_kernel() {
 }  // namespace
 
 int main() {
-  const bool formula = trains_with_a_formula(), kernel = differentiates_an_op_with_a_kernel();
-  return formula && kernel ? 0 : 1;
+  const bool formula = trains_with_a_formula(), kernel = differentiates_an_op_with_a_kernel(),
+             composition = differentiates_a_composition();
+  return formula && kernel && composition ? 0 : 1;
 }
