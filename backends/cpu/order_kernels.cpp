@@ -16,9 +16,7 @@ constexpr std::int64_t part_elements = 8192;
 // An unsigned number that sorts as the value does: -0 as 0, NaN last.
 template <class T>
 auto key_of(T value) {
-  if constexpr (std::is_class_v<T>) {
-    return key_of(static_cast<float>(value));
-  } else if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (std::is_floating_point_v<T>) {
     using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
     constexpr Bits sign = Bits{1} << (8 * sizeof(T) - 1);
     if (std::isnan(value)) return ~Bits{0};
@@ -32,6 +30,10 @@ auto key_of(T value) {
     return static_cast<std::uint32_t>(value);
   }
 }
+
+// Numbers of two bytes in the type they are computed in.
+template <class T>
+using Working = std::conditional_t<std::is_class_v<T>, float, T>;
 
 // A key and its place, so that no two are equal and any sort is stable.
 struct WidePlace {
@@ -57,13 +59,13 @@ struct Lines {
 
   template <class T>
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
-    using Keyed = decltype(keyed(key_of(T{}), 0));
+    using Keyed = decltype(keyed(key_of(Working<T>{}), 0));
     Keyed* const sorted = reinterpret_cast<Keyed*>(call.scratch);
     for (std::int64_t line = first; line < last; ++line) {
       const T* x = reinterpret_cast<const T*>(call.in[0]) + line * n;
       std::int32_t* y = reinterpret_cast<std::int32_t*>(call.out[0]) + line * count;
       for (std::int64_t i = 0; i < n; ++i) {
-        const auto key = key_of(x[i]);
+        const auto key = key_of(static_cast<Working<T>>(x[i]));
         sorted[i] = keyed(descending ? ~key : key, i);
       }
       if (count < n) std::partial_sort(sorted, sorted + count, sorted + n);
@@ -158,7 +160,7 @@ Kernel scan_kernel(const KernelRequest& request) {
       1, part_elements / std::max<std::int64_t>(1, scan.n * std::min(scan.inner, Columns::most)));
   Kernel kernel;
   kernel.run = visit(request.inputs[0].dtype, [&](auto zero) -> decltype(kernel.run) {
-    using T = std::conditional_t<std::is_class_v<decltype(zero)>, float, decltype(zero)>;
+    using T = Working<decltype(zero)>;
     return [scan, tasks](const KernelCall& call, std::int64_t first, std::int64_t last) {
       const std::int64_t end = std::min(tasks, last * scan.per_part);
       for (std::int64_t task = first * scan.per_part; task < end; ++task)
