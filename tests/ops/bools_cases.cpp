@@ -77,8 +77,10 @@ std::vector<OpCase> rows() {
   add(of_numbers(
       "isfinite_of_a_logarithm_of_zero", [](const Expr& x) { return isfinite(log(relu(x))); },
       [](double x) { return double(x > 0); }));
-  add(of_bools("logical_and", logical_and, [](double a, double b) { return double(a && b); }));
-  add(of_bools("logical_or", logical_or, [](double a, double b) { return double(a || b); }));
+  add(of_bools("logical_and", logical_and,
+               [](double a, double b) { return double(a != 0 && b != 0); }));
+  add(of_bools("logical_or", logical_or,
+               [](double a, double b) { return double(a != 0 || b != 0); }));
   add(of_bools("logical_xor", logical_xor, [](double a, double b) { return double(a != b); }));
   OpCase opposite{"logical_not", one, [](auto x) { return logical_not(x[0]); },
                   [](auto x) { return pointwise(x, [](auto v) { return double(v[0] == 0); }); }};
