@@ -177,9 +177,10 @@ Tensor Results::tensor(int i) const {
 
 double Results::number(int i) const {
   const Operand& output = readable(i);
-  require(output.layout.shape.size() == 1, "output ", i, ", ",
-          describe(state_->outputs[static_cast<std::size_t>(i)]), ", has shape ",
-          output.layout.shape, "; read it with tensor(", i, ")");
+  if (output.layout.shape.size() != 1) {
+    fail({"output ", i, ", ", describe(state_->outputs[static_cast<std::size_t>(i)]),
+          ", has shape ", output.layout.shape, "; read it with tensor(", i, ")"});
+  }
   const std::byte* value = state_->executable->output(i);
   return visit(output.dtype, [&](auto zero) {
     return static_cast<double>(*reinterpret_cast<const decltype(zero)*>(value));
