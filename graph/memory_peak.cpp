@@ -16,7 +16,7 @@ struct Life {
 
 class Lives {
  public:
-  Lives(const Graph& graph, const Plan& plan) : graph_(graph), plan_(plan), first_(number()) {
+  Lives(const Graph& graph, const Plan& plan) : graph_(graph), first_(number()) {
     const auto end = static_cast<std::int32_t>(plan.steps.size()) - 1;
     for (std::int32_t t = 0; t <= end; ++t) add_step(t, plan.steps[static_cast<std::size_t>(t)]);
     for (const PlanStep& step : plan.updates) {
@@ -64,7 +64,6 @@ class Lives {
   }
 
   const Graph& graph_;
-  const Plan& plan_;
   std::vector<std::int32_t> first_;  // per node: its first life; -1: not in the arena
   std::vector<Life> lives_;
 };

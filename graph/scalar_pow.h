@@ -63,26 +63,27 @@ BG_SCALAR float positive_pow(float x, float b) {
 /// IEEE 754 pow: 1 for b = 0 and for a = 1 whatever the other is; NaN for a < 0 and a fraction b.
 template <class T>
 BG_SCALAR T pow(T a, T b) {
-  const T x = with_sign(a, T(1)), infinite = infinity<T>();
-  const bool whole = floor(b) == b;
-  const bool odd = whole &
-                   (with_sign(b, T(1)) <= T(typename Format<T>::Bits(1) << Format<T>::digits)) &
-                   (floor(b * T(0.5)) != b * T(0.5));
+  const T x = with_sign(a, T(1)), size = with_sign(b, T(1)), half = floor(b * T(0.5));
+  const T infinite = infinity<T>(), beyond = T(typename Format<T>::Bits(1) << Format<T>::digits);
+  const T below = floor(b);
+  const bool whole = below == b;
+  const bool odd = whole & (size <= beyond) & (half != b * T(0.5));
+  const bool endless = size == infinite, edge = (x == T(0)) | (x == infinite) | endless;
   const bool regular = (x > T(0)) & (x < infinite);
   T y = positive_pow(regular ? x : T(1), b);
-  const bool large = (x < T(1)) != (b > T(0));  // of 0, infinity and infinite exponents
-  y = (x == T(0)) | (x == infinite) | (with_sign(b, T(1)) == infinite) ? (large ? infinite : T(0))
-                                                                       : y;
-  y = (x == T(1)) & (with_sign(b, T(1)) == infinite) ? T(1) : y;
+  const bool large = (x < T(1)) != (b > T(0));
+  y = edge ? (large ? infinite : T(0)) : y;
+  const bool unit = (x == T(1)) & endless;
+  y = unit ? T(1) : y;
   y = odd ? with_sign(y, a) : y;
-  y = (a < T(0)) & !whole & (a > -infinite) ? nan<T>() : y;
-  y = (a == a) & (b == b) ? y : nan<T>();
+  const bool no_value = ((a < T(0)) & !whole & (a > -infinite)) | (a != a) | (b != b);
+  y = no_value ? nan<T>() : y;
   y = b == T(2) ? a * a : y;
-  return (b == T(0)) | (a == T(1)) ? T(1) : y;
+  const bool is_one = (b == T(0)) | (a == T(1));
+  return is_one ? T(1) : y;
 }
 
-/// floor(a / b) and a - b floor(a / b), which has the sign of b. Exact while the quotient has at
-/// most as many bits as the format; integers divided by 0 give 0.
+/// floor(a / b) and a - b floor(a / b), which has the sign of b; integers divided by 0 give 0.
 template <class T>
 struct Division {
   T quotient, remainder;
@@ -103,7 +104,7 @@ BG_SCALAR Division<T> floating_division(T a, T b) {
   const bool opposite = (r != T(0)) & ((r < T(0)) != (b < T(0)));
   q = opposite ? q - T(1) : q;
   r = opposite ? r + b : r;
-  const bool by_infinity = (size == infinity<T>()) & isfinite(a);
+  const bool is_number = isfinite(a), by_infinity = (size == infinity<T>()) & is_number;
   const bool across = (a != T(0)) & ((a < T(0)) != (b < T(0)));
   q = by_infinity ? (across ? T(-1) : T(0)) : q;
   r = by_infinity ? (across ? b : a) : r;

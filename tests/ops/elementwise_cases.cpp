@@ -211,7 +211,6 @@ std::vector<OpCase> rows() {
   return all;
 }
 
-constexpr double inf = std::numeric_limits<double>::infinity();
 const double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 // y and dy/dx of a function of one number, in f64.
