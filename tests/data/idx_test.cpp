@@ -160,7 +160,7 @@ BOOST_AUTO_TEST_CASE(packed_files_give_what_raw_ones_give) {
   write_bytes(folder / "a.gz", packed(small_file()));
   BOOST_TEST(same(read_idx(folder / "a.gz"), parse_idx(small_file())));
   std::string large = header(8, {1000, 1000});
-  for (int i = 0; i < 1'000'000; ++i) large += static_cast<char>(i * i % 251);
+  for (std::int64_t i = 0; i < 1'000'000; ++i) large += static_cast<char>(i * i % 251);
   BOOST_TEST(same(parse_idx(packed(large)), parse_idx(large)));
 }
 
