@@ -138,7 +138,8 @@ std::string ops_page(const std::set<std::string>& functions, const std::vector<R
   const auto count = static_cast<std::int64_t>(ops.size());
   std::string text =
       "# Ops\n\n"
-      "Written by `./run docs` from the rows of tests/ops; CI fails where it is out of date.\n\n" +
+      "Written by `./run docs` from the rows of tests/ops; a public function without rows fails "
+      "the tests.\n\n" +
       grouped(count) + " public functions, all with rows: " + grouped(differentiable) +
       " have a gradient, each checked; " + grouped(count - differentiable) +
       " give integers, bools or numbers that nothing flows to. " + grouped(total.cases) +
