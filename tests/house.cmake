@@ -1,5 +1,5 @@
 # Checks of the tree itself, not of what it computes.
-bg_tests(house
+bg_tests(house BUSY
   docs/ops_table.cpp
   docs/public_functions.cpp
   house/mutants_test.cpp
