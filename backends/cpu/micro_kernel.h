@@ -205,8 +205,12 @@ typename V::Scalar fma_chains(std::int64_t n) {
   const Scalar factor = 0.5, term = 0.25;
   const typename V::Reg a = V::broadcast(&factor), b = V::broadcast(&term);
   typename V::Reg sum[accumulators];
+  // Each chain has a start of its own: compilers make equal chains one.
 #pragma GCC unroll 32
-  for (int i = 0; i < accumulators; ++i) sum[i] = V::zero();
+  for (int i = 0; i < accumulators; ++i) {
+    const Scalar start = static_cast<Scalar>(i + 1);
+    sum[i] = V::broadcast(&start);
+  }
   for (std::int64_t p = 0; p < n; ++p) {
 #pragma GCC unroll 32
     for (int i = 0; i < accumulators; ++i) sum[i] = V::fma(sum[i], a, b);
