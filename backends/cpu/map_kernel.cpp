@@ -2,21 +2,36 @@
 // their slot back, so that a chunk of all of them stays in the L1 cache.
 #include <algorithm>
 #include <bit>
-#include <cstring>
+#include <numeric>
 
 #include "backends/cpu/families.h"
 #include "backends/cpu/numerics.h"
 #include "backends/cpu/tape_program.h"
+#include "backends/cpu/tape_steps.h"
 #include "blockgrad/graph/map.h"
 
 namespace blockgrad {
 
 namespace {
 
-constexpr std::int64_t largest_chunk = 1024;  // elements
-constexpr std::int64_t slot_budget = 24 * 1024;
+constexpr std::int64_t largest_chunk = 1024, least_chunk = 256;  // elements
+constexpr std::int64_t chunk_budget = 24 * 1024;                 // bytes of slots and streams
+constexpr std::int64_t part_size = 16384;                        // elements, about
 
 using Kind = TapeRegister::Kind;
+
+std::int64_t rounded_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+/// After how many elements a layout starts again, having stepped through memory without gaps; 0 if
+/// it does not.
+std::int64_t period_of(const Walk& walk) {
+  std::int64_t period = 1;
+  int axis = walk.rank;
+  while (axis > 0 && walk.strides[static_cast<std::size_t>(axis - 1)] == period)
+    period *= walk.sizes[static_cast<std::size_t>(--axis)];
+  const bool repeats = axis == 1 && walk.strides[0] == 0;
+  return repeats && period > 1 ? period : 0;
+}
 
 class TapeBuilder {
  public:
@@ -25,62 +40,92 @@ class TapeBuilder {
 
   TapeProgram build() {
     tape_.elements = request_.node.types[0].shape.size();
-    tape_.results = static_cast<std::int32_t>(fn_.results().size());
     home_.assign(fn_.code().size(), -1);
+    spread_.assign(fn_.code().size(), -1);
+    find_numbers();
+    steps_ = tape_steps(fn_, is_number_, request_.isa);
     find_reads();
     for (std::int32_t i = 0; i < size(); ++i) {
       if (at(i).op == ScalarOp::constant) add_constant(i);
-      if (at(i).op == ScalarOp::input) add_input(i);
-      if (at(i).op == ScalarOp::flat_index) add_counter(i);
+      if (at(i).op == ScalarOp::input && is_read(i)) add_input(i);
+      if (at(i).op == ScalarOp::flat_index && is_read(i)) add_counter(i);
     }
-    for (std::int32_t i = 0; i < size(); ++i) {
-      if (arity(at(i).op) > 0) add_instruction(i);
-    }
+    for (std::size_t s = 0; s < steps_.size(); ++s) add_step(s);
     copy_results_left_over();
     choose_chunk();
-    spread_constants();
+    lay_out_scratch();
+    fill_constants();
     return std::move(tape_);
   }
 
  private:
   std::int32_t size() const { return static_cast<std::int32_t>(fn_.code().size()); }
-  const ScalarInstr& at(std::int32_t i) const { return fn_.code()[static_cast<std::size_t>(i)]; }
-  std::int32_t& home(std::int32_t i) { return home_[static_cast<std::size_t>(i)]; }
-  std::int32_t argument(std::int32_t i, int a) const {
-    return at(i).args[static_cast<std::size_t>(a)];
+  static std::size_t nth(std::int32_t i) { return static_cast<std::size_t>(i); }
+  const ScalarInstr& at(std::int32_t i) const { return fn_.code()[nth(i)]; }
+  std::int32_t& home(std::int32_t i) { return home_[nth(i)]; }
+  const Layout& layout(std::int32_t input) const {
+    return request_.inputs[static_cast<std::size_t>(at(input).bits)].layout;
+  }
+  bool is_read(std::int32_t i) const { return last_read_[nth(i)] >= 0 || is_result_[nth(i)]; }
+
+  // Values that are the same for all elements.
+  void find_numbers() {
+    is_number_.assign(fn_.code().size(), 0);
+    for (std::int32_t i = 0; i < size(); ++i) {
+      char& number = is_number_[nth(i)];
+      if (at(i).op == ScalarOp::constant) number = 1;
+      if (at(i).op == ScalarOp::input) {
+        const Walk walk(layout(i));
+        number = !walk.is_contiguous() && walk.is_scalar();
+      }
+      const int count = arity(at(i).op);
+      if (count > 0) number = 1;
+      for (int a = 0; a < count; ++a)
+        number &= is_number_[nth(at(i).args[static_cast<std::size_t>(a)])];
+    }
   }
 
+  // In numbers of steps.
   void find_reads() {
     last_read_.assign(fn_.code().size(), -1);
     is_result_.assign(fn_.code().size(), 0);
-    for (std::int32_t i = 0; i < size(); ++i) {
-      for (int a = 0; a < arity(at(i).op); ++a)
-        last_read_[static_cast<std::size_t>(argument(i, a))] = i;
-    }
-    for (const std::int32_t r : fn_.results()) is_result_[static_cast<std::size_t>(r)] = 1;
-    is_written_.assign(fn_.results().size(), 0);
     is_carried_.assign(fn_.code().size(), 0);
+    for (std::size_t s = 0; s < steps_.size(); ++s) {
+      for (const std::int32_t a : steps_[s].operands())
+        last_read_[nth(a)] = static_cast<std::int32_t>(s);
+    }
+    for (const std::int32_t r : fn_.results()) is_result_[nth(r)] = 1;
+    is_written_.assign(fn_.results().size(), 0);
     for (std::int32_t i = 0; i < size(); ++i) {
       for (int a = 0; a < arity(at(i).op); ++a) {
-        if (carries(at(i).op, a)) is_carried_[static_cast<std::size_t>(argument(i, a))] = 1;
+        if (carries(at(i).op, a)) is_carried_[nth(at(i).args[static_cast<std::size_t>(a)])] = 1;
       }
     }
   }
 
   std::int32_t add_register(Kind kind, std::int32_t index, std::int32_t instr,
                             std::int64_t offset = 0) {
-    tape_.registers.push_back(
-        {kind, index, static_cast<std::int32_t>(size_of(at(instr).dtype)), offset});
+    const auto bytes = static_cast<std::int32_t>(size_of(at(instr).dtype));
+    tape_.registers.push_back({kind, index, bytes, offset * bytes, 0});
     const auto number = static_cast<std::int32_t>(tape_.registers.size()) - 1;
     if (kind == Kind::input || kind == Kind::output) tape_.moving.push_back(number);
     return number;
   }
 
-  std::int32_t take_slot() {
-    if (free_slots_.empty()) return tape_.slots++;
-    const std::int32_t slot = free_slots_.back();
-    free_slots_.pop_back();
-    return slot;
+  // A slot of a chunk, or of one block for a number; `index` is the slot's until the end.
+  std::int32_t slot_register(std::int32_t instr, bool is_number = false) {
+    const auto bytes = static_cast<std::int32_t>(size_of(at(instr).dtype));
+    auto free = is_number ? free_slots_.end()
+                          : std::find_if(free_slots_.begin(), free_slots_.end(), [&](auto slot) {
+                              return slots_[nth(slot)].bytes == bytes;
+                            });
+    if (free == free_slots_.end()) {
+      slots_.push_back({bytes, is_number});
+      return add_register(Kind::slot, static_cast<std::int32_t>(slots_.size()) - 1, instr);
+    }
+    const std::int32_t slot = *free;
+    free_slots_.erase(free);
+    return add_register(Kind::slot, slot, instr);
   }
 
   void add_constant(std::int32_t i) {
@@ -90,33 +135,37 @@ class TapeBuilder {
 
   void add_input(std::int32_t i) {
     const auto input = static_cast<std::int32_t>(at(i).bits);
-    const Layout& layout = request_.inputs[static_cast<std::size_t>(input)].layout;
-    const Walk walk(layout);
+    const Walk walk(layout(i));
     if (walk.is_contiguous()) {
-      home(i) = add_register(Kind::input, input, i, layout.offset);
+      home(i) = add_register(Kind::input, input, i, walk.offset);
       return;
     }
-    home(i) =
-        add_register(Kind::slot, take_slot(), i);  // kept throughout: a scalar is spread only once
-    tape_.loads.push_back({input, home(i), walk, walk.is_scalar()});
+    home(i) = slot_register(i, is_number_[nth(i)] != 0);
+    const std::int64_t period = period_of(walk);
+    const std::int64_t joint = period > 0 ? std::lcm(period, period_) : 0;
+    std::vector<TapeLoad>& loads = is_number_[nth(i)]                    ? tape_.numbers
+                                   : joint > 0 && joint <= largest_chunk ? tape_.patterns
+                                                                         : tape_.loads;
+    if (&loads == &tape_.patterns) period_ = joint;
+    loads.push_back({input, home(i), walk});
   }
 
   void add_counter(std::int32_t i) {
-    home(i) = add_register(Kind::slot, take_slot(), i);
+    home(i) = slot_register(i);
     tape_.counters.push_back(home(i));
   }
 
-  // The result that instruction i may write where it belongs: not if that memory is an operand read
-  // later on.
-  std::int32_t direct_result(std::int32_t i) const {
+  // The result that step s may write where it belongs: not if that memory is an operand read later
+  // on.
+  std::int32_t direct_result(std::size_t s) const {
     for (std::size_t r = 0; r < fn_.results().size(); ++r) {
-      if (fn_.results()[r] != i) continue;
+      if (fn_.results()[r] != steps_[s].value) continue;
       const Operand& out = request_.outputs[r];
       for (std::int32_t k = 0; k < size(); ++k) {
         if (at(k).op != ScalarOp::input) continue;
         const Operand& in = request_.inputs[static_cast<std::size_t>(at(k).bits)];
         const bool is_needed =
-            last_read_[static_cast<std::size_t>(k)] > i || is_result_[static_cast<std::size_t>(k)];
+            last_read_[nth(k)] > static_cast<std::int32_t>(s) || is_result_[nth(k)];
         if (in.place == out.place && in.at == out.at && is_needed) return -1;
       }
       return static_cast<std::int32_t>(r);
@@ -124,33 +173,57 @@ class TapeBuilder {
     return -1;
   }
 
-  void add_instruction(std::int32_t i) {
-    const DType operand = at(argument(i, 0)).dtype;
+  void add_step(std::size_t s) {
+    const TapeStep& step = steps_[s];
+    const std::int32_t i = step.value;
+    const bool is_number = is_number_[nth(i)] != 0;
     TapeInstruction made;
-    made.run = tape_table(request_.isa).find(at(i).op, operand, at(i).dtype);
-    check_internal(made.run != nullptr, "no kernel for ", name(at(i).op), " on ", operand);
-    const int count = arity(at(i).op);
-    made.a = home(argument(i, 0));
-    if (count > 1) made.b = home(argument(i, 1));
-    if (count > 2) made.c = home(argument(i, 2));
-    const std::int32_t result = direct_result(i);
-    if (result >= 0) is_written_[static_cast<std::size_t>(result)] = 1;
-    home(i) = result >= 0 ? add_register(Kind::output, result, i)
-                          : add_register(Kind::slot, take_slot(), i);
-    made.out = home(i);
+    made.run = step.run;
+    made.sweep = step.sweep;
+    for (int a = 0; a < step.count; ++a) {
+      const std::int32_t arg = step.args[static_cast<std::size_t>(a)];
+      const bool stays = is_number_[nth(arg)] && !is_number;
+      made.operands.in[a] = stays && step.run ? spread(arg) : home(arg);
+      made.operands.step[a] = is_number_[nth(arg)] && step.sweep ? 0 : sweep_block;
+    }
+    for (const std::int32_t arg : step.operands()) give_slot_back(arg, s);
+    const std::int32_t result = is_number ? -1 : direct_result(s);
+    if (result >= 0) is_written_[nth(result)] = 1;
+    home(i) = result >= 0 ? add_register(Kind::output, result, i) : slot_register(i, is_number);
+    made.operands.out = home(i);
     made.magnitude = tape_table(request_.isa).find_magnitude(at(i).dtype);
     made.is_result = result >= 0;
-    made.is_carried = is_carried_[static_cast<std::size_t>(i)] != 0;
-    tape_.code.push_back(made);
-    for (int a = 0; a < count; ++a) give_slot_back(argument(i, a), i);
+    made.is_carried = is_carried_[nth(i)] != 0;
+    if (is_number) tape_.starts.push_back({made, sweep_block});
+    else tape_.code.push_back(made);
   }
 
-  void give_slot_back(std::int32_t value, std::int32_t now) {
-    const TapeRegister& place = tape_.registers[static_cast<std::size_t>(home(value))];
-    const bool is_loaded = arity(at(value).op) == 0;
-    const bool is_needed = last_read_[static_cast<std::size_t>(value)] != now ||
-                           is_result_[static_cast<std::size_t>(value)];
-    if (place.kind != Kind::slot || is_loaded || is_needed) return;
+  TapeInstruction copy(std::int32_t to, std::int32_t from, bool stays) const {
+    TapeInstruction made;
+    made.sweep =
+        sweep_table(request_.isa).find_copy(tape_.registers[static_cast<std::size_t>(from)].size);
+    made.operands.out = to;
+    made.operands.in[0] = from;
+    made.operands.step[0] = stays ? 0 : sweep_block;
+    return made;
+  }
+
+  // A number as a chunk of equal ones, for kernels that want one.
+  std::int32_t spread(std::int32_t number) {
+    std::int32_t& reg = spread_[nth(number)];
+    if (reg < 0) {
+      reg = slot_register(number);
+      tape_.starts.push_back({copy(reg, home(number), true), 0});  // of a chunk, see choose_chunk
+    }
+    return reg;
+  }
+
+  void give_slot_back(std::int32_t value, std::size_t now) {
+    const TapeRegister& place = tape_.registers[nth(home(value))];
+    const bool is_kept = arity(at(value).op) == 0 || is_number_[nth(value)] ||
+                         is_result_[nth(value)] ||
+                         last_read_[nth(value)] != static_cast<std::int32_t>(now);
+    if (place.kind != Kind::slot || is_kept) return;
     if (std::find(free_slots_.begin(), free_slots_.end(), place.index) == free_slots_.end())
       free_slots_.push_back(place.index);
   }
@@ -163,17 +236,20 @@ class TapeBuilder {
       const std::int32_t source = fn_.results()[r];
       from.push_back(home(source));
       if (is_written_[r] || at(source).op != ScalarOp::input || !is_overwritten(source)) continue;
-      const std::int32_t aside = add_register(Kind::slot, tape_.slots++, source);
-      tape_.code.push_back({nullptr, aside, home(source), 0, 0});
+      const bool is_number = is_number_[nth(source)] != 0;
+      if (is_number) continue;  // it is read before the first chunk
+      const std::int32_t aside = slot_register(source);
+      tape_.code.push_back(copy(aside, home(source), false));
       from.back() = aside;
     }
     for (std::size_t r = 0; r < fn_.results().size(); ++r) {
       if (is_written_[r]) continue;
-      const std::int32_t out =
-          add_register(Kind::output, static_cast<std::int32_t>(r), fn_.results()[r]);
-      tape_.code.push_back({nullptr, out, from[r], 0, 0,
-                            tape_table(request_.isa).find_magnitude(at(fn_.results()[r]).dtype),
-                            true});
+      const std::int32_t source = fn_.results()[r];
+      const std::int32_t out = add_register(Kind::output, static_cast<std::int32_t>(r), source);
+      TapeInstruction made = copy(out, from[r], is_number_[nth(source)] != 0);
+      made.magnitude = tape_table(request_.isa).find_magnitude(at(source).dtype);
+      made.is_result = true;
+      tape_.code.push_back(made);
     }
   }
 
@@ -185,37 +261,83 @@ class TapeBuilder {
     return false;
   }
 
+  // A multiple of the patterns' period, if it can be of whole vectors too, so that slots and
+  // streams of a chunk fit their share of the L1 cache.
   void choose_chunk() {
-    std::int64_t chunk = largest_chunk;
-    while (chunk > 128 && tape_.slots * chunk * 4 > slot_budget) chunk /= 2;
-    tape_.chunk = std::max<std::int64_t>(1, std::min(chunk, tape_.elements));
-    tape_.slot_bytes = (tape_.chunk * 8 + 63) / 64 * 64;
+    std::int64_t bytes = 1;  // of an element
+    for (const Slot& slot : slots_) bytes += slot.is_number ? 0 : slot.bytes;
+    for (const std::int32_t r : tape_.moving) bytes += tape_.registers[nth(r)].size;
+    const std::int64_t wanted =
+        std::clamp(chunk_budget / bytes, std::max(least_chunk, period_), largest_chunk);
+    std::int64_t unit = period_;
+    for (const std::int64_t whole : {sweep_block, std::int64_t{16}}) {
+      if (unit == period_ && std::lcm(period_, whole) <= wanted) unit = std::lcm(period_, whole);
+    }
+    tape_.chunk = std::max<std::int64_t>(1, std::min(wanted / unit * unit, tape_.elements));
+    tape_.part = std::max<std::int64_t>(1, part_size / tape_.chunk) * tape_.chunk;
+    for (TapeStart& start : tape_.starts) {
+      if (start.elements == 0) start.elements = tape_.chunk;
+    }
   }
 
-  void spread_constants() {
-    tape_.constants =
-        allocate_bytes(static_cast<std::int64_t>(constants_.size()) * tape_.slot_bytes);
+  // Slots start at different places of a page, else a store and the next load of another slot look
+  // alike to the processor.
+  void lay_out_scratch() {
+    constexpr std::int64_t line = 64, apart = 3 * line;
+    std::int64_t end = 0;
+    std::vector<std::int64_t> offsets;
+    const std::int64_t chunk = rounded_up(tape_.chunk, sweep_block);
+    for (const Slot& slot : slots_) {
+      offsets.push_back(end);
+      end +=
+          slot.is_number ? sweep_block * slot.bytes : rounded_up(chunk * slot.bytes, line) + apart;
+    }
+    tape_.scratch_bytes = end;
+    for (TapeRegister& reg : tape_.registers) {
+      if (reg.kind == Kind::slot) reg.offset = offsets[nth(reg.index)];
+      if (reg.kind != Kind::output) continue;
+      reg.trial = end;
+      end += rounded_up(chunk * reg.size, line);
+    }
+    tape_.trial_bytes = end - tape_.scratch_bytes;
+  }
+
+  void fill_constants() {
+    constexpr std::int64_t bytes = sweep_block * 8;
+    tape_.constants = allocate_bytes(static_cast<std::int64_t>(constants_.size()) * bytes);
     for (std::size_t k = 0; k < constants_.size(); ++k) {
-      std::byte* memory = tape_.constants.get() + static_cast<std::int64_t>(k) * tape_.slot_bytes;
+      std::byte* memory = tape_.constants.get() + static_cast<std::int64_t>(k) * bytes;
       visit(constants_[k].dtype, [&](auto zero) {
         using T = decltype(zero);
         T value{};
         if constexpr (is_floating(dtype_of<T>()))
           value = static_cast<T>(std::bit_cast<double>(constants_[k].bits));
         else value = static_cast<T>(static_cast<std::int64_t>(constants_[k].bits));
-        std::fill_n(reinterpret_cast<T*>(memory), tape_.chunk, value);
+        std::fill_n(reinterpret_cast<T*>(memory), sweep_block, value);
       });
     }
+    for (TapeRegister& reg : tape_.registers) {
+      if (reg.kind == Kind::constant) reg.offset = reg.index * bytes;
+    }
   }
+
+  struct Slot {
+    std::int32_t bytes;  // of an element
+    bool is_number;
+  };
 
   const KernelRequest& request_;
   const ScalarFn& fn_;
   TapeProgram tape_;
+  std::vector<TapeStep> steps_;
+  std::vector<char> is_number_, is_result_, is_written_, is_carried_;
   std::vector<std::int32_t> home_;       // register of each value
-  std::vector<std::int32_t> last_read_;  // instruction that reads each value last
-  std::vector<char> is_result_, is_written_, is_carried_;
+  std::vector<std::int32_t> spread_;     // register of a chunk of a number; -1 for none
+  std::vector<std::int32_t> last_read_;  // step that reads each value last
+  std::vector<Slot> slots_;
   std::vector<std::int32_t> free_slots_;
   std::vector<ScalarInstr> constants_;
+  std::int64_t period_ = 1;  // of all patterns together
 };
 
 }  // namespace
@@ -233,7 +355,7 @@ void add_map_kernels(KernelTable& table) {
     kernel.can_watch = true;
     kernel.cost = 20 + 0.15 * static_cast<double>(tape->elements) * static_cast<double>(steps);
     kernel.why = join({tape->code.size(), " instructions in chunks of ", tape->chunk, ", ",
-                       tape->slots, " slots"});
+                       tape->scratch_bytes, " bytes of scratch"});
     kernel.run = [tape](const KernelCall& call, std::int64_t first, std::int64_t last) {
       tape->run(call, first, last);
     };

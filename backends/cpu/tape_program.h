@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "backends/cpu/sweep.h"
 #include "backends/cpu/tape.h"
 #include "backends/cpu/walk.h"
 #include "backends/kernel.h"
@@ -15,14 +16,17 @@ namespace blockgrad {
 /// Where a value of the program lives while a chunk is worked on.
 struct TapeRegister {
   enum class Kind : std::uint8_t { slot, input, output, constant } kind = Kind::slot;
-  std::int32_t index = 0;   // of the slot, operand or constant
+  std::int32_t index = 0;   // of an operand
   std::int32_t size = 4;    // bytes per element
-  std::int64_t offset = 0;  // of an input's first element, in elements
+  std::int64_t offset = 0;  // bytes from the start of the scratch, the operand or the constants
+  std::int64_t trial = 0;   // of an output: where in the scratch it goes in a trial
 };
 
+/// `run` for instructions on whole chunks, else `sweep`.
 struct TapeInstruction {
-  TapeFn run = nullptr;  // null: copy a to out
-  std::int32_t out = 0, a = 0, b = 0, c = 0;
+  TapeFn run = nullptr;
+  SweepFn sweep = nullptr;
+  SweepOperands operands;
   MagnitudeFn magnitude = nullptr;  // of `out`; null where it is not floating
   bool is_result = false;
   bool is_carried = false;  // if `out` is not finite, a later value is not either
@@ -33,25 +37,37 @@ struct TapeLoad {
   std::int32_t input = 0;
   std::int32_t reg = 0;
   Walk walk;
-  bool is_scalar = false;  // one value for the whole tensor: copied once per part
+};
+
+/// An instruction that is done once, for `elements` of them.
+struct TapeStart {
+  TapeInstruction instruction;
+  std::int64_t elements = 0;
 };
 
 struct TapeProgram {
   std::int64_t elements = 0, chunk = 0;
-  std::int64_t slot_bytes = 0;
-  std::int32_t slots = 0, results = 0;
+  std::int64_t part = 0;  // elements of what one thread takes at a time, a multiple of the chunk
+  std::int64_t scratch_bytes = 0, trial_bytes = 0;
   std::vector<TapeRegister> registers;
   std::vector<std::int32_t> moving;  // registers that advance with the elements
+  // Before the first chunk: numbers that are the same for all elements, one block of each; rows
+  // that repeat, a chunk of each; then what is computed from the numbers alone.
+  std::vector<TapeLoad> numbers, patterns;
+  std::vector<TapeStart> starts;
+  // For each chunk.
   std::vector<TapeLoad> loads;
   std::vector<std::int32_t> counters;  // registers that hold the number of each element, i64
   std::vector<TapeInstruction> code;
-  std::shared_ptr<std::byte> constants;  // each spread over a chunk, slot_bytes apart
+  std::shared_ptr<std::byte> constants;  // one block of each
 
   std::int64_t parts() const;
-  std::size_t scratch() const { return static_cast<std::size_t>(slots * slot_bytes); }
-  std::size_t trial_scratch() const { return static_cast<std::size_t>(results * slot_bytes); }
+  std::size_t scratch() const { return static_cast<std::size_t>(scratch_bytes); }
+  std::size_t trial_scratch() const { return static_cast<std::size_t>(trial_bytes); }
   /// Elements of parts first .. last-1. Allocates nothing.
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const;
+  /// Elements begin .. end-1.
+  void run_elements(const KernelCall& call, std::int64_t begin, std::int64_t end) const;
 
  private:
   template <bool watches>

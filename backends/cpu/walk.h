@@ -1,6 +1,7 @@
 #pragma once
 // Walking a strided layout in row-major order.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -50,8 +51,7 @@ struct Walk {
     while (n > 0) {
       const std::int64_t run = n < sizes[last] - at[last] ? n : sizes[last] - at[last];
       if (step == 1) std::memcpy(out, base, static_cast<std::size_t>(run) * sizeof(T));
-      else if (step == 0)
-        for (std::int64_t i = 0; i < run; ++i) out[i] = *base;
+      else if (step == 0) std::fill_n(out, run, T(*base));  // a copy: `out` might be where it lies
       else
         for (std::int64_t i = 0; i < run; ++i) out[i] = base[i * step];
       out += run;

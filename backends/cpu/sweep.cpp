@@ -1,0 +1,66 @@
+#include "backends/cpu/sweep.h"
+
+#include "blockgrad/graph/error.h"
+
+namespace blockgrad {
+
+namespace detail {
+extern const SweepTable sweep_portable, sweep_avx2, sweep_avx512;
+}
+
+namespace {
+
+/// -1 where there are no kernels.
+int column_of(DType value) { return value == DType::f32 ? 0 : value == DType::f64 ? 1 : -1; }
+
+/// Of add, subtract and multiply; -1 for others.
+int arithmetic(ScalarOp op) {
+  return op == ScalarOp::add ? 0 : op == ScalarOp::subtract ? 1 : op == ScalarOp::multiply ? 2 : -1;
+}
+
+}  // namespace
+
+SweepFn SweepTable::find(ScalarOp op, DType value) const {
+  const int d = column_of(value);
+  return d < 0 ? nullptr : single[static_cast<int>(op)][d];
+}
+
+SweepFn SweepTable::find_pair(ScalarOp first, ScalarOp second, bool is_right, DType value) const {
+  const int d = column_of(value), f = arithmetic(first), s = arithmetic(second);
+  if (d < 0 || f < 0 || s < 0) return nullptr;
+  return pairs[f][second == ScalarOp::subtract && is_right ? 3 : s][d];
+}
+
+SweepFn SweepTable::find_products(ScalarOp joined, DType value) const {
+  const int d = column_of(value), s = arithmetic(joined);
+  return d < 0 || s < 0 || s > 1 ? nullptr : products[s][d];
+}
+
+SweepFn SweepTable::find_select(ScalarOp comparison, DType value) const {
+  const int d = column_of(value);
+  if (d < 0) return nullptr;
+  return comparison == ScalarOp::less         ? selects[0][d]
+         : comparison == ScalarOp::less_equal ? selects[1][d]
+                                              : nullptr;
+}
+
+SweepFn SweepTable::find_copy(std::int32_t bytes) const {
+  return copies[bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3];
+}
+
+const SweepTable& sweep_table(Isa isa) {
+  switch (isa) {
+    case Isa::portable:
+    case Isa::neon: return detail::sweep_portable;  // the compiler's own NEON code
+#if defined(__x86_64__)
+    case Isa::avx2: return detail::sweep_avx2;
+    case Isa::avx512: return detail::sweep_avx512;
+#else
+    case Isa::avx2:
+    case Isa::avx512: break;
+#endif
+  }
+  fail_internal({"no sweeps for this instruction set"});
+}
+
+}  // namespace blockgrad

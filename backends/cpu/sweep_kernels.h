@@ -1,0 +1,203 @@
+#pragma once
+// The kernels of sweep.h, one source for every instruction set: the including unit's flags decide.
+// The inner loop has a fixed length, so compilers unroll it, and operands that stay cost nothing.
+// Everything has internal linkage.
+
+#include "backends/cpu/reduce_kernels.h"
+#include "backends/cpu/sweep.h"
+
+namespace blockgrad::detail {
+namespace {
+
+#define BG_INLINE static inline __attribute__((always_inline))
+
+struct Add {
+  template <class T>
+  BG_INLINE T of(T a, T b) {
+    return a + b;
+  }
+};
+struct Subtract {
+  template <class T>
+  BG_INLINE T of(T a, T b) {
+    return a - b;
+  }
+};
+struct SubtractFrom {
+  template <class T>
+  BG_INLINE T of(T a, T b) {
+    return b - a;
+  }
+};
+struct Multiply {
+  template <class T>
+  BG_INLINE T of(T a, T b) {
+    return a * b;
+  }
+};
+
+/// The functions of a sweep take four operands and read those that they have.
+template <class F>
+struct Two {
+  template <class T>
+  BG_INLINE auto of(T a, T b, T, T) {
+    return F::of(a, b);
+  }
+};
+template <class F, class G>
+struct Pair {
+  template <class T>
+  BG_INLINE T of(T a, T b, T c, T) {
+    return G::of(F::of(a, b), c);
+  }
+};
+template <class G>
+struct Products {
+  template <class T>
+  BG_INLINE T of(T a, T b, T c, T d) {
+    return G::of(a * b, c * d);
+  }
+};
+template <class F>
+struct Select {
+  template <class T>
+  BG_INLINE T of(T a, T b, T c, T d) {
+    return F::of(a, b) ? c : d;
+  }
+};
+struct FusedMultiplyAdd {
+  template <class T>
+  BG_INLINE T of(T a, T b, T c, T) {
+    return math::fma(a, b, c);
+  }
+};
+struct First {
+  template <class T>
+  BG_INLINE T of(T a, T, T, T) {
+    return a;
+  }
+};
+
+// One functor per row of scalar.def with two operands.
+namespace two {
+#define BG_UNARY(name, types, value, derivative)
+#define BG_BINARY(name, types, value, by_a, by_b) \
+  struct name {                                   \
+    template <class T>                            \
+    BG_INLINE auto of(T a, T b) {                 \
+      return value;                               \
+    }                                             \
+  };
+#define BG_PREDICATE(name, value)
+#define BG_COMPARE(name, value) BG_BINARY(name, F, value, 0, 0)
+#define BG_LOGICAL(name, value)
+#include "blockgrad/graph/scalar.def"
+#undef BG_UNARY
+#undef BG_BINARY
+#undef BG_PREDICATE
+#undef BG_COMPARE
+#undef BG_LOGICAL
+}  // namespace two
+
+template <class F, class T, class R>
+void sweep(std::byte* const* at, const SweepOperands& operands, int64_t n) {
+  R* y = reinterpret_cast<R*>(at[operands.out]);
+  const T* a = reinterpret_cast<const T*>(at[operands.in[0]]);
+  const T* b = reinterpret_cast<const T*>(at[operands.in[1]]);
+  const T* c = reinterpret_cast<const T*>(at[operands.in[2]]);
+  const T* d = reinterpret_cast<const T*>(at[operands.in[3]]);
+  const int64_t a_step = operands.step[0], b_step = operands.step[1];
+  const int64_t c_step = operands.step[2], d_step = operands.step[3];
+  for (; n >= sweep_block; n -= sweep_block) {
+    BG_INDEPENDENT
+    for (int64_t i = 0; i < sweep_block; ++i) y[i] = static_cast<R>(F::of(a[i], b[i], c[i], d[i]));
+    y += sweep_block;
+    a += a_step;
+    b += b_step;
+    c += c_step;
+    d += d_step;
+  }
+  BG_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<R>(F::of(a[i], b[i], c[i], d[i]));
+}
+
+template <class T>
+void sweep_where(std::byte* const* at, const SweepOperands& operands, int64_t n) {
+  T* y = reinterpret_cast<T*>(at[operands.out]);
+  const auto* condition = reinterpret_cast<const unsigned char*>(at[operands.in[0]]);
+  const T* a = reinterpret_cast<const T*>(at[operands.in[1]]);
+  const T* b = reinterpret_cast<const T*>(at[operands.in[2]]);
+  const int64_t condition_step = operands.step[0];
+  const int64_t a_step = operands.step[1], b_step = operands.step[2];
+  for (; n >= sweep_block; n -= sweep_block) {
+    BG_INDEPENDENT
+    for (int64_t i = 0; i < sweep_block; ++i) {
+      const T yes = a[i], no = b[i];
+      y[i] = condition[i] != 0 ? yes : no;
+    }
+    y += sweep_block;
+    condition += condition_step;
+    a += a_step;
+    b += b_step;
+  }
+  BG_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) {
+    const T yes = a[i], no = b[i];
+    y[i] = condition[i] != 0 ? yes : no;
+  }
+}
+
+#undef BG_INLINE
+
+template <class T>
+constexpr void add_sweeps(SweepTable& table) {
+  constexpr int d = math::Same<T, float>::value ? 0 : 1;
+#define BG_SWEEP(name, R) \
+  table.single[static_cast<int>(ScalarOp::name)][d] = sweep<Two<two::name>, T, R>
+  BG_SWEEP(add, T);
+  BG_SWEEP(subtract, T);
+  BG_SWEEP(multiply, T);
+  BG_SWEEP(divide, T);
+  BG_SWEEP(maximum, T);
+  BG_SWEEP(minimum, T);
+  BG_SWEEP(equal, bool);
+  BG_SWEEP(not_equal, bool);
+  BG_SWEEP(less, bool);
+  BG_SWEEP(less_equal, bool);
+  BG_SWEEP(greater, bool);
+  BG_SWEEP(greater_equal, bool);
+#undef BG_SWEEP
+  table.single[static_cast<int>(ScalarOp::where)][d] = sweep_where<T>;
+  table.single[static_cast<int>(ScalarOp::fma)][d] = sweep<FusedMultiplyAdd, T, T>;
+  SweepFn(&pairs)[3][4][2] = table.pairs;
+  pairs[0][0][d] = sweep<Pair<Add, Add>, T, T>;
+  pairs[0][1][d] = sweep<Pair<Add, Subtract>, T, T>;
+  pairs[0][2][d] = sweep<Pair<Add, Multiply>, T, T>;
+  pairs[0][3][d] = sweep<Pair<Add, SubtractFrom>, T, T>;
+  pairs[1][0][d] = sweep<Pair<Subtract, Add>, T, T>;
+  pairs[1][1][d] = sweep<Pair<Subtract, Subtract>, T, T>;
+  pairs[1][2][d] = sweep<Pair<Subtract, Multiply>, T, T>;
+  pairs[1][3][d] = sweep<Pair<Subtract, SubtractFrom>, T, T>;
+  pairs[2][0][d] = sweep<Pair<Multiply, Add>, T, T>;
+  pairs[2][1][d] = sweep<Pair<Multiply, Subtract>, T, T>;
+  pairs[2][2][d] = sweep<Pair<Multiply, Multiply>, T, T>;
+  pairs[2][3][d] = sweep<Pair<Multiply, SubtractFrom>, T, T>;
+  table.products[0][d] = sweep<Products<Add>, T, T>;
+  table.products[1][d] = sweep<Products<Subtract>, T, T>;
+  table.selects[0][d] = sweep<Select<two::less>, T, T>;
+  table.selects[1][d] = sweep<Select<two::less_equal>, T, T>;
+}
+
+constexpr SweepTable sweep_kernels() {
+  SweepTable table;
+  add_sweeps<float>(table);
+  add_sweeps<double>(table);
+  table.copies[0] = sweep<First, std::uint8_t, std::uint8_t>;
+  table.copies[1] = sweep<First, std::uint16_t, std::uint16_t>;
+  table.copies[2] = sweep<First, std::uint32_t, std::uint32_t>;
+  table.copies[3] = sweep<First, std::uint64_t, std::uint64_t>;
+  return table;
+}
+
+}  // namespace
+}  // namespace blockgrad::detail

@@ -1,0 +1,132 @@
+#include "backends/cpu/tape_steps.h"
+
+#include <algorithm>
+
+#include "blockgrad/graph/error.h"
+
+namespace blockgrad {
+
+namespace {
+
+class StepFinder {
+ public:
+  StepFinder(const ScalarFn& fn, std::span<const char> is_number, Isa isa)
+      : code_(fn.code()),
+        is_number_(is_number),
+        tape_(tape_table(isa)),
+        sweeps_(sweep_table(isa)),
+        uses_(code_.size(), 0),
+        step_of_(code_.size(), -1) {
+    for (const ScalarInstr& instr : code_) {
+      for (int a = 0; a < arity(instr.op); ++a) ++uses_[at(instr.args[at(a)])];
+    }
+    for (const std::int32_t r : fn.results()) uses_[at(r)] += 2;  // always needed in memory
+  }
+
+  std::vector<TapeStep> run() {
+    for (std::size_t i = 0; i < code_.size(); ++i) {
+      if (arity(code_[i].op) == 0) continue;
+      TapeStep step = joined(static_cast<std::int32_t>(i));
+      step.value = static_cast<std::int32_t>(i);
+      step_of_[i] = static_cast<std::int32_t>(steps_.size());
+      steps_.push_back(step);
+    }
+    std::erase_if(steps_, [](const TapeStep& step) { return step.count == 0; });
+    return std::move(steps_);
+  }
+
+ private:
+  static std::size_t at(std::int32_t i) { return static_cast<std::size_t>(i); }
+  const ScalarInstr& instr(std::int32_t i) const { return code_[at(i)]; }
+
+  /// An operation on two operands with the values of this one; a square is a product.
+  static ScalarOp as_two(ScalarOp op) { return op == ScalarOp::square ? ScalarOp::multiply : op; }
+  static std::array<std::int32_t, 2> two_args(const ScalarInstr& instr) {
+    return {instr.args[0], arity(instr.op) == 1 ? instr.args[0] : instr.args[1]};
+  }
+
+  /// Whether the value of `arg` is needed by instruction i alone, which may make it itself.
+  bool may_join(std::int32_t arg, std::int32_t i) const {
+    const std::int32_t step = step_of_[at(arg)];
+    return uses_[at(arg)] == 1 && step >= 0 && !is_number_[at(arg)] &&
+           steps_[at(step)].count == arity(instr(arg).op) &&
+           (instr(arg).dtype == instr(i).dtype || instr(arg).dtype == DType::boolean);
+  }
+  bool may_join_product(std::int32_t arg, std::int32_t i) const {
+    return may_join(arg, i) && as_two(instr(arg).op) == ScalarOp::multiply;
+  }
+  void drop(std::int32_t arg) { steps_[at(step_of_[at(arg)])].count = 0; }
+
+  TapeStep joined(std::int32_t i) {
+    const ScalarInstr& op = instr(i);
+    if (is_number_[at(i)]) return single(op);
+    if (op.op == ScalarOp::where) return select(i);
+    if (arity(op.op) != 2) return single(op);
+    const auto [a, b] = two_args(op);
+    if (a != b && may_join_product(a, i) && may_join_product(b, i)) {
+      if (const SweepFn sweep = sweeps_.find_products(op.op, op.dtype)) {
+        const auto ab = two_args(instr(a)), cd = two_args(instr(b));
+        drop(a);
+        drop(b);
+        return {.sweep = sweep, .count = 4, .args = {ab[0], ab[1], cd[0], cd[1]}};
+      }
+    }
+    for (const bool is_right : {false, true}) {
+      const std::int32_t arg = is_right ? b : a, other = is_right ? a : b;
+      if (!may_join(arg, i)) continue;
+      const SweepFn sweep = sweeps_.find_pair(as_two(instr(arg).op), op.op, is_right, op.dtype);
+      if (!sweep) continue;
+      const auto ab = two_args(instr(arg));
+      drop(arg);
+      return {.sweep = sweep, .count = 3, .args = {ab[0], ab[1], other}};
+    }
+    return single(op);
+  }
+
+  /// a > b is b < a, and so are their forms with `or equal`.
+  TapeStep select(std::int32_t i) {
+    const ScalarInstr& op = instr(i);
+    const std::int32_t condition = op.args[0];
+    if (!may_join(condition, i) || arity(instr(condition).op) != 2) return single(op);
+    auto [a, b] = two_args(instr(condition));
+    if (instr(a).dtype != op.dtype) return single(op);
+    ScalarOp comparison = instr(condition).op;
+    const bool is_greater =
+        comparison == ScalarOp::greater || comparison == ScalarOp::greater_equal;
+    if (is_greater) {
+      std::swap(a, b);
+      comparison = comparison == ScalarOp::greater ? ScalarOp::less : ScalarOp::less_equal;
+    }
+    const SweepFn sweep = sweeps_.find_select(comparison, op.dtype);
+    if (!sweep) return single(op);
+    drop(condition);
+    return {.sweep = sweep, .count = 4, .args = {a, b, op.args[1], op.args[2]}};
+  }
+
+  TapeStep single(const ScalarInstr& op) const {
+    TapeStep step;
+    step.count = arity(op.op);
+    std::copy_n(op.args.begin(), step.count, step.args.begin());
+    const DType operand = instr(op.args[0]).dtype;
+    step.sweep = sweeps_.find(op.op, op.op == ScalarOp::where ? op.dtype : operand);
+    if (!step.sweep) step.run = tape_.find(op.op, operand, op.dtype);
+    check_internal(step.sweep || step.run, "no kernel for ", name(op.op), " on ", operand);
+    return step;
+  }
+
+  std::span<const ScalarInstr> code_;
+  std::span<const char> is_number_;
+  const TapeTable& tape_;
+  const SweepTable& sweeps_;
+  std::vector<std::int32_t> uses_;     // reads of each value, two more if it is a result
+  std::vector<std::int32_t> step_of_;  // where each instruction is done, -1 for none
+  std::vector<TapeStep> steps_;        // dropped ones have no operands
+};
+
+}  // namespace
+
+std::vector<TapeStep> tape_steps(const ScalarFn& fn, std::span<const char> is_number, Isa isa) {
+  return StepFinder(fn, is_number, isa).run();
+}
+
+}  // namespace blockgrad

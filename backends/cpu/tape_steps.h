@@ -1,0 +1,33 @@
+#pragma once
+// The steps of a tape: which kernel does which instructions of a scalar program. Sums and products
+// are taken two or three at a time, a comparison together with the `where` that reads it: what lies
+// between them stays in registers.
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "backends/cpu/sweep.h"
+#include "backends/cpu/tape.h"
+
+namespace blockgrad {
+
+/// One kernel. It has `run` or `sweep`.
+struct TapeStep {
+  std::int32_t value = 0;  // the instruction whose value it makes
+  TapeFn run = nullptr;
+  SweepFn sweep = nullptr;
+  int count = 0;  // of operands
+  std::array<std::int32_t, 4> args{};
+
+  std::span<const std::int32_t> operands() const {
+    return {args.data(), static_cast<std::size_t>(count)};
+  }
+};
+
+/// In the order of the program. `is_number[i]` says that instruction i has one value for all
+/// elements: such values are never made again for each element, so they are left to themselves.
+std::vector<TapeStep> tape_steps(const ScalarFn& fn, std::span<const char> is_number, Isa isa);
+
+}  // namespace blockgrad
