@@ -57,16 +57,35 @@ BG_SCALAR T exp_of(T x, T low, T high) {
 BG_SCALAR float exp(float x) { return exp_of(x, -104.0f, 89.0f); }
 BG_SCALAR double exp(double x) { return exp_of(x, -746.0, 709.9); }
 
+// Functions named _near give the bits of their namesakes for arguments in their range, without what
+// only the edges need. Kernels look at all arguments first; see backends/cpu/tape_kernels.h.
+
+/// e^x for |x| <= 86 (double: 700), where it is normal: n goes straight into the exponent.
+template <class T>
+BG_SCALAR T exp_near(T x) {
+  const ExpParts<T> p = exp_parts(x);
+  return from_bits(bits(T(1) + p.tail) + (p.n << (Format<T>::digits - 1)));
+}
+template <class T>
+BG_SCALAR T exp_limit() {
+  return T(Format<T>::digits == 24 ? 86 : 700);
+}
+
 /// e^x - 1 = 2 (2^(n-1) tail + (2^(n-1) - 1/2)).
 template <class T>
-BG_SCALAR T expm1_of(T x, T low, T high, T tiny) {
-  const ExpParts<T> p = exp_parts(clamped(x, low, high));
+BG_SCALAR T expm1_of(T x, T inside) {
+  const ExpParts<T> p = exp_parts(inside);
   const T half = power_of_two<T>(p.n - 1);
   const T y = T(2) * fma(half, p.tail, half - T(0.5));
-  return with_sign(x, T(1)) < tiny ? x : y;
+  return with_sign(x, T(1)) < T(Format<T>::digits == 24 ? 0x1p-25 : 0x1p-54) ? x : y;
 }
-BG_SCALAR float expm1(float x) { return expm1_of(x, -40.0f, 89.0f, 0x1p-25f); }
-BG_SCALAR double expm1(double x) { return expm1_of(x, -60.0, 709.9, 0x1p-54); }
+BG_SCALAR float expm1(float x) { return expm1_of(x, clamped(x, -40.0f, 89.0f)); }
+BG_SCALAR double expm1(double x) { return expm1_of(x, clamped(x, -60.0, 709.9)); }
+/// For |x| <= exp_limit.
+template <class T>
+BG_SCALAR T expm1_near(T x) {
+  return expm1_of(x, x);
+}
 
 /// x = 2^n (1 + f), f in [-1/3, 1/3], for normal x > 0; `shift` = 2^-n, right for |n| < the bias.
 template <class T>
@@ -120,6 +139,13 @@ BG_SCALAR T log(T x) {
   return x == T(0) ? -infinity<T>() : y;
 }
 
+/// log x for normal x > 0.
+template <class T>
+BG_SCALAR T log_near(T x) {
+  const LogParts<T> p = log_parts(x);
+  return log_sum(p.n, p.f);
+}
+
 /// log(1 + x) for finite x > -1, the sign of 0 aside: u = 1 + x rounded, whose error is added to f.
 template <class T>
 BG_SCALAR T log1p_inside(T x) {
@@ -137,17 +163,32 @@ BG_SCALAR T log1p(T x) {
   return x == T(0) ? x : y;
 }
 
+/// For -1 < x, 1 + x < 1 / least_normal.
+template <class T>
+BG_SCALAR T log1p_near(T x) {
+  const T u = T(1) + x;
+  const T rest = x < T(1) ? x - (u - T(1)) : T(1) - (u - x);
+  const LogParts<T> p = log_parts(u);
+  const T y = log_sum(p.n, fma(rest, p.shift, p.f));
+  return x == T(0) ? x : y;
+}
+
 /// In float x + x^3 p(x^2) near 0 and 1 - 2 / (e^(2|x|) + 1) further out; in double
 /// t / (t + 2) with t = e^(2|x|) - 1.
-BG_SCALAR float tanh(float x) {
+BG_SCALAR float tanh_of(float x, float e) {
   const float a = with_sign(x, 1.0f), z = x * x;
   const float p = polynomial(z, -0x1.555532p-2f, 0x1.1106f6p-3f, -0x1.b835a4p-5f, 0x1.51f8d0p-6f,
                              -0x1.750cf8p-8f);
   const float near = fma(x * z, p, x);
-  const float e = exp(2.0f * (a > 10.0f ? 10.0f : a));
   const float far = 1.0f - 2.0f / (e + 1.0f);
   return with_sign(a < 0.625f ? near : far, x);
 }
+BG_SCALAR float tanh(float x) {
+  const float a = with_sign(x, 1.0f);
+  return tanh_of(x, exp(2.0f * (a > 10.0f ? 10.0f : a)));
+}
+/// For |x| <= 43.
+BG_SCALAR float tanh_near(float x) { return tanh_of(x, exp_near(2.0f * with_sign(x, 1.0f))); }
 BG_SCALAR double tanh(double x) {
   const double a = with_sign(x, 1.0);
   const double t = expm1(2.0 * (a > 24.0 ? 24.0 : a));
@@ -156,19 +197,35 @@ BG_SCALAR double tanh(double x) {
 
 /// 1 / (1 + e^-x), from e^-|x| on both sides.
 template <class T>
-BG_SCALAR T sigmoid(T x) {
-  const T e = exp(with_sign(x, T(-1)));
+BG_SCALAR T sigmoid_of(T x, T e) {
   return (x < T(0) ? e : T(1)) / (T(1) + e);
+}
+template <class T>
+BG_SCALAR T sigmoid(T x) {
+  return sigmoid_of(x, exp(with_sign(x, T(-1))));
+}
+/// For |x| <= exp_limit.
+template <class T>
+BG_SCALAR T sigmoid_near(T x) {
+  return sigmoid_of(x, exp_near(with_sign(x, T(-1))));
 }
 
 /// log(1 + e^x) = max(x, 0) + log(1 + e) with e = e^-|x| in [0, 1]; above 1/3 as ln 2 + log(1 + (e
 /// - 1) / 2).
 template <class T>
-BG_SCALAR T softplus(T x) {
-  const T e = exp(with_sign(x, T(-1)));
+BG_SCALAR T softplus_of(T x, T e) {
   const bool above = e > T(1) / T(3);
   const T y = log_sum(above ? T(1) : T(0), above ? fma(T(0.5), e, T(-0.5)) : e);
   return (x < T(0) ? T(0) : x) + y;
+}
+template <class T>
+BG_SCALAR T softplus(T x) {
+  return softplus_of(x, exp(with_sign(x, T(-1))));
+}
+/// For |x| <= exp_limit.
+template <class T>
+BG_SCALAR T softplus_near(T x) {
+  return softplus_of(x, exp_near(with_sign(x, T(-1))));
 }
 
 }  // namespace blockgrad::math

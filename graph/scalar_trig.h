@@ -156,12 +156,13 @@ BG_SCALAR float erf(float x) {
                          polynomial(z, 0x1.06eba6p-3f, -0x1.8126e6p-2f, 0x1.ce1a4cp-4f,
                                     -0x1.b687ecp-6f, 0x1.4721d8p-8f, -0x1.399e76p-11f),
                          x);
-  const float g = polynomial(a > 3.95f ? 3.95f : a, -0x1.70d6f4p-13f, 0x1.212846p+0f,
+  const u32 most = bits(3.95f), size = bits(a);  // as integers: one instruction
+  const float g = polynomial(from_bits(size < most ? size : most), -0x1.70d6f4p-13f, 0x1.212846p+0f,
                              0x1.444478p-1f, 0x1.bb920ap-4f, -0x1.9bb3bep-6f, 0x1.11946ap-8f,
                              -0x1.c852eep-12f, 0x1.62fbe6p-16f);
   const ExpParts<float> p = exp_parts(-g);
   const float far = fma(-power_of_two<float>(p.n), 1.0f + p.tail, 1.0f);
-  return a < 0.92f ? near : with_sign(far, x);
+  return a >= 0.92f ? with_sign(far, x) : near;  // NaN is near
 }
 BG_SCALAR double erf(double x) {
   const double a = with_sign(x, 1.0), z = x * x;
