@@ -1,8 +1,9 @@
-// Matrix products on one thread beside Eigen's. In each repetition both run, in turns first, next
-// to a measurement of the processor's own rate of multiply-adds; the table shows medians, and of
-// the ratio the quartiles too.
+// Matrix products beside those of other libraries, on the same operands in turns (ours, theirs,
+// theirs, ours), next to measurements of what the processor can do at most. The table shows
+// medians, and of the ratios the quartiles too. --ladder shows where the time of a product goes.
 
 #include "blockgrad/blockgrad.h"
+#include "support/gemm_peers.h"
 #include "support/native.h"
 
 #include <CLI/CLI.hpp>
@@ -16,29 +17,31 @@
 #include <fstream>
 #include <random>
 #include <span>
+#include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace bg = blockgrad;
+using bench::GemmPeer;
+using bench::Product;
 
 namespace {
 
 struct Options {
-  std::vector<std::int64_t> sizes{64, 128, 256, 512, 1024, 2048};
-  std::vector<std::string> types{"f32", "f64"};
+  std::vector<std::string> shapes{
+      "64x64x64",       "128x128x128",    "256x256x256",   "512x512x512", "1024x1024x1024",
+      "2048x2048x2048", "4096x4096x4096", "64x128x784",    "64x10x128",   "784x128x64",
+      "256x1024x256",   "32x3072x768",    "1024x768x3072", "1x4096x4096", "5x1x2"};
   std::vector<std::string> layouts{"NN", "NT", "TN"};
+  std::vector<int> threads{1, 2};
+  std::vector<std::string> types{"f32"};
+  std::vector<std::string> peers;
   std::string isa;
   std::string json;
   int repetitions = 15;
   double milliseconds = 20;
-};
-
-struct Product {
-  std::int64_t m, n, k;
-  bool transpose_a, transpose_b;
-  double flops() const {
-    return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-  }
+  bool ladder = false;
 };
 
 /// The value at a fraction of the sorted values: 0.5 is the median.
@@ -47,13 +50,70 @@ double quantile(std::vector<double> values, double fraction) {
   return values[static_cast<std::size_t>(fraction * static_cast<double>(values.size() - 1) + 0.5)];
 }
 
+Product parse(const std::string& shape, const std::string& layout) {
+  long long m = 0, n = 0, k = 0;
+  char rest = 0;
+  if (std::sscanf(shape.c_str(), "%lldx%lldx%lld%c", &m, &n, &k, &rest) != 3 || m < 1 || n < 1 ||
+      k < 1) {
+    throw std::invalid_argument("expected a shape such as 64x10x128 (m, n, k), got " + shape);
+  }
+  return {m, n, k, layout[0] == 'T', layout[1] == 'T'};
+}
+
 template <class T>
-std::vector<T> random_values(std::int64_t count, unsigned seed) {
+bg::Tensor random_values(const bg::Shape& shape, unsigned seed) {
   std::mt19937 random(seed);
   std::uniform_real_distribution<T> draw(-1, 1);
-  std::vector<T> values(static_cast<std::size_t>(count));
+  std::vector<T> values(static_cast<std::size_t>(shape.size()));
   for (T& value : values) value = draw(random);
-  return values;
+  return bg::tensor(std::span<const T>(values), shape);
+}
+
+/// Our side: a program of `count` equal products of different operands. One product a step where
+/// starting a step does not count; many where it would be most of the time.
+template <class T>
+struct Ours {
+  bg::Tensor a, b;  // [count, m, k] and [count, k, n]; of the first product what peers read too
+  std::int64_t count;
+  bg::Program program;
+  std::vector<bg::Feeds> feeds;
+};
+
+template <class T>
+Ours<T> make_ours(const Product& p, std::int64_t count, int threads, const std::string& isa,
+                  bool epilogue = false) {
+  const bg::DType dtype = sizeof(T) == sizeof(float) ? bg::DType::f32 : bg::DType::f64;
+  const bg::Shape a_shape = p.transpose_a ? bg::Shape{p.k, p.m} : bg::Shape{p.m, p.k};
+  const bg::Shape b_shape = p.transpose_b ? bg::Shape{p.n, p.k} : bg::Shape{p.k, p.n};
+  const auto many = [&](const bg::Shape& s) { return bg::Shape{count, s[0], s[1]}; };
+  const bg::Expr left = bg::input("a", many(a_shape), dtype);
+  const bg::Expr right = bg::input("b", many(b_shape), dtype);
+  const bg::Expr bias = bg::input("bias", {p.n}, dtype);
+  std::vector<bg::Output> products;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const bg::Expr x = bg::reshape(bg::slice(left, 0, i, i + 1), a_shape);
+    const bg::Expr y = bg::reshape(bg::slice(right, 0, i, i + 1), b_shape);
+    const bg::Expr z =
+        bg::matmul(x, y, {.transpose_a = p.transpose_a, .transpose_b = p.transpose_b});
+    products.emplace_back(epilogue ? bg::relu(z + bias) : z);
+  }
+  bg::Tensor a = random_values<T>(many(a_shape), 1), b = random_values<T>(many(b_shape), 2);
+  bg::Feeds feed{{left, a}, {right, b}};
+  if (epilogue) feed.push_back({bias, random_values<T>({p.n}, 3)});
+  return {
+      a, b, count, bg::compile(products, {}, bg::cpu(), {.threads = threads, .isa = isa}), {feed}};
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// Seconds of one product, over so many steps.
+template <class T>
+double time_ours(Ours<T>& ours, std::int64_t steps) {
+  const auto begin = std::chrono::steady_clock::now();
+  ours.program.run_many(steps, ours.feeds);
+  return seconds_since(begin) / static_cast<double>(steps * ours.count);
 }
 
 /// What the report says of the product.
@@ -61,127 +121,246 @@ std::string plan_of(const bg::Program& program) {
   for (const bg::NodeReport& node : program.report().nodes) {
     if (node.node.starts_with("matmul")) return node.kernel;
   }
-  return "";
+  return program.report().nodes.empty() ? "" : program.report().nodes.front().kernel;
+}
+
+/// Workers of whoever ran last poll for some milliseconds: let them sleep, then wake our own.
+template <class Run>
+double timed_alone(int threads, Run run, std::int64_t steps) {
+  if (threads > 1) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+  run(steps > 20 ? steps / 10 : 1);
+  return run(steps);
+}
+
+/// As many steps as take at least so long.
+template <class Run>
+std::int64_t steps_for(double seconds, Run run) {
+  std::int64_t steps = 1;
+  run(1);
+  while (true) {
+    const double total = run(steps) * static_cast<double>(steps);
+    if (total >= seconds) return steps;
+    steps =
+        std::max(steps + 1,
+                 static_cast<std::int64_t>(static_cast<double>(steps) *
+                                           std::min(10.0, 1.2 * seconds / std::max(total, 1e-9))));
+  }
 }
 
 template <class T>
-nlohmann::json measure(const Product& p, const Options& options) {
-  const std::vector<T> a = random_values<T>(p.m * p.k, 1);
-  const std::vector<T> b = random_values<T>(p.k * p.n, 2);
-  std::vector<T> theirs(static_cast<std::size_t>(p.m * p.n));
+nlohmann::json measure(const Product& p, const GemmPeer& peer, int threads,
+                       const Options& options) {
+  const auto product = [&] {
+    if constexpr (sizeof(T) == sizeof(float)) return peer.f32;
+    else return peer.f64;
+  }();
+  // Starting a step takes some 20 ns.
+  const std::int64_t count = p.flops() < 1000 ? 64 : 1;
+  Ours<T> ours = make_ours<T>(p, count, threads, options.isa);
+  const T* const a = ours.a.template span<T>().data();
+  const T* const b = ours.b.template span<T>().data();
+  const auto theirs = bg::zeros({p.m, p.n}, ours.a.dtype());
+  T* const c = const_cast<T*>(theirs.template span<T>().data());
+  peer.set_threads(threads);
 
-  const bg::DType dtype = sizeof(T) == sizeof(float) ? bg::DType::f32 : bg::DType::f64;
-  const bg::Shape a_shape = p.transpose_a ? bg::Shape{p.k, p.m} : bg::Shape{p.m, p.k};
-  const bg::Shape b_shape = p.transpose_b ? bg::Shape{p.n, p.k} : bg::Shape{p.k, p.n};
-  const bg::Expr left = bg::input("a", a_shape, dtype);
-  const bg::Expr right = bg::input("b", b_shape, dtype);
-  const bg::Expr product =
-      bg::matmul(left, right, {.transpose_a = p.transpose_a, .transpose_b = p.transpose_b});
-  bg::Program program = bg::compile({product}, {}, bg::cpu(), {.threads = 1, .isa = options.isa});
-  const std::vector<bg::Feeds> feeds{{{left, bg::tensor(std::span<const T>(a), a_shape)},
-                                      {right, bg::tensor(std::span<const T>(b), b_shape)}}};
-
-  const auto time_ours = [&](std::int64_t calls) {
+  const auto run_ours = [&](std::int64_t steps) { return time_ours(ours, steps); };
+  const auto run_theirs = [&](std::int64_t calls) {
     const auto begin = std::chrono::steady_clock::now();
-    program.run_many(calls, feeds);
-    const std::chrono::duration<double> total = std::chrono::steady_clock::now() - begin;
-    return total.count() / static_cast<double>(calls);
+    for (std::int64_t i = 0; i < calls; ++i) product(p, a, b, c);
+    return seconds_since(begin) / static_cast<double>(calls);
   };
-  const auto time_theirs = [&](std::int64_t calls) {
-    const auto begin = std::chrono::steady_clock::now();
-    for (std::int64_t i = 0; i < calls; ++i) {
-      bench::eigen_product<T>(p.m, p.n, p.k, p.transpose_a, p.transpose_b, a.data(), b.data(),
-                              theirs.data());
-    }
-    const std::chrono::duration<double> total = std::chrono::steady_clock::now() - begin;
-    return total.count() / static_cast<double>(calls);
-  };
-  time_theirs(1);
-  time_ours(1);
-  const double once = time_ours(1);
-  const auto calls = static_cast<std::int64_t>(std::max(1.0, options.milliseconds / 1000 / once));
+  const double least = options.milliseconds / 1000;
+  const std::int64_t our_steps =
+      steps_for(least, [&](std::int64_t n) { return run_ours(n) * static_cast<double>(count); });
+  const std::int64_t their_calls = steps_for(least, run_theirs);
 
-  std::vector<double> our_rates, their_rates, peaks, ratios;
+  std::vector<double> our_rates, their_rates, peaks, reads, ratios;
   for (int i = 0; i < options.repetitions; ++i) {
-    peaks.push_back(bench::peak_flops<T>());
+    peaks.push_back(bench::peak_flops<T>(threads));
+    if (p.m == 1) reads.push_back(bench::read_bytes_per_second(threads));
     double first = 0, second = 0;
-    if (i % 2 == 0) {
-      first = time_ours(calls);
-      second = time_theirs(calls);
-    } else {
-      second = time_theirs(calls);
-      first = time_ours(calls);
-    }
+    if (i % 2 == 0) first = timed_alone(threads, run_ours, our_steps);
+    second = timed_alone(threads, run_theirs, their_calls);
+    if (i % 2 != 0) first = timed_alone(threads, run_ours, our_steps);
     our_rates.push_back(p.flops() / first);
     their_rates.push_back(p.flops() / second);
     ratios.push_back(second / first);
   }
-  const bg::Tensor result = program.run(feeds.front()).tensor(0);
-  const std::span<const T> ours = result.span<T>();
+  const bg::Tensor result = ours.program.run(ours.feeds.front()).tensor(0);
+  const std::span<const T> mine = result.template span<T>();
   double difference = 0;
-  for (std::size_t i = 0; i < ours.size(); ++i) {
-    difference = std::max(difference, static_cast<double>(std::abs(ours[i] - theirs[i])));
+  for (std::size_t i = 0; i < mine.size(); ++i)
+    difference = std::max(difference, static_cast<double>(std::abs(mine[i] - c[i])));
+  // Two orders of a sum of k products of numbers below 1.
+  const double epsilon = sizeof(T) == sizeof(float) ? 1.2e-7 : 2.3e-16;
+  const double allowed = epsilon * static_cast<double>(p.k) * std::sqrt(static_cast<double>(p.k));
+  if (!(difference <= allowed)) {
+    throw std::runtime_error(peer.name + " and we differ by " + std::to_string(difference) +
+                             ", expected at most " + std::to_string(allowed));
   }
   const double peak = quantile(peaks, 0.5);
-  return {{"type", sizeof(T) == sizeof(float) ? "f32" : "f64"},
-          {"layout", std::string(p.transpose_a ? "T" : "N") + (p.transpose_b ? "T" : "N")},
-          {"m", p.m},
-          {"n", p.n},
-          {"k", p.k},
-          {"gflops", quantile(our_rates, 0.5) / 1e9},
-          {"peak_gflops", peak / 1e9},
-          {"percent_of_peak", 100 * quantile(our_rates, 0.5) / peak},
-          {"eigen_gflops", quantile(their_rates, 0.5) / 1e9},
-          {"ratio", quantile(ratios, 0.5)},
-          {"ratio_low", quantile(ratios, 0.25)},
-          {"ratio_high", quantile(ratios, 0.75)},
-          {"largest_difference", difference},
-          {"plan", plan_of(program)}};
+  nlohmann::json row{
+      {"type", sizeof(T) == sizeof(float) ? "f32" : "f64"},
+      {"layout", std::string(p.transpose_a ? "T" : "N") + (p.transpose_b ? "T" : "N")},
+      {"m", p.m},
+      {"n", p.n},
+      {"k", p.k},
+      {"threads", threads},
+      {"measured", count > 1 ? "inside a program" : "a program of one product"},
+      {"nanoseconds", p.flops() / quantile(our_rates, 0.5) * 1e9},
+      {"gflops", quantile(our_rates, 0.5) / 1e9},
+      {"peak_gflops", peak / 1e9},
+      {"percent_of_peak", 100 * quantile(our_rates, 0.5) / peak},
+      {"peer", peer.name},
+      {"peer_gflops", quantile(their_rates, 0.5) / 1e9},
+      {"ratio", quantile(ratios, 0.5)},
+      {"ratio_low", quantile(ratios, 0.25)},
+      {"ratio_high", quantile(ratios, 0.75)},
+      {"largest_difference", difference},
+      {"plan", plan_of(ours.program)}};
+  if (!reads.empty()) {
+    const double bytes = static_cast<double>(p.n) * static_cast<double>(p.k) * sizeof(T);
+    row["percent_of_read_bandwidth"] =
+        100 * bytes * quantile(our_rates, 0.5) / p.flops() / quantile(reads, 0.5);
+  }
+  return row;
 }
 
 void print_row(const nlohmann::json& row) {
-  std::printf("%s %s %5lld  %8.1f %6.1f %%  %8.1f   %5.2f  [%.2f %.2f]   %s\n",
+  const std::string shape = std::to_string(row["m"].get<int>()) + "x" +
+                            std::to_string(row["n"].get<int>()) + "x" +
+                            std::to_string(row["k"].get<int>());
+  std::printf("%s %s %-15s %2d  %8.1f %6.1f %%  %8.1f  %6.3f  [%.3f %.3f]  %-8s %s\n",
               row["type"].get<std::string>().c_str(), row["layout"].get<std::string>().c_str(),
-              row["m"].get<long long>(), row["gflops"].get<double>(),
-              row["percent_of_peak"].get<double>(), row["eigen_gflops"].get<double>(),
+              shape.c_str(), row["threads"].get<int>(), row["gflops"].get<double>(),
+              row["percent_of_peak"].get<double>(), row["peer_gflops"].get<double>(),
               row["ratio"].get<double>(), row["ratio_low"].get<double>(),
-              row["ratio_high"].get<double>(), row["plan"].get<std::string>().c_str());
+              row["ratio_high"].get<double>(), row["peer"].get<std::string>().c_str(),
+              row["plan"].get<std::string>().c_str());
+  if (row.contains("percent_of_read_bandwidth")) {
+    std::printf("    %.1f %% of the read bandwidth\n",
+                row["percent_of_read_bandwidth"].get<double>());
+  }
+  if (row["nanoseconds"].get<double>() < 1000) {
+    std::printf("    %.1f ns each, %s\n", row["nanoseconds"].get<double>(),
+                row["measured"].get<std::string>().c_str());
+  }
   std::fflush(stdout);
+}
+
+void print_means(const nlohmann::json& rows, const std::vector<GemmPeer>& peers,
+                 const Options& options) {
+  for (const GemmPeer& peer : peers) {
+    for (const int threads : options.threads) {
+      double logs = 0, worst = 1e9;
+      int cells = 0, behind = 0;
+      for (const nlohmann::json& row : rows) {
+        if (row["peer"] != peer.name || row["threads"] != threads) continue;
+        const double ratio = row["ratio"].get<double>();
+        logs += std::log(ratio);
+        worst = std::min(worst, ratio);
+        behind += ratio < 1 ? 1 : 0;
+        ++cells;
+      }
+      if (cells == 0) continue;
+      std::printf("%s, %d thread%s: geometric mean %.3f over %d cells, least %.3f, %d below 1\n",
+                  peer.name.c_str(), threads, threads == 1 ? "" : "s", std::exp(logs / cells),
+                  cells, worst, behind);
+    }
+  }
+}
+
+/// Products that add one thing after the other to the tile in registers.
+void print_ladder(const Options& options) {
+  struct Rung {
+    const char* name;
+    Product product;
+    bool epilogue = false;
+  };
+  const Rung rungs[] = {{"tiles, operands in L1", {24, 64, 96}},
+                        {"B from L2", {24, 1024, 96}},
+                        {"deep chains, B from L2", {24, 384, 512}},
+                        {"B packed", {192, 1024, 256}},
+                        {"B transposed while packed", {192, 1024, 256, false, true}},
+                        {"A and B packed, driver", {1024, 1024, 1024}},
+                        {"the same with bias and relu", {1024, 1024, 1024}, true},
+                        {"B packed, bias and relu", {192, 1024, 256}, true}};
+  std::printf("                              m,n,k            of peak\n");
+  for (const Rung& rung : rungs) {
+    const Product& p = rung.product;
+    Ours<float> ours = make_ours<float>(p, 1, 1, options.isa, rung.epilogue);
+    const auto run = [&](std::int64_t steps) { return time_ours(ours, steps); };
+    const std::int64_t steps = steps_for(options.milliseconds / 1000, run);
+    std::vector<double> shares;
+    for (int i = 0; i < options.repetitions; ++i) {
+      const double before = bench::peak_flops<float>(1);
+      const double rate = p.flops() / run(steps);
+      shares.push_back(100 * rate * 2 / (before + bench::peak_flops<float>(1)));
+    }
+    std::printf("%-28s %4lldx%lldx%-10lld %6.1f %%  [%.1f %.1f]  %s\n", rung.name,
+                static_cast<long long>(p.m), static_cast<long long>(p.n),
+                static_cast<long long>(p.k), quantile(shares, 0.5), quantile(shares, 0.25),
+                quantile(shares, 0.75), plan_of(ours.program).c_str());
+    std::fflush(stdout);
+  }
 }
 
 int run(int argc, char** argv) {
   Options options;
-  CLI::App app{"Matrix products on one thread beside Eigen's"};
-  app.add_option("--sizes", options.sizes, "sizes of the cubes")->check(CLI::PositiveNumber);
+  CLI::App app{"Matrix products beside those of other libraries"};
+  app.add_option("--shapes", options.shapes, "m x n x k, such as 64x10x128");
   app.add_option("--types", options.types, "f32, f64")->check(CLI::IsMember({"f32", "f64"}));
   app.add_option("--layouts", options.layouts, "N or T for A, then for B")
       ->check(CLI::IsMember({"NN", "NT", "TN", "TT"}));
+  app.add_option("--threads", options.threads, "of both sides")->check(CLI::PositiveNumber);
+  app.add_option("--peers", options.peers, "oneDNN, OpenBLAS, Eigen; the first of them found");
   app.add_option("--isa", options.isa, "portable, avx2, avx512 or neon; the best if not given");
   app.add_option("--repetitions", options.repetitions, "of each row")->check(CLI::PositiveNumber);
   app.add_option("--milliseconds", options.milliseconds, "of each repetition, at least one call");
   app.add_option("--json", options.json, "write the table to this file too");
+  app.add_flag("--ladder", options.ladder, "where the time of our product goes, no peers");
   CLI11_PARSE(app, argc, argv);
 
-  std::printf("%sEigen %s\n", bg::device_report().c_str(), bench::eigen_build().c_str());
-  std::printf("            GFLOP/s  of peak     Eigen   ratio  [quartiles]   plan\n");
+  std::printf("%s", bg::device_report().c_str());
+  if (options.ladder) {
+    print_ladder(options);
+    return 0;
+  }
+  std::vector<GemmPeer> found, peers;
+  bench::add_onednn(found);
+  bench::add_openblas(found);
+  bench::add_eigen(found);
+  for (const GemmPeer& peer : found) {
+    const bool asked = options.peers.empty() ? peers.empty()
+                                             : std::find(options.peers.begin(), options.peers.end(),
+                                                         peer.name) != options.peers.end();
+    if (asked) peers.push_back(peer);
+    std::printf("%s: %s%s\n", peer.name.c_str(), peer.build.c_str(), asked ? "" : " (not asked)");
+  }
+  if (peers.empty()) throw std::runtime_error("none of the asked peers was found when configured");
+  std::printf(
+      "        m,n,k      threads GFLOP/s  of peak      peer   ratio  [quartiles]      plan\n");
   nlohmann::json rows = nlohmann::json::array();
-  for (const std::int64_t size : options.sizes) {
+  for (const std::string& shape : options.shapes) {
     for (const std::string& type : options.types) {
       for (const std::string& layout : options.layouts) {
-        const Product product{size, size, size, layout[0] == 'T', layout[1] == 'T'};
-        rows.push_back(type == "f32" ? measure<float>(product, options)
-                                     : measure<double>(product, options));
-        print_row(rows.back());
+        for (const int threads : options.threads) {
+          for (const GemmPeer& peer : peers) {
+            if (type == "f64" && !peer.f64) continue;
+            const Product product = parse(shape, layout);
+            rows.push_back(type == "f32" ? measure<float>(product, peer, threads, options)
+                                         : measure<double>(product, peer, threads, options));
+            print_row(rows.back());
+          }
+        }
       }
     }
   }
+  print_means(rows, peers, options);
   if (!options.json.empty()) {
     std::ofstream file(options.json);
     file << rows.dump(2) << '\n';
-    if (!file.flush()) {
-      std::fprintf(stderr, "cannot write %s\n", options.json.c_str());
-      return 1;
-    }
+    if (!file.flush()) throw std::runtime_error("cannot write " + options.json);
   }
   return 0;
 }
