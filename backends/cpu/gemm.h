@@ -67,8 +67,13 @@ class Gemm {
     std::int64_t begin, end;
   };
 
+  static Gemm attempt(const GemmShape& shape, Isa isa, bool turns_c);
   template <class T>
   void choose(const detail::TileKernels<T>& table);
+  template <class T>
+  void choose_packing(const detail::TileKernels<T>& table);
+  double tile_cycles(int rows, int vectors) const;
+  double column_cycles(int rows, int vectors) const;
   template <class T>
   Strip choose_edge(const detail::TileKernels<T>& table, std::int64_t columns, double& cost) const;
   template <class T>
@@ -82,15 +87,19 @@ class Gemm {
                  Range columns, std::byte* scratch) const noexcept;
 
   GemmShape shape_;          // the product that is computed
-  bool is_swapped_ = false;  // computed as transpose(B) * transpose(A); C is one column
+  bool is_swapped_ = false;  // computed as transpose(B) * transpose(A)
+  bool turns_c_ = false;     // and the result, made in scratch, is transposed into C
+  double cost_ = 0;          // cycles, roughly
   Path path_ = Path::blocks;
   detail::LayoutA layout_a_ = detail::LayoutA::rows;
   bool b_is_transposed_ = false;
   bool packs_a_ = false;
   bool packs_b_ = false;
+  bool fetches_ahead_ = false;
   bool parts_cut_rows_ = false;
   std::int64_t lda_ = 0;
   std::int64_t ldb_ = 0;
+  std::int64_t packed_lda_ = 0;
   std::int64_t units_ = 0;  // whole tiles along the axis that the parts cut
   std::int64_t parts_ = 0;
   std::int64_t block_m_ = 0;
@@ -100,6 +109,7 @@ class Gemm {
   Strip edge_;  // the last one if it is narrower, else no columns
   std::size_t scratch_ = 0;
   std::size_t scratch_b_ = 0;  // where the packed B begins
+  std::size_t scratch_c_ = 0;  // and the result that is to be transposed
   const detail::GemmKernels* kernels_ = nullptr;
   BlockPlan plan_;
 };

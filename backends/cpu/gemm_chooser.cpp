@@ -38,20 +38,11 @@ std::int64_t divide_up(std::int64_t size, std::int64_t step) { return (size + st
 
 std::int64_t round_up(std::int64_t size, std::int64_t step) { return divide_up(size, step) * step; }
 
-/// Cycles of one tile, relative to others: two multiply-adds and two loads start per cycle, a sum
-/// waits four cycles for itself, and a tile costs a call and the traffic of its sums.
-double tile_cycles(int rows, int vectors, std::int64_t k) {
-  const double adds = rows * vectors / 2.0;
-  const double loads = (rows + vectors) / 2.0;
-  const double step = std::max({adds, loads, 4.0}) + 0.02 * loads;
-  return static_cast<double>(k) * step + 12 + rows * vectors;
-}
+constexpr std::int64_t l2_bytes = 1 << 20;
 
-double column_cycles(std::int64_t m, int rows, int vectors, std::int64_t k) {
-  const double whole = static_cast<double>(m / rows) * tile_cycles(rows, vectors, k);
-  const int rest = static_cast<int>(m % rows);
-  return rest == 0 ? whole : whole + tile_cycles(rest, vectors, k);
-}
+/// Whether rows so far apart fall into few sets of a cache: their number of lines has a large power
+/// of two in it.
+bool is_bad_stride(std::int64_t bytes) { return bytes % 4096 == 0; }
 
 }  // namespace
 
@@ -64,21 +55,37 @@ Gemm Gemm::make(const GemmShape& shape, Isa isa) {
                  b_row, ", ", b_col, ", expected a 1");
   check_internal(is_supported(isa), "matrix product: this processor has no ", isa_name(isa));
 
-  Gemm gemm;
-  gemm.shape_ = shape;
-  gemm.kernels_ = &kernels_for(isa);
+  const GemmShape swapped{n, m, k, type, b_col, b_row, a_col, a_row};
   // One column of C is computed as one row of the transposed product: there the lanes are in use.
   if (n == 1 && m > 1) {
+    GemmShape row = swapped;
+    row.a_row = 1;
+    Gemm gemm = attempt(row, isa, false);
     gemm.is_swapped_ = true;
-    gemm.shape_ = {1, m, k, type, 1, b_row, a_col, a_row};
+    gemm.describe(isa);
+    return gemm;
   }
-  if (type == GemmType::f32) {
+  Gemm gemm = attempt(shape, isa, false);
+  const std::int64_t c_bytes = m * n * (type == GemmType::f32 ? 4 : 8);
+  if (m > 1 && n > 1 && k > 0 && c_bytes <= l2_bytes / 2) {
+    Gemm turned = attempt(swapped, isa, true);
+    turned.is_swapped_ = true;
+    if (turned.cost_ < gemm.cost_) gemm = std::move(turned);
+  }
+  gemm.describe(isa);
+  return gemm;
+}
+
+Gemm Gemm::attempt(const GemmShape& shape, Isa isa, bool turns_c) {
+  Gemm gemm;
+  gemm.shape_ = shape;
+  gemm.turns_c_ = turns_c;
+  gemm.kernels_ = &kernels_for(isa);
+  if (shape.type == GemmType::f32) {
     gemm.choose(gemm.kernels_->f32);
   } else {
     gemm.choose(gemm.kernels_->f64);
   }
-  gemm.describe(isa);
-  gemm.plan_.verify();
   return gemm;
 }
 
@@ -89,9 +96,54 @@ void Gemm::choose(const TileKernels<T>& table) {
   lda_ = layout_a_ == LayoutA::rows ? s.a_row : s.a_col;
   b_is_transposed_ = s.b_col != 1 && s.n > 1;
   ldb_ = b_is_transposed_ ? s.b_col : s.b_row;
+  choose_packing(table);
   choose_strips(table);
   choose_blocks(table);
   choose_parts();
+}
+
+/// Operands are packed where their rows meet in few sets of the caches or are larger than these, if
+/// they are read often enough to pay for it; a transposed B always is.
+template <class T>
+void Gemm::choose_packing(const TileKernels<T>& table) {
+  const GemmShape& s = shape_;
+  const std::int64_t size = sizeof(T);
+  const std::int64_t a_bytes = s.m * s.k * size;
+  const std::int64_t b_bytes = s.k * s.n * size;
+  const std::int64_t c_bytes = s.m * s.n * size;
+  packs_a_ = s.m > 16 && s.n * size >= 1024 && (is_bad_stride(lda_ * size) || a_bytes > l2_bytes);
+  packs_b_ = b_is_transposed_ || (s.m >= 96 && (is_bad_stride(ldb_ * size) || b_bytes > l2_bytes));
+  fetches_ahead_ = a_bytes + b_bytes + c_bytes > 4 * l2_bytes && s.m > 1;
+
+  const double elements = 1.0 / table.lanes;  // that a copy moves per cycle, the other way round
+  if (b_is_transposed_) cost_ += 6 * elements * static_cast<double>(s.k * s.n);
+  else if (packs_b_) cost_ += 2 * elements * static_cast<double>(s.k * s.n);
+  if (packs_a_) cost_ += 2 * elements * static_cast<double>(s.m * s.k);
+  if (turns_c_) cost_ += 60 + 5 * elements * static_cast<double>(s.m * s.n);
+}
+
+/// Cycles of one tile, relative to others: two multiply-adds and two loads start per cycle, a sum
+/// waits four cycles for itself, and a tile costs a call and the traffic of its sums. What is not
+/// near comes with 18 bytes per cycle.
+double Gemm::tile_cycles(int rows, int vectors) const {
+  const double adds = rows * vectors / 2.0;
+  const double loads = (rows + vectors) / 2.0;
+  double step = std::max({adds, loads, 4.0}) + 0.02 * loads;
+  if (fetches_ahead_ && !packs_b_) step = std::max(step, vectors * 64 / 18.0);
+  // Rows of A that lie in one line of the cache.
+  if (layout_a_ == LayoutA::columns && !packs_a_ && 16 % rows != 0) step += 0.1;
+  return static_cast<double>(shape_.k) * step + 12 + rows * vectors;
+}
+
+/// A column of tiles of at most `rows` rows, all of nearly equal height.
+double Gemm::column_cycles(int rows, int vectors) const {
+  if (shape_.m == 0) return 0;
+  const std::int64_t tiles = divide_up(shape_.m, rows);
+  const int low = static_cast<int>(shape_.m / tiles);
+  const auto higher = static_cast<double>(shape_.m % tiles);
+  double cycles = (static_cast<double>(tiles) - higher) * tile_cycles(low, vectors);
+  if (higher > 0) cycles += higher * tile_cycles(low + 1, vectors);
+  return cycles;
 }
 
 /// The cheapest tiles for one strip of fewer columns than the main strips have; adds their cycles.
@@ -107,7 +159,7 @@ Gemm::Strip Gemm::choose_edge(const TileKernels<T>& table, std::int64_t columns,
   const int most = static_cast<int>(std::clamp<std::int64_t>(shape_.m, 1, table.max_rows));
   for (int rows = 1; rows <= most; ++rows) {
     if (!table.find(LayoutA::rows, edge.lanes < table.lanes, edge.vectors, rows)) continue;
-    const double cycles = column_cycles(shape_.m, rows, edge.vectors, shape_.k);
+    const double cycles = column_cycles(rows, edge.vectors);
     if (cycles < best) {
       best = cycles;
       edge.rows = rows;
@@ -126,8 +178,7 @@ void Gemm::choose_strips(const TileKernels<T>& table) {
     for (int rows = 1; rows <= most; ++rows) {
       if (!table.find(LayoutA::rows, false, vectors, rows)) continue;
       const std::int64_t strips = shape_.n / width;
-      double cycles =
-          static_cast<double>(strips) * column_cycles(shape_.m, rows, vectors, shape_.k);
+      double cycles = static_cast<double>(strips) * column_cycles(rows, vectors);
       const Strip edge = choose_edge(table, shape_.n - strips * width, cycles);
       if (cycles < best) {
         best = cycles;
@@ -136,12 +187,12 @@ void Gemm::choose_strips(const TileKernels<T>& table) {
       }
     }
   }
+  cost_ += best;
   // Only an edge: it is the strip that the plan shows.
   if (shape_.n < main_.columns && edge_.rows > 0) main_.rows = edge_.rows;
 }
 
-/// A block of A fills about 40 % of a small L2, a panel of B half of a small L1. Operands that are
-/// packed are larger than L1 and read often enough to pay for it; a transposed B always is.
+/// A block of A and a panel of B, and the next ones of both, fill most of a small L2.
 template <class T>
 void Gemm::choose_blocks(const TileKernels<T>& table) {
   const GemmShape& s = shape_;
@@ -155,31 +206,30 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
     block_k_ = s.k;
     return;
   }
-  const std::int64_t a_bytes = s.m * s.k * size;
   const std::int64_t b_bytes = s.k * s.n * size;
-  packs_a_ = a_bytes > 32768 && s.n >= 64 && s.m > 1;
-  packs_b_ = b_is_transposed_ || (b_bytes > 32768 && s.m >= 32);
-
   // A single row streams a large B once, in the order of memory: few rows of it at a time.
-  const std::int64_t max_k = s.m == 1 && b_bytes > 262144 ? 8 : 256;
-  const std::int64_t max_m = 192 * 4 / size;
-  const std::int64_t max_n = 2048;
+  const std::int64_t max_k = s.m == 1 && b_bytes > 262144 ? 16 : s.k <= 800 ? 800 : 512;
+  const std::int64_t max_m = 120 * 4 / size;
+  const std::int64_t max_n = 4096;
   const std::int64_t k_blocks = std::max<std::int64_t>(1, divide_up(s.k, max_k));
   block_k_ = k_blocks == 1 ? std::max<std::int64_t>(s.k, 1) : round_up(divide_up(s.k, k_blocks), 8);
-  const std::int64_t m_blocks = std::max<std::int64_t>(1, divide_up(s.m, max_m));
+  const std::int64_t m_blocks = packs_a_ ? std::max<std::int64_t>(1, divide_up(s.m, max_m)) : 1;
   block_m_ = std::min(s.m, round_up(divide_up(s.m, m_blocks), std::max(1, main_.rows)));
   block_n_ = std::min(s.n, round_up(max_n, main_.columns));
 
-  const bool is_tile = !packs_a_ && !packs_b_ && k_blocks == 1 && s.m <= main_.rows &&
+  const bool is_tile = !turns_c_ && !packs_a_ && !packs_b_ && k_blocks == 1 && s.m <= main_.rows &&
                        s.n <= main_.columns && s.m > 0 && s.n > 0;
   path_ = is_tile ? Path::tile : Path::blocks;
   const auto bytes_64 = [](std::int64_t elements) { return round_up(elements * size, 64); };
+  const bool a_has_rows = layout_a_ == LayoutA::rows;
+  packed_lda_ = round_up(a_has_rows ? block_k_ : block_m_, table.lanes) + 64 / size;
   const std::int64_t bytes_a =
-      packs_a_ ? bytes_64(block_m_ * (round_up(block_k_, table.lanes) + 64 / size)) : 0;
+      packs_a_ ? bytes_64((a_has_rows ? block_m_ : block_k_) * packed_lda_) : 0;
   const std::int64_t bytes_b =
       packs_b_ ? bytes_64(block_k_ * round_up(block_n_, main_.columns)) : 0;
   scratch_b_ = static_cast<std::size_t>(bytes_a);
-  scratch_ = static_cast<std::size_t>(bytes_a + bytes_b);
+  scratch_c_ = static_cast<std::size_t>(bytes_a + bytes_b);
+  scratch_ = scratch_c_ + static_cast<std::size_t>(turns_c_ ? bytes_64(s.m * s.n) : 0);
 }
 
 /// Parts of at least 2^17 multiply-adds, 64 at most: whole strips, or rows of tiles where C is
@@ -211,6 +261,8 @@ void Gemm::describe(Isa isa) {
                           (is_swapped_ ? packs_b_ : packs_a_) ? "packed" : "in place",
                           (is_swapped_ ? packs_a_ : packs_b_) ? "packed" : "in place", parts_,
                           parts_ == 1 ? "" : "s");
+  if (turns_c_) plan_.why += ", made transposed";
+  plan_.verify();
 }
 
 }  // namespace blockgrad

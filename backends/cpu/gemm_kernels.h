@@ -6,17 +6,31 @@
 
 namespace blockgrad::detail {
 
+/// What a tile brings near while it computes: a tile of C of its own size, and `rows` pieces of
+/// `ahead_bytes`, `step` elements apart, four steps of k for each. Reads nothing.
+template <class T>
+struct Ahead {
+  const T* c = nullptr;  // null: none
+  const T* at = nullptr;
+  std::int64_t step = 0;
+  std::int64_t rows = 0;
+};
+
+inline constexpr std::int64_t ahead_bytes = 256;
+
 /// C[r, j] = fma chain over p = 0 .. k-1 of A[r, p] * B[p, j], started from C if `load`, else from
 /// zero, for a fixed number of rows and of vectors of columns. B[p, j] is b[p * ldb + j] and C[r,
 /// j] is c[r * ldc + j]. The last vector has `lanes` columns: nothing behind them is read or
 /// written.
 template <class T>
 using TileKernel = void (*)(std::int64_t k, const T* a, std::int64_t lda, const T* b,
-                            std::int64_t ldb, T* c, std::int64_t ldc, int lanes, bool load);
+                            std::int64_t ldb, T* c, std::int64_t ldc, int lanes, bool load,
+                            const Ahead<T>& ahead);
 
-/// Copies rows x columns elements; each row of the destination has room for whole vectors and gets
-/// zeros behind its last element. Row r of the source (column r when transposing) becomes row r of
-/// the destination: to[r * ld_to + c] = from[r * ld_from + c], or from[c * ld_from + r].
+/// Copies rows x columns elements. Unless it says otherwise, each row of the destination has room
+/// for whole vectors and gets zeros behind its last element. Row r of the source (column r when
+/// transposing) becomes row r of the destination: to[r * ld_to + c] = from[r * ld_from + c], or
+/// from[c * ld_from + r].
 template <class T>
 using BlockCopy = void (*)(std::int64_t rows, std::int64_t columns, const T* from,
                            std::int64_t ld_from, T* to, std::int64_t ld_to);
@@ -31,7 +45,7 @@ enum class LayoutA { rows, columns };
 
 template <class T>
 struct TileKernels {
-  static constexpr int max_rows = 8;
+  static constexpr int max_rows = 12;
   static constexpr int max_vectors = 8;
 
   int lanes = 0;         // elements of one vector
@@ -39,14 +53,20 @@ struct TileKernels {
   int dot_rows = 0;      // rows that row_dots() works on at a time
   /// [layout of A][last vector is cut][vectors - 1][rows - 1]; null where there is no such tile.
   TileKernel<T> tile[2][2][max_vectors][max_rows] = {};
+  /// [layout of A][vectors - 1][rows - 1]: whole tiles that heed their Ahead; all others ignore it.
+  TileKernel<T> fetching_tile[2][max_vectors][max_rows] = {};
   BlockCopy<T> copy = nullptr;
   BlockCopy<T> transpose = nullptr;
+  BlockCopy<T> transpose_exactly = nullptr;  // writes nothing behind the last element of a row
   RowDots<T> row_dots = nullptr;
   /// As many independent fma chains of n steps as there are accumulators, and their sum: what a
   /// core can do at most.
   T (*fma_chains)(std::int64_t n) = nullptr;
 
-  TileKernel<T> find(LayoutA layout, bool cut, int vectors, int rows) const {
+  /// One that looks ahead if asked and if there is one.
+  TileKernel<T> find(LayoutA layout, bool cut, int vectors, int rows, bool fetches = false) const {
+    const auto looks = fetching_tile[layout == LayoutA::columns][vectors - 1][rows - 1];
+    if (fetches && !cut && looks) return looks;
     return tile[layout == LayoutA::columns][cut][vectors - 1][rows - 1];
   }
 };

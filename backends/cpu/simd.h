@@ -12,6 +12,7 @@
 //   transpose(r)      r[i][j] <-> r[j][i] for a square of lanes x lanes elements
 //   load_transposed   r[j][i] = p[i * ld + j]
 //   Square            the type whose transpose() the copies use
+//   spread<i>(x)      lane i of x in all lanes; where can_spread
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -32,6 +33,7 @@ struct Portable {
   using Mask = int;
   using Square = Portable;
   static constexpr int lanes = 1;
+  static constexpr bool can_spread = false;
 
   static Reg zero() { return 0; }
   static Reg load(const T* p) { return *p; }
@@ -64,6 +66,7 @@ struct Avx2F32 {
   using Mask = Avx2Mask;
   using Square = Avx2F32;
   static constexpr int lanes = 8;
+  static constexpr bool can_spread = false;
 
   static Reg zero() { return _mm256_setzero_ps(); }
   static Reg load(const float* p) { return _mm256_loadu_ps(p); }
@@ -144,6 +147,7 @@ struct Avx2F64 {
   using Mask = Avx2Mask;
   using Square = Avx2F64;
   static constexpr int lanes = 4;
+  static constexpr bool can_spread = false;
 
   static Reg zero() { return _mm256_setzero_pd(); }
   static Reg load(const double* p) { return _mm256_loadu_pd(p); }
@@ -197,8 +201,9 @@ struct Avx512F32 {
   using Scalar = float;
   using Reg = __m512;
   using Mask = __mmask16;
-  using Square = Avx2F32;
+  using Square = Avx512F32;
   static constexpr int lanes = 16;
+  static constexpr bool can_spread = true;
 
   static Reg zero() { return _mm512_setzero_ps(); }
   static Reg load(const float* p) { return _mm512_loadu_ps(p); }
@@ -208,6 +213,54 @@ struct Avx512F32 {
   static Reg broadcast(const float* p) { return _mm512_set1_ps(*p); }
   static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
   static Mask first(int n) { return static_cast<Mask>((1U << n) - 1U); }
+  /// Quarters of the rows r, r + 4, r + 8 and r + 12 are put side by side, then 4 x 4 elements turn
+  /// in each.
+  static void turn_quarters(Reg& r0, Reg& r1, Reg& r2, Reg& r3) {
+    const Reg low01 = _mm512_unpacklo_ps(r0, r1), high01 = _mm512_unpackhi_ps(r0, r1);
+    const Reg low23 = _mm512_unpacklo_ps(r2, r3), high23 = _mm512_unpackhi_ps(r2, r3);
+    r0 = _mm512_shuffle_ps(low01, low23, 0x44);
+    r1 = _mm512_shuffle_ps(low01, low23, 0xee);
+    r2 = _mm512_shuffle_ps(high01, high23, 0x44);
+    r3 = _mm512_shuffle_ps(high01, high23, 0xee);
+  }
+  static void transpose(Reg (&r)[16]) {
+    Reg side[16];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const Reg first = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x44);
+      const Reg second = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xee);
+      const Reg third = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x44);
+      const Reg fourth = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xee);
+      side[i] = _mm512_shuffle_f32x4(first, third, 0x88);
+      side[4 + i] = _mm512_shuffle_f32x4(first, third, 0xdd);
+      side[8 + i] = _mm512_shuffle_f32x4(second, fourth, 0x88);
+      side[12 + i] = _mm512_shuffle_f32x4(second, fourth, 0xdd);
+    }
+#pragma GCC unroll 4
+    for (int q = 0; q < 16; q += 4) {
+      turn_quarters(side[q], side[q + 1], side[q + 2], side[q + 3]);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) r[q + i] = side[q + i];
+    }
+  }
+  static void load_transposed(Reg (&r)[16], const float* p, std::int64_t ld) {
+#pragma GCC unroll 4
+    for (int q = 0; q < 16; q += 4) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const float* const from = p + i * ld + q;
+        Reg x = _mm512_castps128_ps512(_mm_loadu_ps(from));
+        x = _mm512_insertf32x4(x, _mm_loadu_ps(from + 4 * ld), 1);
+        x = _mm512_insertf32x4(x, _mm_loadu_ps(from + 8 * ld), 2);
+        r[q + i] = _mm512_insertf32x4(x, _mm_loadu_ps(from + 12 * ld), 3);
+      }
+      turn_quarters(r[q], r[q + 1], r[q + 2], r[q + 3]);
+    }
+  }
+  template <int i>
+  static Reg spread(Reg x) {
+    return _mm512_permute_ps(_mm512_shuffle_f32x4(x, x, i / 4 * 0x55), i % 4 * 0x55);
+  }
 };
 
 struct Avx512F64 {
@@ -216,6 +269,7 @@ struct Avx512F64 {
   using Mask = __mmask8;
   using Square = Avx2F64;
   static constexpr int lanes = 8;
+  static constexpr bool can_spread = false;
 
   static Reg zero() { return _mm512_setzero_pd(); }
   static Reg load(const double* p) { return _mm512_loadu_pd(p); }
@@ -237,6 +291,7 @@ struct NeonF32 {
   using Mask = int;  // the number of lanes: NEON has no masked access
   using Square = NeonF32;
   static constexpr int lanes = 4;
+  static constexpr bool can_spread = false;
 
   static Reg zero() { return vdupq_n_f32(0); }
   static Reg load(const float* p) { return vld1q_f32(p); }
@@ -277,6 +332,7 @@ struct NeonF64 {
   using Mask = int;
   using Square = NeonF64;
   static constexpr int lanes = 2;
+  static constexpr bool can_spread = false;
 
   static Reg zero() { return vdupq_n_f64(0); }
   static Reg load(const double* p) { return vld1q_f64(p); }
