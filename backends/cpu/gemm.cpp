@@ -49,6 +49,9 @@ void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::i
     if (path_ == Path::dots) {
       table.row_dots(std::min(end, shape_.n) - begin, shape_.k, b_begin + begin * ldb_, ldb_,
                      a_begin, layout_a_ == LayoutA::rows ? 1 : lda_, c_begin + begin);
+    } else if (path_ == Path::rows) {
+      table.sum_rows(std::min(end, shape_.n) - begin, shape_.k, a_begin,
+                     layout_a_ == LayoutA::rows ? 1 : lda_, b_begin + begin, ldb_, c_begin + begin);
     } else {
       const Range rows =
           parts_cut_rows_ ? Range{begin, std::min(end, shape_.m)} : Range{0, shape_.m};

@@ -61,8 +61,9 @@ class Gemm {
     int rows = 0;
     int lanes = 0;  // of the last vector
   };
-  /// dots: one row of C, each element from a row of B's transpose. tile: C is a single tile.
-  enum class Path { blocks, tile, dots };
+  /// dots: one row of C, each element from a row of B's transpose. rows: one row of C, the sum of
+  /// many rows of B. tile: C is a single tile.
+  enum class Path { blocks, tile, dots, rows };
   struct Range {
     std::int64_t begin, end;
   };

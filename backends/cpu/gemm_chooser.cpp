@@ -197,18 +197,17 @@ template <class T>
 void Gemm::choose_blocks(const TileKernels<T>& table) {
   const GemmShape& s = shape_;
   const std::int64_t size = sizeof(T);
-  if (s.m == 1 && b_is_transposed_) {
-    path_ = Path::dots;
-    main_ = {table.dot_rows, 1, 1, table.lanes};
+  const bool streams = s.m == 1 && !b_is_transposed_ && s.k * s.n * size > l2_bytes / 4;
+  if (s.m == 1 && (b_is_transposed_ || streams)) {
+    path_ = streams ? Path::rows : Path::dots;
+    main_ = {streams ? 4 * table.lanes : table.dot_rows, 1, 1, table.lanes};
     edge_ = {};
     block_m_ = 1;
     block_n_ = s.n;
     block_k_ = s.k;
     return;
   }
-  const std::int64_t b_bytes = s.k * s.n * size;
-  // A single row streams a large B once, in the order of memory: few rows of it at a time.
-  const std::int64_t max_k = s.m == 1 && b_bytes > 262144 ? 16 : s.k <= 800 ? 800 : 512;
+  const std::int64_t max_k = s.k <= 800 ? 800 : 512;
   const std::int64_t max_m = 120 * 4 / size;
   const std::int64_t max_n = 4096;
   const std::int64_t k_blocks = std::max<std::int64_t>(1, divide_up(s.k, max_k));

@@ -40,6 +40,12 @@ template <class T>
 using RowDots = void (*)(std::int64_t rows, std::int64_t k, const T* a, std::int64_t lda,
                          const T* x, std::int64_t x_step, T* y);
 
+/// y[j] = fma chain over p = 0 .. k-1 of x[p * x_step] * b[p * ldb + j], started from zero: b is
+/// read in the order of memory.
+template <class T>
+using SumRows = void (*)(std::int64_t n, std::int64_t k, const T* x, std::int64_t x_step,
+                         const T* b, std::int64_t ldb, T* y);
+
 /// How A lies in memory: A[r, p] is a[r * lda + p], or a[r + p * lda].
 enum class LayoutA { rows, columns };
 
@@ -59,6 +65,7 @@ struct TileKernels {
   BlockCopy<T> transpose = nullptr;
   BlockCopy<T> transpose_exactly = nullptr;  // writes nothing behind the last element of a row
   RowDots<T> row_dots = nullptr;
+  SumRows<T> sum_rows = nullptr;
   /// As many independent fma chains of n steps as there are accumulators, and their sum: what a
   /// core can do at most.
   T (*fma_chains)(std::int64_t n) = nullptr;
