@@ -1,114 +1,19 @@
 #include <algorithm>
-#include <array>
 #include <unordered_map>
 
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
+#include "graph/passes/clusters.h"
 #include "graph/passes/passes.h"
+#include "graph/passes/tails.h"
 
 namespace blockgrad {
 
 namespace {
 
-constexpr int most_open = 64;  // clusters that may still grow, one bit each
 constexpr std::size_t most_instructions = 256;
 constexpr std::int64_t most_streams =
     12;  // values that a fused sweep reads from or writes to memory
-
-using Mask = std::uint64_t;
-
-// Which clusters a Map may join without making the clusters wait for each other in a circle. For
-// every node the mask of open clusters among its ancestors is kept, and for every open cluster the
-// mask of those it waits for. When all bits are in use, all clusters are closed and counting starts
-// again; a node of an earlier epoch cannot wait for a cluster of a later one, so its mask counts as
-// empty.
-class Clusters {
- public:
-  explicit Clusters(std::size_t nodes)
-      : cluster_(nodes, -1), ancestors_(nodes, 0), epoch_(nodes, -1) {}
-
-  std::int32_t cluster_of(std::int32_t node) const {
-    return cluster_[static_cast<std::size_t>(node)];
-  }
-  const std::vector<std::vector<std::int32_t>>& members() const { return members_; }
-  bool is_open(std::int32_t cluster) const { return cluster >= first_open_; }
-
-  /// All open clusters that a node with these inputs waits for, not counting `own`.
-  Mask waits_for(std::span<const Value> inputs, std::int32_t own) const {
-    Mask mask = 0;
-    for (const Value v : inputs) {
-      const auto n = static_cast<std::size_t>(v.node);
-      const std::int32_t c = cluster_[n];
-      if (c >= 0 && c == own) continue;
-      if (epoch_[n] == current_epoch_) mask |= ancestors_[n];
-      if (c >= 0 && is_open(c)) mask |= bit(c);
-    }
-    Mask closed = mask;
-    for (Mask rest = mask; rest != 0; rest &= rest - 1)
-      closed |= waiting_[static_cast<std::size_t>(__builtin_ctzll(rest))];
-    return closed;
-  }
-
-  bool may_join(std::span<const Value> inputs, std::int32_t cluster) const {
-    return is_open(cluster) && !(waits_for(inputs, cluster) & bit(cluster));
-  }
-
-  void add_plain(std::int32_t node, std::span<const Value> inputs) {
-    remember(node, waits_for(inputs, -1));
-  }
-
-  void join(std::int32_t node, std::span<const Value> inputs, std::int32_t cluster) {
-    const Mask news = waits_for(inputs, cluster);
-    waiting_[slot(cluster)] |= news;
-    for (Mask& waiting : waiting_) {
-      if (waiting & bit(cluster)) waiting |= news;
-    }
-    enter(node, cluster);
-  }
-
-  void open(std::int32_t node, std::span<const Value> inputs) {
-    if (static_cast<std::int32_t>(members_.size()) - first_open_ == most_open) {
-      first_open_ = static_cast<std::int32_t>(members_.size());
-      waiting_.fill(0);
-      ++current_epoch_;
-    }
-    const auto cluster = static_cast<std::int32_t>(members_.size());
-    members_.emplace_back();
-    waiting_[slot(cluster)] = waits_for(inputs, -1);
-    enter(node, cluster);
-  }
-
- private:
-  std::size_t slot(std::int32_t cluster) const {
-    return static_cast<std::size_t>(cluster - first_open_);
-  }
-  Mask bit(std::int32_t cluster) const { return Mask{1} << slot(cluster); }
-
-  void remember(std::int32_t node, Mask mask) {
-    ancestors_[static_cast<std::size_t>(node)] = mask;
-    epoch_[static_cast<std::size_t>(node)] = current_epoch_;
-  }
-
-  void enter(std::int32_t node, std::int32_t cluster) {
-    cluster_[static_cast<std::size_t>(node)] = cluster;
-    members_[static_cast<std::size_t>(cluster)].push_back(node);
-    remember(node, waiting_[slot(cluster)]);
-  }
-
-  std::vector<std::int32_t> cluster_;
-  std::vector<Mask> ancestors_;
-  std::vector<std::int32_t> epoch_;
-  std::vector<std::vector<std::int32_t>> members_;
-  std::array<Mask, most_open> waiting_{};
-  std::int32_t first_open_ = 0;
-  std::int32_t current_epoch_ = 0;
-};
-
-struct Tail {
-  bool is_tail = false;
-  Value guard;
-  bool operator==(const Tail&) const = default;
-};
 
 class Fusion {
  public:
@@ -117,9 +22,7 @@ class Fusion {
         log_(log),
         clusters_(graph.nodes.size()),
         outside_(use_counts(graph)),
-        tail_(graph.nodes.size()) {
-    find_tails();
-  }
+        tail_(find_tails(graph)) {}
 
   Graph run() {
     for (std::int32_t i = 0; i < size(); ++i) {
@@ -162,34 +65,6 @@ class Fusion {
       if (why_apart(i, cluster).empty()) return cluster;
     }
     return -1;
-  }
-
-  // Maps that only new values of storage depend on run last, in place, under their update's guard.
-  // They fuse among themselves: together with anything else they could not wait for the guard.
-  void find_tails() {
-    struct Use {
-      bool any = false, free = true;
-      Value guard;
-    };
-    std::vector<Use> uses(graph_.nodes.size());
-    const auto use = [&](Value v, bool as_tail, Value guard) {
-      if (!v) return;
-      Use& u = uses[static_cast<std::size_t>(v.node)];
-      u.free = u.free && as_tail && (!u.any || u.guard == guard);
-      u.any = true;
-      u.guard = guard;
-    };
-    for (const Value v : graph_.outputs) use(v, false, {});
-    for (const GraphUpdate& u : graph_.updates) {
-      use(u.value, true, u.guard);
-      use(u.guard, false, {});
-    }
-    for (std::int32_t i = size(); i-- > 0;) {
-      const Use& mine = uses[static_cast<std::size_t>(i)];
-      const bool is_tail = at(i).op.as<Map>() && mine.any && mine.free;
-      if (is_tail) tail_[static_cast<std::size_t>(i)] = {true, mine.guard};
-      for (const Value v : at(i).inputs) use(v, is_tail, mine.guard);
-    }
   }
 
   // What a cluster's fused sweep would read, write and compute.
@@ -262,38 +137,21 @@ class Fusion {
     }
   }
 
-  // Emits clusters and other nodes in the order their inputs become ready, walking with an explicit
-  // stack.
   Graph rebuilt() {
     Rewrite rewrite(graph_);
-    std::vector<char> done(graph_.nodes.size(), 0);
-    std::vector<std::int32_t> stack;
-    for (std::int32_t root = 0; root < size(); ++root) {
-      stack.push_back(root);
-      while (!stack.empty()) {
-        const std::int32_t i = stack.back();
-        if (done[static_cast<std::size_t>(i)]) {
-          stack.pop_back();
-          continue;
-        }
-        const std::int32_t cluster = clusters_.cluster_of(i);
-        const std::span<const std::int32_t> members =
-            cluster < 0 ? std::span(&i, 1)
-                        : std::span(clusters_.members()[static_cast<std::size_t>(cluster)]);
-        const std::size_t before = stack.size();
-        for (const std::int32_t m : members) {
-          for (const Value v : at(m).inputs) {
-            const bool own = cluster >= 0 && clusters_.cluster_of(v.node) == cluster;
-            if (!own && !done[static_cast<std::size_t>(v.node)]) stack.push_back(v.node);
-          }
-        }
-        if (stack.size() != before) continue;
-        if (log_ && members.size() > 1) log_->groups.emplace_back(members.begin(), members.end());
-        if (members.size() == 1) rewrite.keep(i);
-        else emit(rewrite, cluster, members);
-        for (const std::int32_t m : members) done[static_cast<std::size_t>(m)] = 1;
-      }
-    }
+    const auto members = [&](const std::int32_t& i) {
+      const std::int32_t c = clusters_.cluster_of(i);
+      return c < 0 ? std::span(&i, 1) : std::span(clusters_.members()[static_cast<std::size_t>(c)]);
+    };
+    const auto is_inside = [&](std::int32_t m, Value v) {
+      const std::int32_t c = clusters_.cluster_of(m);
+      return c >= 0 && clusters_.cluster_of(v.node) == c;
+    };
+    for_each_ready_group(graph_, members, is_inside, [&](std::span<const std::int32_t> group) {
+      if (log_ && group.size() > 1) log_->groups.emplace_back(group.begin(), group.end());
+      if (group.size() == 1) rewrite.keep(group[0]);
+      else emit(rewrite, clusters_.cluster_of(group[0]), group);
+    });
     return rewrite.finish();
   }
 
