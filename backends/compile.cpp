@@ -24,6 +24,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
       {"simplify", simplify},
       {"merge_equal", merge_equal},
       {"insert_copies", insert_copies, false},
+      {"fuse_rows", [](const Graph& graph) { return fuse_rows(graph); }},
       {"fuse_maps", [](const Graph& graph) { return fuse_maps(graph); }},
   };
   return run_passes(build_graph(outputs, updates, keeps), passes, options.skip, options.print,
@@ -131,8 +132,10 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
   if (!state.twin) {
     CompileOptions options = state.options;
     options.check_numerics = false;
-    if (std::find(options.skip.begin(), options.skip.end(), "fuse_maps") == options.skip.end())
-      options.skip.emplace_back("fuse_maps");
+    for (const char* pass : {"fuse_rows", "fuse_maps"}) {
+      if (std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end())
+        options.skip.emplace_back(pass);
+    }
     options.print.clear();
     state.twin = assembled(state.outputs, state.updates, options, false);
   }

@@ -10,6 +10,7 @@
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
 #include "graph/memory_peak.h"
+#include "graph/row_program.h"
 
 namespace blockgrad {
 
@@ -27,12 +28,19 @@ bool is_copy(const GraphNode& node) {
 }
 
 // "gradient of matmul", "softmax.exp": the op as its user knows it, without scope and line.
-std::string op_text(const GraphNode& node) {
-  const Origin& origin = node.origin;
-  if (is_copy(node)) return "copy";
+std::string op_text(std::string_view name, const Origin& origin) {
   if (origin.role == gradient_role) return fmt::format("{} {}", origin.role, origin.of);
-  if (origin.role == inside_role) return fmt::format("{}.{}", origin.of, node.op->name());
-  return std::string(node.op->name());
+  if (origin.role == inside_role) return fmt::format("{}.{}", origin.of, name);
+  return std::string(name);
+}
+std::string op_text(const GraphNode& node) {
+  return is_copy(node) ? "copy" : op_text(node.op->name(), node.origin);
+}
+
+std::vector<std::string> step_texts(const RowProgram& program) {
+  std::vector<std::string> names;
+  for (const RowStep& step : program.steps) names.push_back(op_text(step.name, step.origin));
+  return names;
 }
 
 std::string place_text(const GraphNode& node) {
@@ -62,12 +70,19 @@ class Explanation {
   explicit Explanation(const ProgramState& state) : state_(state), report_(state.report) {
     CompileOptions options = state.options;
     options.print.clear();
-    const bool fuses =
-        std::find(options.skip.begin(), options.skip.end(), "fuse_maps") == options.skip.end();
+    const auto runs = [&](std::string_view pass) {
+      return std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end();
+    };
+    const bool fuses = runs("fuse_maps"), fuses_rows = runs("fuse_rows");
     if (fuses) options.skip.emplace_back("fuse_maps");
     std::vector<PassRecord> records;
     before_ = compiled_graph(state.outputs, state.updates, options, records);
     if (fuses) fuse_maps(before_, &fusion_);
+    if (fuses_rows) {
+      options.skip.emplace_back("fuse_rows");
+      before_rows_ = compiled_graph(state.outputs, state.updates, options, records);
+      fuse_rows(before_rows_, &rows_);
+    }
     std::size_t group = 0;
     for (std::size_t i = 0; i < state.graph.nodes.size(); ++i) {
       if (is_fused(state.graph.nodes[i]) && group < fusion_.groups.size())
@@ -79,7 +94,8 @@ class Explanation {
   }
 
   std::string text() const {
-    return head() + "\n" + memory() + "\n" + copies() + fusing() + "\n" + kernels();
+    return head() + "\n" + memory() + "\n" + copies() + row_programs() + fusing() + "\n" +
+           kernels();
   }
 
  private:
@@ -134,6 +150,8 @@ class Explanation {
     if (const auto group = group_of_.find(i); group != group_of_.end()) {
       for (const std::int32_t m : fusion_.groups[group->second])
         names.push_back(op_text(before_.nodes[static_cast<std::size_t>(m)]));
+    } else if (const auto* program = node(i).op.as<RowProgram>()) {
+      names = step_texts(*program);
     } else {
       names.push_back(op_text(node(i)));
     }
@@ -173,6 +191,47 @@ class Explanation {
     return "a new value";
   }
 
+  std::int64_t kernel_number(std::int32_t i) const {
+    return std::find(kernel_nodes_.begin(), kernel_nodes_.end(), i) - kernel_nodes_.begin();
+  }
+
+  // "reduce with add (model.cpp:12)", by reason.
+  static std::string refusals_text(const FusionLog& log, const Graph& graph) {
+    std::map<std::string_view, std::vector<std::string>> apart;
+    for (const FusionLog::Refusal& refusal : log.refusals) {
+      const GraphNode& reader = graph.nodes[static_cast<std::size_t>(refusal.reader)];
+      const GraphNode& source = graph.nodes[static_cast<std::size_t>(refusal.source)];
+      apart[refusal.why].push_back(
+          fmt::format("{} with {} ({})", op_text(reader), op_text(source), place_text(reader)));
+    }
+    std::string text;
+    for (const auto& [why, pairs] : apart) {
+      text +=
+          fmt::format("  {} because {}: {}\n", plural(pairs.size(), "pair"), why, joined(pairs, 3));
+    }
+    return text;
+  }
+
+  std::string row_programs() const {
+    std::size_t ops = 0, programs = 0;
+    std::string rows;
+    for (const std::int32_t i : kernel_nodes_) {
+      const auto* program = node(i).op.as<RowProgram>();
+      if (!program) continue;
+      ++programs;
+      ops += program->steps.size();
+      rows += fmt::format("  kernel {}: {}\n", kernel_number(i), joined(step_texts(*program), 12));
+    }
+    std::string text;
+    if (programs > 0) {
+      text = fmt::format("Rows: {} run as {}, which read their lines once\n", plural(ops, "op"),
+                         plural(programs, "kernel")) +
+             rows;
+    }
+    const std::string apart = refusals_text(rows_, before_rows_);
+    return apart.empty() ? text : text + "Reductions apart from the values they reduce:\n" + apart;
+  }
+
   std::string fusing() const {
     std::size_t ops = 0;
     for (const auto& group : fusion_.groups) ops += group.size();
@@ -184,22 +243,12 @@ class Explanation {
       std::vector<std::string> names;
       for (const std::int32_t m : fusion_.groups[group])
         names.push_back(op_text(before_.nodes[static_cast<std::size_t>(m)]));
-      const auto at = std::find(kernel_nodes_.begin(), kernel_nodes_.end(), i);
-      text += fmt::format("  kernel {}: {}\n", at - kernel_nodes_.begin(), joined(names, 8));
+      text += fmt::format("  kernel {}: {}\n", kernel_number(i), joined(names, 8));
     }
-    std::map<std::string_view, std::vector<std::string>> apart;  // by reason
-    for (const FusionLog::Refusal& refusal : fusion_.refusals) {
-      const GraphNode& reader = before_.nodes[static_cast<std::size_t>(refusal.reader)];
-      const GraphNode& source = before_.nodes[static_cast<std::size_t>(refusal.source)];
-      apart[refusal.why].push_back(
-          fmt::format("{} with {} ({})", op_text(reader), op_text(source), place_text(reader)));
-    }
+    const std::string apart = refusals_text(fusion_, before_);
     if (!apart.empty())
-      text += "Not fused, though one elementwise op reads another (only such ops are fused):\n";
-    for (const auto& [why, pairs] : apart) {
       text +=
-          fmt::format("  {} because {}: {}\n", plural(pairs.size(), "pair"), why, joined(pairs, 3));
-    }
+          "Not fused, though one elementwise op reads another (only such ops are fused):\n" + apart;
     return text;
   }
 
@@ -257,6 +306,8 @@ class Explanation {
   const Report& report_;
   Graph before_;  // what fuse_maps was given
   FusionLog fusion_;
+  Graph before_rows_;  // what fuse_rows was given
+  FusionLog rows_;
   std::map<std::int32_t, std::size_t> group_of_;  // of each fused kernel's node
   std::vector<std::int32_t> kernel_nodes_;        // in order of running
 };

@@ -7,6 +7,7 @@
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/put_rows.h"
 #include "blockgrad/graph/view.h"
+#include "graph/row_program.h"
 
 namespace blockgrad {
 
@@ -246,12 +247,14 @@ class Planner {
     plan_.reused_bytes = all - arena.peak();
   }
 
-  // A Map's result takes the bytes of an input of the same size that dies here and is read densely,
-  // that of PutRows those of the value whose rows it replaces.
+  // The result of a Map or RowProgram takes the bytes of an input of the same size that dies here
+  // and is read densely, that of PutRows those of the value whose rows it replaces.
   bool take_over_input(Value v, std::int32_t time) {
-    if (!reuse_ || !in_place_ || !writes_over_inputs(v.node)) return false;
+    const bool writes_over = writes_over_inputs(v.node) || at(v.node).op.as<RowProgram>();
+    if (!reuse_ || !in_place_ || !writes_over) return false;
     for (const Value in : at(v.node).inputs) {
       if (at(v.node).op.as<PutRows>() && !replaces_rows_of(v.node, in)) continue;
+      if (graph_.type(in).shape.size() != graph_.type(v).shape.size()) continue;
       Where& w = where(in);
       if (is_view(in.node) || w.place != Place::arena || w.pinned || w.last_use != time ||
           bytes(in) != bytes(v))

@@ -12,6 +12,7 @@ void add_matmul_kernels(KernelTable& table);
 void add_index_kernels(KernelTable& table);
 void add_order_kernels(KernelTable& table);
 void add_row_kernels(KernelTable& table);
+void add_row_program_kernels(KernelTable& table);
 void add_unview_kernels(KernelTable& table);
 
 /// All of them, and those that users added.

@@ -43,7 +43,7 @@ Graph merge_equal(const Graph& graph);
 /// storage. Afterwards every View reads a value that is not a View.
 Graph insert_copies(const Graph& graph);
 
-/// What fuse_maps did and why not more; nodes are those of the graph before.
+/// What fuse_rows or fuse_maps did and why not more; nodes are those of the graph before.
 struct FusionLog {
   struct Refusal {
     std::int32_t reader = -1, source = -1;
@@ -51,8 +51,12 @@ struct FusionLog {
   };
   std::vector<std::vector<std::int32_t>> groups;  // of each "fused map", in order of the new graph
   std::vector<Refusal>
-      refusals;  // Maps that read another one, if only through a View, and stayed apart
+      refusals;  // Maps or Reduces that read another one, if only through a View, and stayed apart
 };
+
+/// Reduces whose results are spread over their lines again, with the Maps that go with them, become
+/// RowPrograms: softmax, norms and their gradients read their lines once. Equal bits.
+Graph fuse_rows(const Graph& graph, FusionLog* log = nullptr);
 
 /// Maps over the same elements become one Map with several results when one reads the other or both
 /// read the same values: fewer sweeps over memory, equal bits.

@@ -1,0 +1,164 @@
+#include "backends/cpu/row_draft.h"
+
+#include <algorithm>
+
+#include "backends/cpu/numerics.h"
+
+namespace blockgrad {
+
+using Kind = RowInstruction::Kind;
+using From = RowDraftValue::From;
+
+RowDraft::RowDraft(const KernelRequest& request, bool lines_are_long)
+    : space_(request.node.op.as<RowProgram>()->space), is_long_(lines_are_long) {
+  const RowProgram& program = *request.node.op.as<RowProgram>();
+  for (const Operand& in : request.inputs) add_input(in);
+  for (const RowStep& step : program.steps) add_step(step);
+  for (std::size_t r = 0; r < program.results.size(); ++r) add_result(program, r);
+  find_reads();
+}
+
+std::int32_t RowDraft::add_value(From from, DType dtype, bool by_line) {
+  RowDraftValue made;
+  made.from = from;
+  made.dtype = dtype;
+  made.by_line = by_line;
+  values.push_back(std::move(made));
+  const auto number = static_cast<std::int32_t>(values.size()) - 1;
+  if (from != From::instruction) leaves.push_back(number);
+  return number;
+}
+
+// A value per line in the layout of elements is taken once per line.
+void RowDraft::add_input(const Operand& in) {
+  const Walk walk(in.layout), spread(space_.spread());
+  const bool by_line = in.layout.shape.size() == space_.lines();
+  const bool is_spread = !by_line && !walk.is_scalar() && walk.rank == spread.rank &&
+                         walk.sizes == spread.sizes && walk.strides == spread.strides;
+  const std::int32_t v = add_value(From::input, in.dtype, by_line || is_spread);
+  value(v).input = static_cast<std::int32_t>(inputs.size());
+  inputs.push_back(v);
+  input_walks_.push_back(is_spread ? Walk(Layout::dense(Shape{space_.lines()})) : walk);
+  input_walks_.back().offset = walk.offset;
+}
+
+std::int32_t RowDraft::number(std::uint64_t bits, DType dtype) {
+  for (const std::int32_t v : numbers_) {
+    if (value(v).bits == bits && value(v).dtype == dtype) return v;
+  }
+  numbers_.push_back(add_value(From::number, dtype, false));
+  value(numbers_.back()).bits = bits;
+  return numbers_.back();
+}
+
+std::int32_t RowDraft::counter(bool by_line) {
+  std::int32_t& known = counters_[by_line ? 1 : 0];
+  if (known < 0) known = add_value(From::counter, DType::i64, by_line);
+  return known;
+}
+
+bool RowDraft::is_scalar(std::int32_t v) {
+  const RowDraftValue& it = value(v);
+  return it.from == From::number || (it.from == From::input && walk(it).is_scalar());
+}
+
+bool RowDraft::is_spread(std::int32_t v) const {
+  return std::any_of(spreads_.begin(), spreads_.end(), [&](auto s) { return s.second == v; });
+}
+
+// What elements read of a value: one per line is spread first, of a long line in front of the
+// instructions that run chunk by chunk.
+std::int32_t RowDraft::for_elements(std::int32_t v) {
+  if (!value(v).by_line || is_scalar(v)) return v;
+  for (const auto& [line, spread] : spreads_) {
+    if (line == v) return spread;
+  }
+  const std::int32_t out = add_value(From::instruction, value(v).dtype, false);
+  auto at = code.end();
+  while (is_long_ && at != code.begin() && !(at - 1)->by_line && is_elementwise((at - 1)->kind))
+    --at;
+  code.insert(at, {Kind::spread, ScalarOp::input, ReduceKind::sum, false, out, {v}});
+  spreads_.emplace_back(v, out);
+  return out;
+}
+
+std::int32_t RowDraft::copied(std::int32_t v, bool by_line) {
+  const std::int32_t out = add_value(From::instruction, value(v).dtype, by_line);
+  code.push_back({Kind::copy, ScalarOp::input, ReduceKind::sum, by_line, out, {v}});
+  return out;
+}
+
+std::int32_t RowDraft::source(RowValue v) const {
+  return v.step < 0 ? inputs[static_cast<std::size_t>(v.result)]
+                    : made_[static_cast<std::size_t>(v.step)][static_cast<std::size_t>(v.result)];
+}
+
+void RowDraft::add_step(const RowStep& step) {
+  std::vector<std::int32_t> in;
+  for (const RowValue v : step.inputs)
+    in.push_back(step.by_line && !step.reduce ? source(v) : for_elements(source(v)));
+  if (step.reduce) return add_reduce(step, in[0]);
+  std::vector<std::int32_t> local;
+  for (const ScalarInstr& instr : step.fn.code())
+    local.push_back(add_scalar(step, instr, in, local));
+  made_.emplace_back();
+  for (const std::int32_t r : step.fn.results())
+    made_.back().push_back(local[static_cast<std::size_t>(r)]);
+}
+
+// Equal instructions give one value: two Reduces may differ only in the shape of their results.
+std::int32_t RowDraft::made_by(RowDraftInstruction wanted, DType dtype) {
+  for (const RowDraftInstruction& step : code) {
+    const bool equal = step.kind == wanted.kind && step.op == wanted.op &&
+                       step.reduce == wanted.reduce && step.by_line == wanted.by_line &&
+                       step.args == wanted.args;
+    if (equal && value(step.out).dtype == dtype) return step.out;
+  }
+  wanted.out = add_value(From::instruction, dtype, wanted.by_line);
+  code.push_back(wanted);
+  return wanted.out;
+}
+
+void RowDraft::add_reduce(const RowStep& step, std::int32_t of) {
+  if (is_scalar(of) || (is_long_ && is_spread(of))) of = copied(of, false);
+  made_.push_back({made_by({Kind::reduce, ScalarOp::input, *step.reduce, true, -1, {of}},
+                           reduced_dtype(*step.reduce, value(of).dtype))});
+}
+
+std::int32_t RowDraft::add_scalar(const RowStep& step, const ScalarInstr& instr,
+                                  const std::vector<std::int32_t>& in,
+                                  const std::vector<std::int32_t>& local) {
+  if (instr.op == ScalarOp::input) return in[static_cast<std::size_t>(instr.bits)];
+  if (instr.op == ScalarOp::constant) return number(instr.bits, instr.dtype);
+  if (instr.op == ScalarOp::flat_index) return counter(step.by_line);
+  std::vector<std::int32_t> args;
+  for (int a = 0; a < arity(instr.op); ++a)
+    args.push_back(local[static_cast<std::size_t>(instr.args[static_cast<std::size_t>(a)])]);
+  return made_by({Kind::map, instr.op, ReduceKind::sum, step.by_line, -1, std::move(args)},
+                 instr.dtype);
+}
+
+void RowDraft::add_result(const RowProgram& program, std::size_t r) {
+  const RowValue result = program.results[r].value;
+  const bool by_line = program.steps[static_cast<std::size_t>(result.step)].by_line;
+  std::int32_t v = by_line ? source(result) : for_elements(source(result));
+  if (value(v).from != From::instruction || is_spread(v) || !value(v).results.empty())
+    v = copied(v, by_line);
+  value(v).results.push_back(static_cast<std::int32_t>(r));
+}
+
+void RowDraft::find_reads() {
+  for (std::int32_t i = static_cast<std::int32_t>(code.size()); i-- > 0;) {
+    const RowDraftInstruction& step = code[static_cast<std::size_t>(i)];
+    for (std::size_t a = 0; a < step.args.size(); ++a) {
+      RowDraftValue& arg = value(step.args[a]);
+      arg.last_read = std::max(arg.last_read, i);
+      const bool passes = step.kind == Kind::map      ? carries(step.op, static_cast<int>(a))
+                          : step.kind == Kind::reduce ? step.reduce == ReduceKind::sum
+                                                      : value(step.out).is_carried;
+      arg.is_carried = arg.is_carried || passes;
+    }
+  }
+}
+
+}  // namespace blockgrad

@@ -1,0 +1,314 @@
+// Row programs on the CPU: steps become one list of instructions over values, values get a
+// register, and blocks are as large as the first cache holds.
+#include <algorithm>
+#include <bit>
+
+#include "backends/cpu/families.h"
+#include "backends/cpu/row_draft.h"
+
+namespace blockgrad {
+
+namespace {
+
+constexpr std::int64_t cache_budget = 24 * 1024;    // bytes of slots
+constexpr std::int64_t most_block_elements = 2048;  // of several lines side by side
+constexpr std::int64_t most_dense_elements = 8192;  // [n, inner] taken whole
+constexpr std::int64_t fewest_columns = 16;
+constexpr std::int64_t long_line = 512;  // elements; longer ones go one by one
+constexpr std::int64_t line_chunk = 512;
+constexpr std::int64_t part_elements = 16384;  // what one thread takes at a time
+
+using Kind = RowInstruction::Kind;
+using From = RowDraftValue::From;
+
+class RowTapeBuilder {
+ public:
+  explicit RowTapeBuilder(const KernelRequest& request)
+      : request_(request),
+        space_(request.node.op.as<RowProgram>()->space),
+        table_(tape_table(request.isa)),
+        is_long_(space_.inner == 1 && space_.n >= long_line),
+        is_strided_(space_.inner > 1 && space_.n * space_.inner > most_dense_elements),
+        draft_(request, is_long_),
+        registers_(draft_.values.size(), -1) {
+    tape_.space = space_;
+  }
+
+  RowTape build() {
+    for (const std::int32_t v : draft_.leaves) place_leaf(v);
+    for (std::int32_t i = 0; i < static_cast<std::int32_t>(draft_.code.size()); ++i)
+      add_instruction(i);
+    add_stores();
+    choose_block();
+    lay_out_slots();
+    fill_constants();
+    find_phases();
+    check_internal(tape_.registers.size() <= RowTape::most_registers, "a row program of ",
+                   static_cast<int>(tape_.registers.size()), " values");
+    return std::move(tape_);
+  }
+
+ private:
+  RowDraftValue& value(std::int32_t v) { return draft_.values[static_cast<std::size_t>(v)]; }
+  std::int32_t& reg_of(std::int32_t v) { return registers_[static_cast<std::size_t>(v)]; }
+
+  std::int32_t add_register(RowRegister made) {
+    tape_.registers.push_back(made);
+    const auto number = static_cast<std::int32_t>(tape_.registers.size()) - 1;
+    const bool is_operand =
+        made.kind == RowRegister::Kind::input || made.kind == RowRegister::Kind::output;
+    if (is_operand && !made.repeats) tape_.moving.push_back(number);
+    return number;
+  }
+
+  RowRegister register_of(const RowDraftValue& v, RowRegister::Kind kind,
+                          std::int32_t index) const {
+    RowRegister made;
+    made.kind = kind;
+    made.index = index;
+    made.size = static_cast<std::int32_t>(size_of(v.dtype));
+    made.by_line = v.by_line;
+    return made;
+  }
+
+  std::int32_t take_slot(RowSlot::Length length, std::int32_t size) {
+    for (auto free = free_slots_.rbegin(); free != free_slots_.rend(); ++free) {
+      const RowSlot& slot = tape_.slots[static_cast<std::size_t>(*free)];
+      if (slot.length != length || slot.size != size) continue;
+      const std::int32_t found = *free;
+      free_slots_.erase(free.base() - 1);
+      return found;
+    }
+    tape_.slots.push_back({length, size, 0});
+    return static_cast<std::int32_t>(tape_.slots.size()) - 1;
+  }
+
+  std::int32_t slot_register(const RowDraftValue& v, RowSlot::Length length) {
+    RowRegister made = register_of(v, RowRegister::Kind::slot, -1);
+    made.is_chunk = length == RowSlot::Length::chunk;
+    made.index = take_slot(length, made.size);
+    return add_register(made);
+  }
+
+  void place_leaf(std::int32_t v) {
+    const RowDraftValue& it = value(v);
+    switch (it.from) {
+      case From::number: {
+        RowRegister made = register_of(it, RowRegister::Kind::constant,
+                                       static_cast<std::int32_t>(constants_.size()));
+        made.is_chunk = true;
+        reg_of(v) = add_register(made);
+        constants_.push_back(v);
+        return;
+      }
+      case From::counter:
+        reg_of(v) =
+            slot_register(it, it.by_line ? RowSlot::Length::lines : RowSlot::Length::elements);
+        tape_.counters.push_back(reg_of(v));
+        return;
+      case From::input: place_input(v); return;
+      case From::instruction: return;
+    }
+  }
+
+  void place_input(std::int32_t v) {
+    const RowDraftValue& it = value(v);
+    const Walk& walk = draft_.walk(it);
+    if (walk.is_scalar()) {
+      reg_of(v) = slot_register(it, RowSlot::Length::chunk);
+      tape_.loads_once.push_back({it.input, reg_of(v), walk});
+      return;
+    }
+    const bool in_place = walk.is_contiguous() && (it.by_line || !is_strided_);
+    const bool repeats = !it.by_line && !is_strided_ && !in_place && is_same_for_all_outers(walk);
+    if (in_place || (repeats && is_long_ && walk.rank == 2 && walk.strides[1] == 1)) {
+      RowRegister made = register_of(it, RowRegister::Kind::input, it.input);
+      made.offset = walk.offset;
+      made.repeats = repeats;
+      reg_of(v) = add_register(made);
+      return;
+    }
+    reg_of(v) = slot_register(it, it.by_line ? RowSlot::Length::lines : RowSlot::Length::elements);
+    (repeats ? tape_.loads_once : tape_.loads).push_back({it.input, reg_of(v), walk});
+  }
+
+  bool is_same_for_all_outers(const Walk& walk) const {
+    return walk.rank > 0 && walk.strides[0] == 0 && walk.sizes[0] % space_.outer == 0;
+  }
+
+  // The result that instruction i may write where it belongs: not if that memory is an operand read
+  // later on, nor where a block lies in pieces.
+  std::int32_t direct_result(std::int32_t i) {
+    const RowDraftValue& made = value(draft_.code[static_cast<std::size_t>(i)].out);
+    if (made.results.empty() || (is_strided_ && !made.by_line)) return -1;
+    const Operand& out = request_.outputs[static_cast<std::size_t>(made.results[0])];
+    for (const std::int32_t v : draft_.inputs) {
+      const Operand& in = request_.inputs[static_cast<std::size_t>(value(v).input)];
+      if (in.place == out.place && in.at == out.at && value(v).last_read > i) return -1;
+    }
+    return made.results[0];
+  }
+
+  void add_instruction(std::int32_t i) {
+    const RowDraftInstruction& draft = draft_.code[static_cast<std::size_t>(i)];
+    RowDraftValue& made = value(draft.out);
+    RowInstruction step;
+    step.kind = draft.kind;
+    step.by_line = draft.by_line;
+    const DType operand = value(draft.args[0]).dtype;
+    if (draft.kind == Kind::map) {
+      step.run = table_.find(draft.op, operand, made.dtype);
+      check_internal(step.run != nullptr, "no kernel for ", name(draft.op), " on ", operand);
+    } else if (draft.kind == Kind::reduce) {
+      step.reduce = space_.inner == 1 ? table_.find_rows(draft.reduce, operand)
+                                      : table_.find_columns(draft.reduce, operand);
+      check_internal(step.reduce != nullptr, "no kernel for ", name(draft.reduce), " of ", operand);
+      step.picks_index = draft.reduce == ReduceKind::argmax || draft.reduce == ReduceKind::argmin;
+    }
+    step.a = reg_of(draft.args[0]);
+    if (draft.args.size() > 1) step.b = reg_of(draft.args[1]);
+    if (draft.args.size() > 2) step.c = reg_of(draft.args[2]);
+    const std::int32_t result = direct_result(i);
+    if (RowDraft::is_elementwise(draft.kind)) give_back(draft, i, true);
+    if (result >= 0) {
+      reg_of(draft.out) = add_register(register_of(made, RowRegister::Kind::output, result));
+      made.results.clear();
+    } else {
+      const bool is_chunk = draft.kind == Kind::spread && is_long_;
+      reg_of(draft.out) = slot_register(made, is_chunk       ? RowSlot::Length::chunk
+                                              : made.by_line ? RowSlot::Length::lines
+                                                             : RowSlot::Length::elements);
+    }
+    give_back(draft, i, false);
+    step.out = reg_of(draft.out);
+    step.magnitude = draft.kind == Kind::spread ? nullptr : table_.find_magnitude(made.dtype);
+    step.is_result = result >= 0 || !made.results.empty();
+    step.is_carried = made.is_carried;
+    tape_.code.push_back(step);
+  }
+
+  // Slots of operands that nothing reads any more: before the result gets its own, those as wide as
+  // the result are free for it; behind it all that it did not take.
+  void give_back(const RowDraftInstruction& draft, std::int32_t i, bool before) {
+    for (const std::int32_t arg : draft.args) {
+      const RowDraftValue& it = value(arg);
+      if (it.from != From::instruction || it.last_read != i || !it.results.empty()) continue;
+      const RowRegister& reg = tape_.registers[static_cast<std::size_t>(reg_of(arg))];
+      if (reg.kind != RowRegister::Kind::slot || reg.is_chunk) continue;
+      if (before && size_of(it.dtype) != size_of(value(draft.out).dtype)) continue;
+      if (!before &&
+          tape_.registers[static_cast<std::size_t>(reg_of(draft.out))].index == reg.index &&
+          tape_.registers[static_cast<std::size_t>(reg_of(draft.out))].kind == reg.kind)
+        continue;
+      if (std::find(free_slots_.begin(), free_slots_.end(), reg.index) == free_slots_.end())
+        free_slots_.push_back(reg.index);
+    }
+  }
+
+  void add_stores() {
+    for (std::size_t v = 0; v < draft_.values.size(); ++v) {
+      for (const std::int32_t r : draft_.values[v].results)
+        tape_.stores.emplace_back(registers_[v], r);
+    }
+  }
+
+  void choose_block() {
+    std::int64_t per_element = 0;
+    for (const RowSlot& slot : tape_.slots)
+      per_element += slot.length == RowSlot::Length::elements ? slot.size : 0;
+    std::int64_t target = most_block_elements;
+    while (target > 256 && target * per_element > cache_budget) target /= 2;
+    if (is_long_) {
+      tape_.chunk = std::min(space_.n, line_chunk);
+    } else if (is_strided_) {
+      const std::int64_t columns = std::max(
+          fewest_columns, most_dense_elements / space_.n / fewest_columns * fewest_columns);
+      tape_.columns = std::min(space_.inner, columns);
+      tape_.chunk = tape_.block_elements();
+    } else {
+      tape_.columns = space_.inner;
+      tape_.outers = std::clamp<std::int64_t>(target / (space_.n * space_.inner), 1, space_.outer);
+      tape_.chunk = tape_.block_elements();
+    }
+    tape_.blocks_per_part = std::max<std::int64_t>(1, part_elements / tape_.block_elements());
+  }
+
+  // Neighbours start at different places of a page, else their loads and stores look alike.
+  void lay_out_slots() {
+    for (RowSlot& slot : tape_.slots) {
+      const std::int64_t count = slot.length == RowSlot::Length::elements ? tape_.block_elements()
+                                 : slot.length == RowSlot::Length::lines
+                                     ? tape_.outers * tape_.columns
+                                     : tape_.chunk;
+      slot.offset = tape_.scratch;
+      tape_.scratch += (count * slot.size + 63) / 64 * 64 + 64;
+    }
+  }
+
+  void fill_constants() {
+    tape_.constant_bytes = (tape_.chunk * 8 + 63) / 64 * 64;
+    tape_.constants =
+        allocate_bytes(static_cast<std::int64_t>(constants_.size()) * tape_.constant_bytes);
+    for (std::size_t k = 0; k < constants_.size(); ++k) {
+      std::byte* memory =
+          tape_.constants.get() + static_cast<std::int64_t>(k) * tape_.constant_bytes;
+      const RowDraftValue& constant = value(constants_[k]);
+      visit(constant.dtype, [&](auto zero) {
+        using T = decltype(zero);
+        T number{};
+        if constexpr (is_floating(dtype_of<T>()))
+          number = static_cast<T>(std::bit_cast<double>(constant.bits));
+        else number = static_cast<T>(static_cast<std::int64_t>(constant.bits));
+        std::fill_n(reinterpret_cast<T*>(memory), tape_.chunk, number);
+      });
+    }
+  }
+
+  void find_phases() {
+    for (std::int32_t i = 0; i < static_cast<std::int32_t>(tape_.code.size()); ++i) {
+      const RowInstruction& step = tape_.code[static_cast<std::size_t>(i)];
+      const bool is_chunked = RowDraft::is_elementwise(step.kind) && !step.by_line;
+      if (is_chunked && !tape_.phases.empty() && tape_.phases.back().is_chunked)
+        ++tape_.phases.back().last;
+      else tape_.phases.push_back({i, i + 1, is_chunked});
+    }
+  }
+
+  const KernelRequest& request_;
+  const RowSpace space_;
+  const TapeTable& table_;
+  const bool is_long_, is_strided_;
+  RowDraft draft_;
+  std::vector<std::int32_t> registers_;  // of each value
+  std::vector<std::int32_t> constants_;  // values
+  std::vector<std::int32_t> free_slots_;
+  RowTape tape_;
+};
+
+}  // namespace
+
+RowTape make_row_tape(const KernelRequest& request) { return RowTapeBuilder(request).build(); }
+
+void add_row_program_kernels(KernelTable& table) {
+  table.add<RowProgram>([](const KernelRequest& request) {
+    auto tape = std::make_shared<const RowTape>(make_row_tape(request));
+    Kernel kernel;
+    kernel.parts = std::max<std::int64_t>(1, tape->parts());
+    kernel.scratch = static_cast<std::size_t>(tape->scratch);
+    kernel.can_watch = true;
+    double each = 0;
+    for (const RowInstruction& step : tape->code)
+      each += step.by_line && step.kind != RowInstruction::Kind::reduce ? 0 : 0.15;
+    kernel.cost = 20 + each * static_cast<double>(tape->space.elements()) +
+                  5 * static_cast<double>(tape->space.lines());
+    kernel.why =
+        join({tape->space.lines(), " lines of ", tape->space.n, ", ", tape->outers * tape->columns,
+              " at a time, ", tape->code.size(), " instructions, ", tape->slots.size(), " slots"});
+    kernel.run = [tape](const KernelCall& call, std::int64_t first, std::int64_t last) {
+      tape->run(call, first, last);
+    };
+    return kernel;
+  });
+}
+
+}  // namespace blockgrad

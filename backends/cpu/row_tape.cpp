@@ -1,0 +1,238 @@
+#include "backends/cpu/row_tape.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+namespace blockgrad {
+
+namespace {
+
+template <class T>
+void load_as(const Walk& walk, std::byte* out, const std::byte* in, std::int64_t first,
+             std::int64_t n) {
+  walk.load(reinterpret_cast<T*>(out), reinterpret_cast<const T*>(in), first, n);
+}
+
+void load_run(const Walk& walk, std::int32_t size, std::byte* out, const std::byte* in,
+              std::int64_t first, std::int64_t n) {
+  switch (size) {
+    case 1: return load_as<std::uint8_t>(walk, out, in, first, n);
+    case 2: return load_as<std::uint16_t>(walk, out, in, first, n);
+    case 4: return load_as<std::uint32_t>(walk, out, in, first, n);
+    default: return load_as<std::uint64_t>(walk, out, in, first, n);
+  }
+}
+
+// out[o, k, i] = in[o, i].
+template <class T>
+void spread_as(std::byte* to, const std::byte* from, std::int64_t outers, std::int64_t n,
+               std::int64_t columns) {
+  T* out = reinterpret_cast<T*>(to);
+  const T* in = reinterpret_cast<const T*>(from);
+  for (std::int64_t o = 0; o < outers; ++o, in += columns) {
+    if (columns == 1) {
+      out = std::fill_n(out, n, *in);
+      continue;
+    }
+    for (std::int64_t k = 0; k < n; ++k) out = std::copy_n(in, columns, out);
+  }
+}
+
+void spread(std::int32_t size, std::byte* out, const std::byte* in, std::int64_t outers,
+            std::int64_t n, std::int64_t columns) {
+  switch (size) {
+    case 1: return spread_as<std::uint8_t>(out, in, outers, n, columns);
+    case 2: return spread_as<std::uint16_t>(out, in, outers, n, columns);
+    case 4: return spread_as<std::uint32_t>(out, in, outers, n, columns);
+    default: return spread_as<std::uint64_t>(out, in, outers, n, columns);
+  }
+}
+
+// One call's walk over blocks.
+class RowRun {
+ public:
+  RowRun(const RowTape& tape, const KernelCall& call) : tape_(tape), call_(call) {
+    for (std::size_t r = 0; r < tape.registers.size(); ++r) at_[r] = start_of(tape.registers[r]);
+    for (const RowLoad& load : tape.loads_once) {
+      const std::int64_t n = std::min(tape.block_elements(), tape.space.elements());
+      load_run(load.walk, size_of(load.reg), at(load.reg), call.in[load.input], 0,
+               tape.registers[static_cast<std::size_t>(load.reg)].is_chunk ? std::min(n, tape.chunk)
+                                                                           : n);
+    }
+  }
+
+  void run(std::int64_t number) {
+    enter(number);
+    for (const RowLoad& load : tape_.loads) take(load);
+    for (const std::int32_t r : tape_.counters) count(r);
+    for (const RowPhase& phase : tape_.phases) {
+      if (phase.is_chunked) run_chunks(phase);
+      else run_whole(tape_.code[static_cast<std::size_t>(phase.first)]);
+    }
+    for (const auto& [reg, result] : tape_.stores) store(reg, result);
+  }
+
+  void tell() const {
+    if (not_finite_) call_.not_finite->store(true, std::memory_order_relaxed);
+  }
+
+ private:
+  std::byte*& at(std::int32_t r) { return at_[static_cast<std::size_t>(r)]; }
+  const RowRegister& reg(std::int32_t r) const {
+    return tape_.registers[static_cast<std::size_t>(r)];
+  }
+  std::int32_t size_of(std::int32_t r) const { return reg(r).size; }
+
+  std::byte* start_of(const RowRegister& reg) const {
+    switch (reg.kind) {
+      case RowRegister::Kind::slot:
+        return call_.scratch + tape_.slots[static_cast<std::size_t>(reg.index)].offset;
+      case RowRegister::Kind::constant:
+        return tape_.constants.get() + reg.index * tape_.constant_bytes;
+      case RowRegister::Kind::input:
+        return const_cast<std::byte*>(call_.in[reg.index]) + reg.offset * reg.size;
+      case RowRegister::Kind::output: return call_.out[reg.index];
+    }
+    return nullptr;
+  }
+
+  void enter(std::int64_t number) {
+    const RowSpace& s = tape_.space;
+    const std::int64_t across = tape_.blocks_per_outer();
+    block_.outer = number / across * tape_.outers;
+    block_.outers = std::min(tape_.outers, s.outer - block_.outer);
+    block_.column = number % across * tape_.columns;
+    block_.columns = std::min(tape_.columns, s.inner - block_.column);
+    first_line_ = block_.outer * s.inner + block_.column;
+    lines_ = block_.outers * block_.columns;
+    first_element_ = block_.outer * s.n * s.inner + block_.column;
+    elements_ = lines_ * s.n;
+    for (const std::int32_t r : tape_.moving)
+      at(r) = start_of(reg(r)) + (reg(r).by_line ? first_line_ : first_element_) * size_of(r);
+  }
+
+  // Runs of neighbouring elements: the whole block, or a piece of each k.
+  template <class F>
+  void for_each_run(F f) const {
+    if (!tape_.is_strided()) return f(first_element_, 0, elements_);
+    for (std::int64_t k = 0; k < tape_.space.n; ++k)
+      f(first_element_ + k * tape_.space.inner, k * block_.columns, block_.columns);
+  }
+
+  void take(const RowLoad& load) {
+    const std::int32_t size = size_of(load.reg);
+    const std::byte* in = call_.in[load.input];
+    std::byte* out = at(load.reg);
+    if (reg(load.reg).by_line) {
+      load_run(load.walk, size, out, in, first_line_, lines_);
+      return;
+    }
+    for_each_run([&](std::int64_t first, std::int64_t to, std::int64_t n) {
+      load_run(load.walk, size, out + to * size, in, first, n);
+    });
+  }
+
+  void count(std::int32_t r) {
+    auto* numbers = reinterpret_cast<std::int64_t*>(at(r));
+    if (reg(r).by_line) {
+      std::iota(numbers, numbers + lines_, first_line_);
+      return;
+    }
+    for_each_run([&](std::int64_t first, std::int64_t to, std::int64_t n) {
+      std::iota(numbers + to, numbers + to + n, first);
+    });
+  }
+
+  void store(std::int32_t from, std::int32_t result) {
+    const std::int64_t size = size_of(from);
+    std::byte* out = call_.out[result];
+    if (reg(from).by_line) {
+      std::memcpy(out + first_line_ * size, at(from), static_cast<std::size_t>(lines_ * size));
+      return;
+    }
+    for_each_run([&](std::int64_t first, std::int64_t to, std::int64_t n) {
+      std::memcpy(out + first * size, at(from) + to * size, static_cast<std::size_t>(n * size));
+    });
+  }
+
+  void run_chunks(const RowPhase& phase) {
+    for (std::int64_t first = 0; first < elements_; first += tape_.chunk) {
+      const std::int64_t n = std::min(tape_.chunk, elements_ - first);
+      const auto part = [&](std::int32_t r) {
+        return reg(r).is_chunk ? at(r) : at(r) + first * size_of(r);
+      };
+      for (std::int32_t i = phase.first; i < phase.last; ++i) {
+        const RowInstruction& step = tape_.code[static_cast<std::size_t>(i)];
+        map(step, part(step.out), part(step.a), part(step.b), part(step.c), n);
+      }
+    }
+  }
+
+  void map(const RowInstruction& step, std::byte* out, const std::byte* a, const std::byte* b,
+           const std::byte* c, std::int64_t n) {
+    if (step.kind == RowInstruction::Kind::map) step.run(out, a, b, c, n);
+    else std::memcpy(out, a, static_cast<std::size_t>(n * size_of(step.a)));
+    look(step, out, n);
+  }
+
+  void run_whole(const RowInstruction& step) {
+    switch (step.kind) {
+      case RowInstruction::Kind::map:
+      case RowInstruction::Kind::copy:
+        map(step, at(step.out), at(step.a), at(step.b), at(step.c), lines_);
+        return;
+      case RowInstruction::Kind::reduce:
+        reduce(step);
+        look(step, at(step.out), lines_);
+        return;
+      case RowInstruction::Kind::spread:
+        if (reg(step.out).is_chunk)
+          spread(size_of(step.a), at(step.out), at(step.a), 1, std::min(tape_.chunk, elements_), 1);
+        else
+          spread(size_of(step.a), at(step.out), at(step.a), block_.outers, tape_.space.n,
+                 block_.columns);
+        return;
+    }
+  }
+
+  void reduce(const RowInstruction& step) {
+    const std::int64_t n = tape_.space.n;
+    const auto one = [&](std::int64_t line, std::int64_t first, std::int64_t count,
+                         std::int64_t stride) {
+      std::byte* out = at(step.out) + line * size_of(step.out);
+      auto* index = step.picks_index ? reinterpret_cast<std::int32_t*>(out) : nullptr;
+      step.reduce(index ? nullptr : out, index, at(step.a) + first * size_of(step.a), n, count,
+                  stride);
+    };
+    if (tape_.space.inner == 1) return one(0, 0, lines_, n);
+    for (std::int64_t o = 0; o < block_.outers; ++o)
+      one(o * block_.columns, o * n * block_.columns, block_.columns, block_.columns);
+  }
+
+  void look(const RowInstruction& step, const std::byte* out, std::int64_t n) {
+    if (call_.watch == Watch::nothing) [[likely]]
+      return;
+    const bool looks = call_.watch == Watch::all ? !step.is_carried : step.is_result;
+    if (looks && step.magnitude) not_finite_ |= std::isinf(step.magnitude(out, n));
+  }
+
+  const RowTape& tape_;
+  const KernelCall& call_;
+  std::byte* at_[RowTape::most_registers];
+  RowBlock block_;
+  std::int64_t first_line_ = 0, lines_ = 0, first_element_ = 0, elements_ = 0;
+  bool not_finite_ = false;
+};
+
+}  // namespace
+
+void RowTape::run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
+  RowRun rows(*this, call);
+  const std::int64_t end = std::min(blocks(), last * blocks_per_part);
+  for (std::int64_t b = first * blocks_per_part; b < end; ++b) rows.run(b);
+  rows.tell();
+}
+
+}  // namespace blockgrad

@@ -1,0 +1,97 @@
+#pragma once
+// A row program made ready for the CPU: the elements of a block of lines are taken from memory
+// once, all steps run on them in the cache, and results go back to memory. Lines do not depend on
+// each other and each is reduced as the Reduce kernel does it, so blocks, parts and threads do not
+// change a bit, nor does fusing.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "backends/cpu/tape.h"
+#include "backends/cpu/walk.h"
+#include "backends/kernel.h"
+#include "graph/row_program.h"
+
+namespace blockgrad {
+
+/// Where a value lives while a block is worked on.
+struct RowRegister {
+  enum class Kind : std::uint8_t { slot, input, output, constant } kind = Kind::slot;
+  std::int32_t index = 0;   // of the slot, operand or constant
+  std::int32_t size = 4;    // bytes per element
+  std::int64_t offset = 0;  // of an input's first element, in elements
+  bool by_line = false;     // one element per line of the block
+  bool repeats = false;     // an input whose block is the same for all
+  bool is_chunk = false;    // the same for every chunk of a line: as long as one chunk
+};
+
+struct RowInstruction {
+  enum class Kind : std::uint8_t { map, copy, reduce, spread } kind = Kind::map;
+  TapeFn run = nullptr;
+  ReduceFn reduce = nullptr;
+  bool picks_index = false;
+  bool by_line = false;  // over the lines, not the elements
+  std::int32_t out = 0, a = 0, b = 0, c = 0;
+  MagnitudeFn magnitude = nullptr;  // of `out`; null where it is not floating
+  bool is_result = false;
+  bool is_carried = false;  // if `out` is not finite, a later value is not either
+};
+
+/// An operand that is copied to a slot, for every block or once per call.
+struct RowLoad {
+  std::int32_t input = 0, reg = 0;
+  Walk walk;
+};
+
+/// Instructions first .. last-1; those over elements run chunk by chunk.
+struct RowPhase {
+  std::int32_t first = 0, last = 0;
+  bool is_chunked = false;
+};
+
+struct RowSlot {
+  enum class Length : std::uint8_t { elements, lines, chunk } length = Length::elements;
+  std::int32_t size = 4;    // bytes per element
+  std::int64_t offset = 0;  // in scratch
+};
+
+/// Lines of `outers` neighbouring o times `columns` neighbouring i.
+struct RowBlock {
+  std::int64_t outer = 0, outers = 0, column = 0, columns = 0;
+};
+
+struct RowTape {
+  static constexpr std::size_t most_registers = 1024;
+
+  RowSpace space;
+  std::int64_t outers = 1, columns = 1;  // of a whole block
+  std::int64_t chunk = 0;                // elements
+  std::int64_t blocks_per_part = 1;
+  std::int64_t scratch = 0;
+  std::vector<RowRegister> registers;
+  std::vector<std::int32_t> moving;  // inputs and outputs that are another place in every block
+  std::vector<RowSlot> slots;
+  std::vector<RowLoad> loads, loads_once;
+  std::vector<std::int32_t> counters;  // registers that hold numbers of elements or lines, i64
+  std::vector<RowInstruction> code;
+  std::vector<RowPhase> phases;
+  std::vector<std::pair<std::int32_t, std::int32_t>> stores;  // register, result
+  std::shared_ptr<std::byte> constants;                       // each spread over a chunk
+  std::int64_t constant_bytes = 0;                            // from one to the next
+
+  std::int64_t blocks_per_outer() const { return (space.inner + columns - 1) / columns; }
+  std::int64_t blocks() const { return (space.outer + outers - 1) / outers * blocks_per_outer(); }
+  std::int64_t parts() const { return (blocks() + blocks_per_part - 1) / blocks_per_part; }
+  /// Whether the elements of a block do not lie one behind the other in a dense value.
+  bool is_strided() const { return columns < space.inner; }
+  std::int64_t block_elements() const { return outers * space.n * columns; }
+
+  /// Blocks of parts first .. last-1. Allocates nothing.
+  void run(const KernelCall& call, std::int64_t first, std::int64_t last) const;
+};
+
+/// Results go straight to memory; values between steps get slots.
+RowTape make_row_tape(const KernelRequest& request);
+
+}  // namespace blockgrad

@@ -1,0 +1,78 @@
+#pragma once
+// RowProgram: Maps and Reduces over the lines of one space as a single node, made by fuse_rows
+// after the gradient. It says what depends on what and nothing about how: a backend keeps the
+// elements of a few lines in its cache and walks the steps.
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blockgrad/graph/map.h"
+#include "blockgrad/graph/reduce.h"
+
+namespace blockgrad {
+
+/// Elements (o, k, i) in row-major order, of which a line is those with one o and one i.
+struct RowSpace {
+  std::int64_t outer = 0, n = 0, inner = 0;
+
+  bool operator==(const RowSpace&) const = default;
+  std::int64_t lines() const { return outer * inner; }
+  std::int64_t elements() const { return outer * n * inner; }
+  /// Where a value per line lies for every element.
+  Layout spread() const { return {Shape{outer, n, inner}, {inner, 0, 1}, 0}; }
+};
+
+/// The space whose lines are what a Reduce adds up; nothing if other axes lie between its own.
+std::optional<RowSpace> space_of(const Reduce& reduce, const Shape& shape);
+
+/// The dtype that a Reduce makes of another one.
+DType reduced_dtype(ReduceKind kind, DType in);
+
+/// Result `result` of step `step`; of step -1: input `result` of the program.
+struct RowValue {
+  std::int32_t step = -1, result = 0;
+  bool operator==(const RowValue&) const = default;
+};
+
+/// A Map of elements or of lines, or a Reduce of every line. A value per line that elements read is
+/// spread over its line.
+struct RowStep {
+  ScalarFn fn;                       // of a Map
+  std::optional<ReduceKind> reduce;  // of a Reduce, whose input has a value per element
+  bool by_line = false;              // the results have a value per line
+  std::vector<RowValue> inputs;
+  std::string_view name = {};  // of the op it was, and where that came from; not compared
+  Origin origin = {};
+
+  bool operator==(const RowStep& other) const {
+    return (reduce ? reduce == other.reduce : !other.reduce && fn == other.fn) &&
+           by_line == other.by_line && inputs == other.inputs;
+  }
+};
+
+/// Inputs: as many elements as the space has, or as many as it has lines, in any layout and shape.
+struct RowProgram {
+  static constexpr std::string_view name = "row program";
+  struct Result {
+    RowValue value;
+    Shape shape;
+    bool operator==(const Result&) const = default;
+  };
+
+  RowSpace space;
+  std::vector<RowStep> steps;
+  std::vector<Result> results;
+
+  bool operator==(const RowProgram& other) const {
+    return space == other.space && steps == other.steps && results == other.results;
+  }
+  std::vector<TensorType> infer(Types in) const;
+  std::vector<Expr> vjp(const Backward&) const;
+  std::string print() const;
+  bool accepts(int, const Layout&) const { return true; }
+  Cost cost(Types in, Types out) const;
+};
+
+}  // namespace blockgrad

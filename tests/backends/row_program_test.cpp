@@ -1,0 +1,236 @@
+// Row programs: whatever fuse_rows joins gives the bits of the same graph with the pass left out,
+// at every size of lines and blocks, instruction set and number of threads.
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backends/cpu/isa.h"
+#include "blockgrad/blockgrad.h"
+
+using namespace blockgrad;
+
+namespace {
+
+Tensor random_tensor(const Shape& shape, DType dtype, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < shape.size(); ++i)
+    values.push_back(std::uniform_real_distribution<double>(-2, 2)(random));
+  return tensor(std::span<const double>(values), shape).astype(dtype);
+}
+
+struct Question {
+  std::vector<Output> outputs;
+  Feeds feeds;
+
+  std::vector<Tensor> run(const CompileOptions& options) const {
+    Program program = compile(outputs, {}, cpu(), options);
+    program.run(feeds);  // the arena of the second run holds the values of the first
+    const Results results = program.run(feeds);
+    std::vector<Tensor> all;
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+      all.push_back(results.tensor(static_cast<int>(i)));
+    return all;
+  }
+  std::int64_t kernels(const CompileOptions& options = {}) const {
+    return compile(outputs, {}, cpu(), options).report().kernels;
+  }
+};
+
+bool same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const auto bytes = static_cast<std::size_t>(bytes_of(a[i].type()));
+    if (bytes > 0 && std::memcmp(a[i].bytes(), b[i].bytes(), bytes) != 0) return false;
+  }
+  return a.size() == b.size();
+}
+
+const CompileOptions apart{.skip = {"fuse_rows"}, .threads = 1};
+
+void check_bits(const Question& question, const std::string& what) {
+  const std::vector<Tensor> expected = question.run(apart);
+  const auto check = [&](const std::string& how, const CompileOptions& options) {
+    BOOST_TEST(same_bits(question.run(options), expected), what << " " << how);
+  };
+  check("fused", {.threads = 1});
+  check("with 3 threads", {.threads = 3});
+  check("with memory of its own", {.threads = 1, .reuse_memory = false});
+  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
+    if (is_supported(isa))
+      check(std::string(isa_name(isa)), {.threads = 1, .isa = std::string(isa_name(isa))});
+  }
+}
+
+struct Kind {
+  const char* name;
+  std::function<Expr(const Expr& x, int axis, const Expr& along)> make;  // along: a value per k
+};
+
+const std::vector<Kind>& kinds() {
+  static const std::vector<Kind> all = {
+      {"softmax", [](const Expr& x, int axis, const Expr&) { return softmax(x, axis); }},
+      {"log_softmax",
+       [](const Expr& x, int axis, const Expr& g) { return log_softmax(x * g, axis) * g; }},
+      {"logsumexp",
+       [](const Expr& x, int axis, const Expr& g) { return (x - logsumexp(x, axis, true)) * g; }},
+      {"layer_norm",
+       [](const Expr& x, int axis, const Expr& g) {
+         const Expr centred = x - mean(x, axis, true);
+         return centred * rsqrt(mean(square(centred), axis, true) + 1e-5) * g + 0.5;
+       }},
+      {"norm with means of means",
+       [](const Expr& x, int axis, const Expr&) { return x * stddev(x, axis, true); }},
+      {"argmax and range",
+       [](const Expr& x, int axis, const Expr&) {
+         const Expr places = coordinate(x.shape(), axis);
+         const Expr top = where(equal(places, expand_dims(argmax(x, axis), axis)), x, 0.0);
+         return top + max(x, axis, true) - min(x, axis, true) * x;
+       }},
+      {"share of positives", [](const Expr& x, int axis, const Expr&) {
+         return x * sum(where(x > 0.0, x, 0.0), axis, true) +
+                where(any(x > 1.9, axis, true), x, -x);
+       }}};
+  return all;
+}
+
+Question question_of(const Kind& kind, const Shape& shape, int axis, DType dtype) {
+  const Expr x = input("x", shape, dtype), dy = input("dy", shape, dtype);
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(shape.rank()), 1);
+  sizes[static_cast<std::size_t>(axis)] = shape[axis];
+  const Expr g = input("g", Shape(sizes), dtype);
+  const Expr y = kind.make(x, axis, g) * dy + g;
+  Question question{{y},
+                    {{x, random_tensor(shape, dtype, 1)},
+                     {dy, random_tensor(shape, dtype, 2)},
+                     {g, random_tensor(Shape(sizes), dtype, 3)}}};
+  for (const Expr& slope : grad(sum(square(y)), {x, g})) question.outputs.emplace_back(slope);
+  return question;
+}
+
+struct Lines {
+  Shape shape;
+  int axis;
+};
+
+// Short and long lines, one and many, columns in whole and in strided blocks, odd sizes everywhere.
+const Lines sizes[] = {{{1, 2}, 1},    {{3, 5}, 1},       {{33, 65}, 1},      {{300, 17}, 1},
+                       {{5, 511}, 1},  {{4, 512}, 1},     {{3, 1031}, 1},     {{2, 2, 3000}, 2},
+                       {{2, 3}, 0},    {{2, 7, 5}, 1},    {{65, 33}, 0},      {{3, 40, 16}, 1},
+                       {{130, 70}, 0}, {{2, 70, 130}, 1}, {{1, 1000, 18}, 1}, {{40, 3, 2}, 1}};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(row_program)
+
+BOOST_AUTO_TEST_CASE(fused_lines_have_the_bits_of_separate_kernels) {
+  for (const Kind& kind : kinds()) {
+    for (const Lines& lines : sizes) {
+      for (const DType dtype : {DType::f32, DType::f64}) {
+        const Question question = question_of(kind, lines.shape, lines.axis, dtype);
+        const std::string what = std::string(kind.name) + " of " + to_string(lines.shape) + " " +
+                                 std::string(name(dtype));
+        BOOST_TEST(question.kernels() < question.kernels(apart), what);
+        check_bits(question, what);
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(known_ops_are_one_kernel_forward) {
+  const Expr x = input("x", {48, 96}), image = input("image", {4, 6, 5, 5});
+  const Expr g = input("g", {96}), b = input("b", {96}), c = input("c", {6});
+  const auto kernels = [](const Expr& y) { return Question{{y}, {}}.kernels(); };
+  BOOST_TEST(kernels(softmax(x)) == 1);
+  BOOST_TEST(kernels(softmax(x, 0)) == 1);
+  BOOST_TEST(kernels(log_softmax(x)) == 1);
+  BOOST_TEST(kernels(logsumexp(x, -1)) == 1);
+  BOOST_TEST(kernels(layer_norm(x, g, b)) == 1);
+  BOOST_TEST(kernels(rms_norm(x, g, b)) == 1);
+  BOOST_TEST(kernels(group_norm(image, 3, c, c)) == 1);
+  BOOST_TEST(kernels(softmax(image, 1)) == 1);
+  BOOST_TEST(kernels(batch_norm_training(x, g, b).y) == 1);
+  BOOST_TEST(kernels(relu(layer_norm(x, g, b)) + x) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_line_with_a_nan_leaves_the_others_alone) {
+  const Expr x = input("x", {3, 40});
+  Tensor values = full({3, 40}, 1);
+  std::vector<float> moved(120, 1);
+  moved[40] = std::numeric_limits<float>::quiet_NaN();
+  const Tensor y =
+      Question{{softmax(x)}, {{x, tensor(std::span<const float>(moved), {3, 40})}}}.run({})[0];
+  for (std::int64_t i = 0; i < 120; ++i)
+    BOOST_TEST(std::isnan(y.at(i)) == (i >= 40 && i < 80), "element " << i);
+}
+
+BOOST_AUTO_TEST_CASE(axes_of_size_0_and_1_are_taken) {
+  for (const Shape& shape : {Shape{0, 4}, Shape{1, 1}, Shape{3, 1}, Shape{1, 4}, Shape{2, 0, 3}}) {
+    const Expr x = input("x", shape);
+    const Expr y = softmax(x) * x + mean(x, 0, true);
+    check_bits({{y, grad(sum(square(y)), {x})[0]}, {{x, random_tensor(shape, DType::f32, 5)}}},
+               to_string(shape));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(values_of_storage_dtypes_are_widened_inside) {
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    const Expr x = input("x", {9, 70}, dtype);
+    const Question question{{softmax(x), layer_norm(x, {}, {})},
+                            {{x, random_tensor({9, 70}, dtype, 1)}}};
+    BOOST_TEST(question.kernels() < question.kernels(apart));
+    check_bits(question, std::string(name(dtype)));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_result_takes_the_place_of_an_input_that_dies) {
+  const Expr a = input("a", {64, 64}), b = input("b", {64, 64});
+  const Question question{
+      {matmul(softmax(matmul(a, b)), b)},
+      {{a, random_tensor({64, 64}, DType::f32, 1)}, {b, random_tensor({64, 64}, DType::f32, 2)}}};
+  const Report report = compile(question.outputs, {}, cpu()).report();
+  BOOST_TEST(report.arena_bytes == 2 * 64 * 64 * 4);
+  check_bits(question, "softmax in place");
+}
+
+BOOST_AUTO_TEST_CASE(random_masks_are_the_same_inside) {
+  Context context({.seed = 7, .step = constant(full({}, 3, DType::i64))});
+  const Expr x = input("x", {37, 130});
+  const Expr y = softmax(dropout(x, 0.3, context)) + dropout(softmax(x, 0), 0.5, context);
+  check_bits({{y, grad(sum(square(y)), {x})[0]}, {{x, random_tensor({37, 130}, DType::f32, 3)}}},
+             "dropout");
+}
+
+BOOST_AUTO_TEST_CASE(a_watched_step_names_what_is_not_finite_inside) {
+  const Expr x = input("x", {3, 4});
+  const Expr part = x / sum(x, 1, true);
+  const Expr y = where(isfinite(part), part, 0.0);  // hides it from the result
+  Program program = compile({y}, {}, cpu(), {.check_numerics = true});
+  BOOST_TEST(program.report().kernels == 1);
+  std::vector<float> values(12, 1);
+  for (std::size_t i = 4; i < 8; ++i) values[i] = i % 2 == 0 ? 1.0f : -1.0f;
+  try {
+    program.run({{x, tensor(std::span<const float>(values), {3, 4})}});
+    BOOST_TEST(false, "nothing was found");
+  } catch (const Error& error) {
+    BOOST_TEST(std::string(error.what()).starts_with("divide (row_program_test.cpp:"),
+               error.what());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(explain_tells_what_a_kernel_is_made_of) {
+  const Expr x = input("x", {64, 32});
+  const std::string text = compile({softmax(x), sum(softmax(x, 0), 1)}).explain();
+  const auto has = [&](std::string_view part) { return text.find(part) != std::string::npos; };
+  BOOST_TEST(has("Rows: 10 ops run as 2 kernels, which read their lines once\n"), text);
+  BOOST_TEST(has("softmax.max, softmax.subtract, softmax.exp, softmax.sum, softmax.divide\n"),
+             text);
+  BOOST_TEST(has("because their lines differ: sum with softmax.divide (row_program_test.cpp:"),
+             text);
+  BOOST_TEST(has("64 lines of 32, "), text);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
