@@ -182,6 +182,17 @@ Expr with_bias(const Expr& y, const Expr& bias) {
   return y + reshape(bias, Shape(sizes));
 }
 
+void require_wide(const TensorType& type, std::string_view function) {
+  require(!is_half(type.dtype), "multiplies ", type.dtype, " as f32 only; use ", function, "()");
+}
+
+// bf16 and f16 are only stored: their products are added in f32 and rounded once.
+template <class F>
+Expr in_working_dtype(const Expr& a, const Expr& b, F product) {
+  if (!is_half(a.dtype()) || a.dtype() != b.dtype()) return product(a, b);
+  return astype(product(astype(a, DType::f32), astype(b, DType::f32)), a.dtype());
+}
+
 // [.., L] as [.., 1, L].
 Expr with_row(const Expr& x) { return expand_dims(x, 2); }
 
@@ -193,6 +204,7 @@ Expr reaching(const Expr& x, const Pair& more, const Pair& stride) {
 }  // namespace
 
 TensorType Conv2d::infer(Types in) const {
+  require_wide(in[0], "conv2d");
   return convolved(in[0], in[1], steps_of(options), options.groups);
 }
 
@@ -218,6 +230,7 @@ Cost Conv2d::cost(Types in, Types out) const {
 
 TensorType Conv2dInput::infer(Types in) const {
   require_kinds(in[0], in[1], 2);
+  require_wide(in[0], "conv_transpose2d");
   const TensorType x{in[0].dtype,
                      four(in[0].shape[0], checked_multiply(in[1].shape[1], options.groups), size)};
   const Shape dy = convolved(x, in[1], steps_of(options), options.groups).shape;
@@ -247,6 +260,7 @@ Cost Conv2dInput::cost(Types in, Types out) const {
 
 TensorType Conv2dWeight::infer(Types in) const {
   require_kinds(in[0], in[1], 2);
+  require_wide(in[0], "conv2d");
   require(options.groups >= 1, "groups must be at least 1, got ", options.groups);
   const TensorType w{in[0].dtype, four(in[1].shape[1], in[0].shape[1] / options.groups, size)};
   const Shape dy = convolved(in[0], w, steps_of(options), options.groups).shape;
@@ -278,7 +292,9 @@ Cost Conv2dWeight::cost(Types in, Types out) const {
 Expr conv2d(Arg x, Arg w, const Conv2dOptions& options, const Expr& bias) {
   return detail::in_context("conv2d", x.where(), [&] {
     const Expr a = as_expr(x, DType::f32), b = as_expr(w, DType::f32);
-    return with_bias(make(Conv2d{options}, {a, b}), bias);
+    const Expr y = in_working_dtype(
+        a, b, [&](const Expr& u, const Expr& v) { return make(Conv2d{options}, {u, v}); });
+    return with_bias(y, bias);
   });
 }
 
@@ -288,7 +304,9 @@ Expr conv1d(Arg x, Arg w, const Conv1dOptions& options, const Expr& bias) {
     const auto& [stride, padding, dilation, groups] = options;
     convolved(a.type(), b.type(), std::array{Steps{stride, padding, dilation}}, groups);
     const Conv2d op{{{1, stride}, {0, padding}, {1, dilation}, groups}, "conv1d"};
-    return with_bias(squeeze(make(op, {with_row(a), with_row(b)}), 2), bias);
+    const Expr y = in_working_dtype(with_row(a), with_row(b),
+                                    [&](const Expr& u, const Expr& v) { return make(op, {u, v}); });
+    return with_bias(squeeze(y, 2), bias);
   });
 }
 
@@ -297,10 +315,13 @@ Expr conv_transpose2d(Arg x, Arg w, const ConvTranspose2dOptions& options, const
     const Expr a = as_expr(x, DType::f32), b = as_expr(w, DType::f32);
     const auto& [stride, padding, more, dilation, groups] = options;
     const Conv2dOptions forward{stride, padding, dilation, groups};
-    const TensorType y = transposed(a.type(), b.type(), steps_of(forward),
-                                    std::array{more.rows, more.columns}, groups);
-    const Conv2dInput op{forward, last_two(y.shape), "conv_transpose2d"};
-    return with_bias(make(op, {reaching(a, more, stride), b}), bias);
+    const TensorType type = transposed(a.type(), b.type(), steps_of(forward),
+                                       std::array{more.rows, more.columns}, groups);
+    const Conv2dInput op{forward, last_two(type.shape), "conv_transpose2d"};
+    const Expr rows = reaching(a, more, stride);
+    const Expr y =
+        in_working_dtype(rows, b, [&](const Expr& u, const Expr& v) { return make(op, {u, v}); });
+    return with_bias(y, bias);
   });
 }
 
@@ -308,12 +329,14 @@ Expr conv_transpose1d(Arg x, Arg w, const ConvTranspose1dOptions& options, const
   return detail::in_context("conv_transpose1d", x.where(), [&] {
     const Expr a = as_expr(x, DType::f32), b = as_expr(w, DType::f32);
     const auto& [stride, padding, more, dilation, groups] = options;
-    const TensorType y = transposed(
+    const TensorType type = transposed(
         a.type(), b.type(), std::array{Steps{stride, padding, dilation}}, std::array{more}, groups);
     const Conv2dInput op{
-        {{1, stride}, {0, padding}, {1, dilation}, groups}, {1, y.shape[2]}, "conv_transpose1d"};
+        {{1, stride}, {0, padding}, {1, dilation}, groups}, {1, type.shape[2]}, "conv_transpose1d"};
     const Expr rows = reaching(with_row(a), {0, more}, {1, stride});
-    return with_bias(squeeze(make(op, {rows, with_row(b)}), 2), bias);
+    const Expr y = in_working_dtype(rows, with_row(b),
+                                    [&](const Expr& u, const Expr& v) { return make(op, {u, v}); });
+    return with_bias(squeeze(y, 2), bias);
   });
 }
 

@@ -9,6 +9,7 @@ namespace blockgrad {
 void add_map_kernels(KernelTable& table);
 void add_reduce_kernels(KernelTable& table);
 void add_matmul_kernels(KernelTable& table);
+void add_conv_kernels(KernelTable& table);
 void add_index_kernels(KernelTable& table);
 void add_order_kernels(KernelTable& table);
 void add_row_kernels(KernelTable& table);

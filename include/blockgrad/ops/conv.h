@@ -3,7 +3,8 @@
 // transposes. Conv2d, Conv2dInput and Conv2dWeight are the three derivatives of one trilinear form
 //   sum over n, o, c, i, j, p, q of dy[n, o, i, j] w[o, c, p, q] x[n, c, i s + p d - P, j s + q d -
 //   P],
-// so each one's gradients are the other two. All are written as windows and a matrix product.
+// so each one's gradients are the other two. All expand to windows and a matrix product; bf16 and
+// f16 are multiplied as f32 and rounded once.
 // Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
 
 #include <cstdint>

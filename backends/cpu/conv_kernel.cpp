@@ -1,0 +1,332 @@
+// Conv2d and its two gradients on the CPU.
+//
+// The result of Conv2d is one fma chain over channel, kernel row and kernel column; that of
+// Conv2dInput over output channel, kernel row and kernel column, of those that reach the element;
+// zeros around the image take part in both. For Conv2dWeight see ConvSums.
+#include <algorithm>
+#include <limits>
+#include <memory>
+
+#include "backends/cpu/conv_product.h"
+#include "backends/cpu/conv_sums.h"
+#include "backends/cpu/families.h"
+#include "blockgrad/ops/conv.h"
+
+namespace blockgrad {
+
+namespace detail {
+
+extern const ConvTable conv_portable;
+#if defined(__x86_64__)
+extern const ConvTable conv_avx2;
+extern const ConvTable conv_avx512;
+#elif defined(__aarch64__)
+extern const ConvTable conv_neon;
+#endif
+
+const ConvTable& conv_table(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return conv_avx512;
+  if (isa == Isa::avx2) return conv_avx2;
+#elif defined(__aarch64__)
+  if (isa == Isa::neon) return conv_neon;
+#endif
+  check_internal(isa == Isa::portable, "no convolutions for ", isa_name(isa));
+  return conv_portable;
+}
+
+}  // namespace detail
+
+namespace {
+
+using detail::ConvAxis;
+using detail::ConvForm;
+using detail::ConvKernels;
+using detail::ConvProduct;
+using detail::ConvSums;
+using detail::ConvSumsForm;
+
+// Enough parts that threads share them evenly, while each is worth its planes.
+constexpr std::int64_t wanted_parts = 16, least_results = 16;
+
+// A convolution along one axis, and the sizes of x, w and y.
+struct Axis {
+  std::int64_t x, w, y, stride, padding, dilation;
+
+  // What y's elements meet in x.
+  ConvAxis forward() const {
+    ConvAxis axis{x, y, stride, {}};
+    for (std::int64_t p = 0; p < w; ++p) axis.offsets.push_back(p * dilation - padding);
+    return axis;
+  }
+  // What the elements phase, phase + stride, .. of x meet in y, and at which taps.
+  ConvAxis backward(std::int64_t phase, std::vector<std::int64_t>& taps) const {
+    ConvAxis axis{y, x > phase ? (x - phase + stride - 1) / stride : 0, 1, {}};
+    for (std::int64_t p = 0; p < w; ++p) {
+      const std::int64_t at = phase + padding - p * dilation;
+      if (at % stride != 0) continue;
+      axis.offsets.push_back(at / stride);
+      taps.push_back(p);
+    }
+    return axis;
+  }
+};
+
+struct Sizes {
+  std::int64_t images, groups;
+  std::int64_t in, out;  // channels of a group
+  Axis rows, columns;
+
+  Sizes(const Conv2dOptions& o, const Shape& x, const Shape& w, const Shape& y)
+      : images(x[0]),
+        groups(o.groups),
+        in(w[1]),
+        out(w[0] / o.groups),
+        rows{x[2], w[2], y[2], o.stride.rows, o.padding.rows, o.dilation.rows},
+        columns{x[3], w[3], y[3], o.stride.columns, o.padding.columns, o.dilation.columns} {}
+
+  std::int64_t taps() const { return rows.w * columns.w; }
+  std::int64_t x_channel() const { return rows.x * columns.x; }
+  std::int64_t y_channel() const { return rows.y * columns.y; }
+  double nanoseconds() const {
+    return 20 + 2.0 * static_cast<double>(images * groups * in * out * taps()) *
+                    static_cast<double>(y_channel()) / 100;
+  }
+};
+
+std::string planes_text(bool is_in_place, std::int64_t bytes) {
+  return is_in_place ? std::string("x in place") : join({"planes of ", bytes, " bytes"});
+}
+
+template <class T>
+std::size_t bytes_of_elements(std::int64_t n) {
+  return static_cast<std::size_t>(n) * sizeof(T);
+}
+
+template <class T>
+Kernel forward_kernel(const Sizes& s, Isa isa) {
+  ConvForm form{s.out, s.in, s.rows.forward(), s.columns.forward(), s.in * s.taps(), s.taps(), {}};
+  for (std::int64_t t = 0; t < s.taps(); ++t) form.weight_taps.push_back(t);
+  const ConvKernels<T>& kernels = detail::conv_table(isa).of<T>();
+  const auto product = std::make_shared<const ConvProduct>(form, kernels);
+  const std::int64_t blocks = s.images * s.groups * product->blocks();
+  const std::int64_t cuts = std::clamp<std::int64_t>(
+      blocks > 0 ? wanted_parts / blocks : 1, 1, std::max<std::int64_t>(1, s.out / least_results));
+  Kernel kernel;
+  kernel.parts = s.out > 0 ? blocks * cuts : 0;
+  kernel.scratch = bytes_of_elements<T>(product->scratch());
+  kernel.cost = s.nanoseconds();
+  kernel.why =
+      join({"blocks of ", product->block(), " rows, ",
+            planes_text(product->is_in_place(), static_cast<std::int64_t>(kernel.scratch))});
+  kernel.run = [s, product, &kernels, cuts](const KernelCall& call, std::int64_t first,
+                                            std::int64_t last) {
+    const T* const x = reinterpret_cast<const T*>(call.in[0]);
+    const T* const w = reinterpret_cast<const T*>(call.in[1]);
+    T* const y = reinterpret_cast<T*>(call.out[0]);
+    for (std::int64_t part = first; part < last; ++part) {
+      const std::int64_t cut = part % cuts, block = part / cuts % product->blocks();
+      const std::int64_t of = part / cuts / product->blocks();  // image and group
+      const std::int64_t o = s.out * cut / cuts, end = s.out * (cut + 1) / cuts;
+      product->run(kernels, w + of % s.groups * s.out * s.in * s.taps(),
+                   x + of * s.in * s.x_channel(),
+                   y + (of * s.out + o) * s.y_channel() + block * product->block() * s.columns.y,
+                   s.y_channel(), block, o, end, reinterpret_cast<T*>(call.scratch));
+    }
+  };
+  return kernel;
+}
+
+// The elements of x in rows and columns of one residue of the stride.
+struct Phase {
+  std::int64_t row, column;
+  ConvProduct product;
+};
+
+// Where there are several phases they are made in scratch first, and put between each other then.
+template <class T>
+class InputGradient {
+ public:
+  InputGradient(const Sizes& s, Isa isa)
+      : s_(s),
+        kernels_(detail::conv_table(isa).of<T>()),
+        is_direct_(s.rows.stride == 1 && s.columns.stride == 1) {
+    std::vector<std::pair<Pair, ConvForm>> forms;
+    for (std::int64_t i = 0; i < std::min(s.rows.stride, s.rows.x); ++i) {
+      for (std::int64_t j = 0; j < std::min(s.columns.stride, s.columns.x); ++j)
+        forms.emplace_back(Pair{i, j}, form(i, j));
+    }
+    std::int64_t block = std::numeric_limits<std::int64_t>::max();
+    for (const auto& [at, form] : forms) block = std::min(block, detail::conv_block<T>(form).rows);
+    for (auto& [at, form] : forms) {
+      form.block = block;
+      phases_.push_back({at.rows, at.columns, ConvProduct(form, kernels_)});
+      planes_ = std::max(planes_, phases_.back().product.scratch());
+      if (!is_direct_) made_ = std::max(made_, s.in * block * form.columns.result);
+    }
+  }
+
+  std::int64_t parts() const {
+    return phases_.empty() || s_.in == 0 ? 0 : s_.images * s_.groups * blocks();
+  }
+  std::int64_t scratch() const { return planes_ + 2 * made_; }
+  std::string text() const {
+    return join({phases_.size(), phases_.size() == 1 ? " phase" : " phases", ", planes of ",
+                 planes_ * static_cast<std::int64_t>(sizeof(T)), " bytes"});
+  }
+
+  void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
+    const T* const dy = reinterpret_cast<const T*>(call.in[0]);
+    const T* const w = reinterpret_cast<const T*>(call.in[1]);
+    T* const x = reinterpret_cast<T*>(call.out[0]);
+    T* const scratch = reinterpret_cast<T*>(call.scratch);
+    for (std::int64_t part = first; part < last; ++part) {
+      const std::int64_t of = part / blocks(), block = part % blocks();
+      const T* const weight = w + of % s_.groups * s_.out * s_.in * s_.taps();
+      const T* const source = dy + of * s_.out * s_.y_channel();
+      T* const to = x + of * s_.in * s_.x_channel();
+      if (!is_direct_) {
+        run_phases(weight, source, to, block, scratch);
+        continue;
+      }
+      const ConvProduct& product = phases_[0].product;
+      product.run(kernels_, weight, source, to + block * product.block() * s_.columns.x,
+                  s_.x_channel(), block, 0, s_.in, scratch);
+    }
+  }
+
+ private:
+  // Phases of later rows may have a row less, never more.
+  std::int64_t blocks() const { return phases_[0].product.blocks(); }
+
+  ConvForm form(std::int64_t row, std::int64_t column) const {
+    std::vector<std::int64_t> down, across;
+    ConvForm form{s_.in,
+                  s_.out,
+                  s_.rows.backward(row, down),
+                  s_.columns.backward(column, across),
+                  s_.taps(),
+                  s_.in * s_.taps(),
+                  {}};
+    for (const std::int64_t p : down) {
+      for (const std::int64_t q : across) form.weight_taps.push_back(p * s_.columns.w + q);
+    }
+    return form;
+  }
+
+  // In pairs of columns' residues; a last one without a partner alone.
+  void run_phases(const T* weight, const T* source, T* to, std::int64_t block, T* scratch) const {
+    for (std::size_t at = 0; at < phases_.size();) {
+      const Phase& even = phases_[at];
+      const bool is_pair = at + 1 < phases_.size() && phases_[at + 1].row == even.row;
+      const Phase& odd = phases_[is_pair ? at + 1 : at];
+      at += is_pair ? 2 : 1;
+      const ConvProduct& product = even.product;
+      const std::int64_t top = block * product.block();
+      const std::int64_t rows = std::min(product.block(), product.rows() - top);
+      if (rows <= 0) continue;
+      T* const made = scratch + planes_;
+      const std::int64_t width = product.columns(), odd_width = odd.product.columns();
+      product.run(kernels_, weight, source, made, rows * width, block, 0, s_.in, scratch);
+      if (is_pair) {
+        odd.product.run(kernels_, weight, source, made + made_, rows * odd_width, block, 0, s_.in,
+                        scratch);
+      }
+      const std::int64_t step = s_.columns.stride;
+      for (std::int64_t line = 0; line < s_.in * rows; ++line) {
+        const std::int64_t row = even.row + (top + line % rows) * s_.rows.stride;
+        T* const x = to + (line / rows * s_.rows.x + row) * s_.columns.x + even.column;
+        const T* const first = made + line * width;
+        const T* const second = made + made_ + line * odd_width;
+        if (is_pair && step == 2) {
+          kernels_.interleave(x, first, second, odd_width);
+          if (width > odd_width) x[2 * odd_width] = first[odd_width];
+        } else {
+          kernels_.spread(x, first, width, step);
+          if (is_pair) kernels_.spread(x + 1, second, odd_width, step);
+        }
+      }
+    }
+  }
+
+  Sizes s_;
+  const ConvKernels<T>& kernels_;
+  bool is_direct_;
+  std::vector<Phase> phases_;
+  std::int64_t planes_ = 0, made_ = 0;  // elements of scratch: of planes, of a phase's results
+};
+
+template <class T>
+Kernel input_kernel(const Sizes& s, Isa isa) {
+  const auto gradient = std::make_shared<const InputGradient<T>>(s, isa);
+  Kernel kernel;
+  kernel.parts = gradient->parts();
+  kernel.scratch = bytes_of_elements<T>(gradient->scratch());
+  kernel.cost = s.nanoseconds();
+  kernel.why = gradient->text();
+  kernel.run = [gradient](const KernelCall& call, std::int64_t first, std::int64_t last) {
+    gradient->run(call, first, last);
+  };
+  return kernel;
+}
+
+template <class T>
+Kernel weight_kernel(const Sizes& s, Isa isa) {
+  const ConvSumsForm form{s.images,
+                          s.out,
+                          s.in,
+                          s.rows.forward(),
+                          s.columns.forward(),
+                          s.groups * s.out * s.y_channel(),
+                          s.groups * s.in * s.x_channel()};
+  const ConvKernels<T>& kernels = detail::conv_table(isa).of<T>();
+  const auto sums = std::make_shared<const ConvSums>(form, kernels);
+  Kernel kernel;
+  kernel.parts = s.groups * sums->channel_blocks() * sums->result_blocks();
+  kernel.scratch = bytes_of_elements<T>(sums->scratch());
+  kernel.cost = s.nanoseconds();
+  kernel.why =
+      join({"blocks of ", sums->image_block(), " images and ", sums->row_block(), " rows, ",
+            planes_text(sums->is_in_place(), static_cast<std::int64_t>(kernel.scratch))});
+  kernel.run = [s, sums, &kernels](const KernelCall& call, std::int64_t first, std::int64_t last) {
+    const T* const x = reinterpret_cast<const T*>(call.in[0]);
+    const T* const dy = reinterpret_cast<const T*>(call.in[1]);
+    T* const w = reinterpret_cast<T*>(call.out[0]);
+    const std::int64_t blocks = sums->result_blocks();
+    while (first < last) {
+      const std::int64_t of = first / blocks, begin = first % blocks;
+      const std::int64_t end = std::min(blocks, begin + last - first);
+      const std::int64_t group = of / sums->channel_blocks();
+      sums->run(kernels, dy + group * s.out * s.y_channel(), x + group * s.in * s.x_channel(),
+                w + group * s.out * s.in * s.taps(), s.in * s.taps(), of % sums->channel_blocks(),
+                begin, end, reinterpret_cast<T*>(call.scratch));
+      first += end - begin;
+    }
+  };
+  return kernel;
+}
+
+}  // namespace
+
+void add_conv_kernels(KernelTable& table) {
+  table.add<Conv2d>([](const KernelRequest& r) {
+    const Sizes sizes(r.node.op.as<Conv2d>()->options, r.inputs[0].layout.shape,
+                      r.inputs[1].layout.shape, r.outputs[0].layout.shape);
+    return r.inputs[0].dtype == DType::f32 ? forward_kernel<float>(sizes, r.isa)
+                                           : forward_kernel<double>(sizes, r.isa);
+  });
+  table.add<Conv2dInput>([](const KernelRequest& r) {
+    const Sizes sizes(r.node.op.as<Conv2dInput>()->options, r.outputs[0].layout.shape,
+                      r.inputs[1].layout.shape, r.inputs[0].layout.shape);
+    return r.inputs[0].dtype == DType::f32 ? input_kernel<float>(sizes, r.isa)
+                                           : input_kernel<double>(sizes, r.isa);
+  });
+  table.add<Conv2dWeight>([](const KernelRequest& r) {
+    const Sizes sizes(r.node.op.as<Conv2dWeight>()->options, r.inputs[0].layout.shape,
+                      r.outputs[0].layout.shape, r.inputs[1].layout.shape);
+    return r.inputs[0].dtype == DType::f32 ? weight_kernel<float>(sizes, r.isa)
+                                           : weight_kernel<double>(sizes, r.isa);
+  });
+}
+
+}  // namespace blockgrad

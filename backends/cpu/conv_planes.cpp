@@ -1,0 +1,148 @@
+#include "backends/cpu/conv_planes.h"
+
+#include <algorithm>
+
+namespace blockgrad::detail {
+
+namespace {
+
+std::int64_t up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// What a line costs beside its vectors, in vectors: short ones make narrow tiles.
+constexpr double line_start = 0.3;
+
+std::int64_t residue(std::int64_t a, std::int64_t b) { return (a % b + b) % b; }
+
+}  // namespace
+
+/// Taps that meet the same elements of the source, shifted: of one residue of the stride, or, kept
+/// apart, of one offset.
+struct ConvPlanes::Classes {
+  std::vector<std::int64_t> first, more;
+  std::vector<Tap> taps;
+
+  Classes(const ConvAxis& axis, bool apart) {
+    std::vector<std::int64_t> keys;
+    for (const std::int64_t offset : axis.offsets) {
+      const std::int64_t key = apart ? offset : residue(offset, axis.stride);
+      const auto at =
+          static_cast<std::size_t>(std::find(keys.begin(), keys.end(), key) - keys.begin());
+      if (at == keys.size()) {
+        keys.push_back(key);
+        first.push_back(offset);
+      }
+      first[at] = std::min(first[at], offset);
+      taps.push_back({at, offset});
+    }
+    more.assign(keys.size(), 0);
+    for (Tap& tap : taps) {
+      tap.shift = (tap.shift - first[tap.at]) / axis.stride;
+      more[tap.at] = std::max(more[tap.at], tap.shift);
+    }
+  }
+  std::int64_t most() const {
+    return more.empty() ? 0 : *std::max_element(more.begin(), more.end());
+  }
+};
+
+ConvPlanes::ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64_t block,
+                       double work, std::int64_t lanes)
+    : block_(block),
+      columns_(columns.result),
+      source_rows_(rows.source),
+      source_columns_(columns.source),
+      row_stride_(rows.stride) {
+  const Classes row_classes(rows, false), apart(columns, true), joint(columns, false);
+  row_taps_ = row_classes.taps;
+  const std::int64_t width = columns_ + joint.most();
+  const bool fits =
+      row_classes.first.size() == 1 && joint.first.size() == 1 && columns.stride == 1 &&
+      joint.first[0] >= 0 && joint.first[0] + width <= columns.source &&
+      row_classes.first[0] >= 0 &&
+      row_classes.first[0] + (rows.result - 1 + row_classes.more[0]) * rows.stride < rows.source;
+  // In vectors: what products and copies take by lines over all rows, and by a line per row.
+  std::int64_t height = 0;
+  for (const std::int64_t more : row_classes.more) height += block_ + more;
+  const double taps = static_cast<double>(rows.offsets.size() * columns.offsets.size());
+  const auto cost = [&](std::int64_t lines, std::int64_t line, std::size_t planes,
+                        std::int64_t width_of_plane) {
+    return work * taps * static_cast<double>(lines) *
+               (static_cast<double>(up(line, lanes)) + line_start) +
+           2.0 * static_cast<double>(planes) *
+               static_cast<double>(height * up(width_of_plane, lanes));
+  };
+  const bool is_flat_in_place = fits && columns_ == source_columns_ * row_stride_;
+  is_flat_ = is_flat_in_place || cost(1, block_ * columns_, apart.first.size(), columns_) <
+                                     cost(block_, columns_, fits ? 0 : joint.first.size(), width);
+  is_in_place_ = fits && (is_flat_in_place || !is_flat_);
+  const Classes& classes = is_flat_ && !is_in_place_ ? apart : joint;
+  column_taps_ = classes.taps;
+  row_step_ = is_in_place_ ? source_columns_ * row_stride_ : columns_ + classes.most();
+  if (is_in_place_) {
+    channel_ = source_rows_ * source_columns_;
+    in_place_from_ = row_classes.first[0] * source_columns_ + joint.first[0];
+  }
+  for (std::size_t r = 0; r < row_classes.first.size(); ++r) {
+    row_classes_.push_back(
+        {row_classes.first[r], row_classes.more[r], is_in_place_ ? 0 : channel_});
+    if (!is_in_place_) {
+      channel_ += static_cast<std::int64_t>(classes.first.size()) * (block_ + row_classes.more[r]) *
+                  row_step_;
+    }
+  }
+  for (const std::int64_t first : classes.first) {
+    // Elements j with 0 <= first + j * stride < source.
+    const std::int64_t stride = columns.stride;
+    const std::int64_t before = std::min(row_step_, first < 0 ? up(-first, stride) : 0);
+    const std::int64_t from = first + before * stride;
+    const std::int64_t inside = from < source_columns_ ? up(source_columns_ - from, stride) : 0;
+    const std::int64_t count = std::min(inside, row_step_ - before);
+    column_classes_.push_back({count > 0 ? from : 0, {before, count, row_step_, stride}});
+  }
+}
+
+std::int64_t ConvPlanes::place(std::size_t row_tap, std::size_t column_tap) const {
+  const Tap& row = row_taps_[row_tap];
+  const Tap& column = column_taps_[column_tap];
+  const RowClass& rows = row_classes_[row.at];
+  const std::int64_t plane = static_cast<std::int64_t>(column.at) * (block_ + rows.more);
+  return rows.begin + (plane + row.shift) * row_step_ + column.shift;
+}
+
+template <class T>
+const T* ConvPlanes::build(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
+                           std::int64_t first, T* to) const {
+  if (is_in_place_) return source + in_place_from_ + first * row_step_;
+  T* const begin = to;
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const T* const image = source + c * source_rows_ * source_columns_;
+    for (const RowClass& rows : row_classes_) {
+      // Rows h with 0 <= top + h * stride < source_rows.
+      const std::int64_t height = block_ + rows.more;
+      const std::int64_t top = rows.first + first * row_stride_;
+      const std::int64_t above = std::min(height, top < 0 ? up(-top, row_stride_) : 0);
+      const std::int64_t from = top + above * row_stride_;
+      const std::int64_t inside = from < source_rows_ ? up(source_rows_ - from, row_stride_) : 0;
+      const std::int64_t count = std::min(inside, height - above);
+      for (const ColumnClass& columns : column_classes_) {
+        std::fill_n(to, above * row_step_, T(0));
+        to += above * row_step_;
+        if (count > 0) {
+          kernels.copy_rows(columns.row, to, image + from * source_columns_ + columns.from,
+                            row_stride_ * source_columns_, count);
+        }
+        to += count * row_step_;
+        std::fill_n(to, (height - above - count) * row_step_, T(0));
+        to += (height - above - count) * row_step_;
+      }
+    }
+  }
+  return begin;
+}
+
+template const float* ConvPlanes::build(const ConvKernels<float>&, const float*, std::int64_t,
+                                        std::int64_t, float*) const;
+template const double* ConvPlanes::build(const ConvKernels<double>&, const double*, std::int64_t,
+                                         std::int64_t, double*) const;
+
+}  // namespace blockgrad::detail

@@ -1,0 +1,134 @@
+#include "backends/cpu/conv_product.h"
+
+#include <algorithm>
+
+namespace blockgrad::detail {
+
+namespace {
+
+// Planes that many bytes large are read from the second cache level as fast as they are used.
+constexpr std::int64_t most_plane_bytes = 160 * 1024;
+// Of a block's line: fewer are not worth a shorter block.
+constexpr std::int64_t least_vectors = 16;
+// Of a tile's sums at a time: what they read stays in the first cache level for the next tile.
+constexpr std::int64_t most_terms = 256;
+
+std::int64_t up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Size of piece i of n elements cut into `pieces` nearly equal ones, the larger ones first.
+struct Pieces {
+  std::int64_t n, count;
+  std::int64_t size(std::int64_t i) const { return n / count + (i < n % count ? 1 : 0); }
+};
+
+std::int64_t even_block(std::int64_t n, std::int64_t most) { return up(n, up(n, most)); }
+
+double work_of(const ConvForm& form) { return static_cast<double>(form.results) / 2; }
+
+}  // namespace
+
+template <class T>
+ConvBlock conv_block(const ConvForm& form) {
+  constexpr std::int64_t most = most_plane_bytes / static_cast<std::int64_t>(sizeof(T));
+  const auto channel = [&](std::int64_t rows) {
+    const ConvPlanes planes(form.rows, form.columns, rows, work_of(form), dot_lanes<T>);
+    return planes.is_in_place() ? std::int64_t{0} : planes.channel();
+  };
+  const std::int64_t height = form.rows.result;
+  const std::int64_t channels = std::max<std::int64_t>(form.channels, 1);
+  std::int64_t pieces = 1;
+  const auto rows = [&] { return form.block > 0 ? form.block : up(height, pieces); };
+  while (form.block == 0 && rows() > 1 && channel(rows()) * channels > most &&
+         rows() * form.columns.result > least_vectors * dot_lanes<T>) {
+    ++pieces;
+  }
+  const std::int64_t each = std::max<std::int64_t>(channel(rows()), 1);
+  return {rows(), std::clamp<std::int64_t>(most / each, 1, channels)};
+}
+
+template <class T>
+ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>& kernels)
+    : planes_(form.rows, form.columns, conv_block<T>(form).rows, work_of(form), dot_lanes<T>),
+      channels_(form.channels),
+      taps_per_channel_(static_cast<std::int64_t>(form.weight_taps.size())),
+      channels_at_a_time_(conv_block<T>(form).channels),
+      terms_at_a_time_(
+          taps_per_channel_ *
+          even_block(channels_at_a_time_,
+                     std::max<std::int64_t>(
+                         1, most_terms / std::max<std::int64_t>(1, taps_per_channel_)))),
+      rows_(form.rows.result),
+      columns_(form.columns.result),
+      source_channel_(form.rows.source * form.columns.source),
+      weight_row_(form.weight_row),
+      weight_channel_(form.weight_channel),
+      blocks_(up(rows_, planes_.block())),
+      scratch_(planes_.is_in_place() ? 0
+                                     : planes_.channel() * channels_at_a_time_ + kernels.lanes) {
+  const std::size_t across = form.columns.offsets.size();
+  for (std::int64_t k = 0; k < channels_at_a_time_; ++k) {
+    for (std::size_t t = 0; t < form.weight_taps.size(); ++t) {
+      taps_.push_back({k * weight_channel_ + form.weight_taps[t],
+                       k * planes_.channel() + planes_.place(t / across, t % across)});
+    }
+  }
+}
+
+template <class T>
+void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const T* source, T* to,
+                      std::int64_t to_result, std::int64_t at, std::int64_t first,
+                      std::int64_t last, T* scratch) const noexcept {
+  const std::int64_t top = at * planes_.block();
+  const std::int64_t height = std::min(planes_.block(), rows_ - top);
+  const std::int64_t lines = planes_.line_count(height), length = planes_.line_length(height);
+  const std::int64_t results = last - first;
+  const Pieces tiles{results, up(results, kernels.tile_rows)};
+  const std::int64_t vectors = up(length, kernels.lanes);
+  const std::int64_t widest =
+      std::min<std::int64_t>(kernels.accumulators / tiles.size(0), ConvKernels<T>::max_vectors);
+  const Pieces strips{vectors, up(vectors, widest)};
+  std::int64_t k = 0;
+  do {
+    const std::int64_t channels = std::min(channels_at_a_time_, channels_ - k);
+    const T* const planes =
+        planes_.build(kernels, source + k * source_channel_, channels, top, scratch);
+    const T* const own = weight + first * weight_row_ + k * weight_channel_;
+    const std::int64_t terms = channels * taps_per_channel_;
+    std::int64_t t = 0;
+    do {
+      const std::int64_t count = std::min(terms_at_a_time_, terms - t);
+      for (std::int64_t l = 0; l < lines; ++l) {
+        std::int64_t j = 0;
+        for (std::int64_t s = 0; s < strips.count; ++s) {
+          const std::int64_t width = strips.size(s) * kernels.lanes;
+          const int lanes = static_cast<int>(std::min(width, length - j) - (width - kernels.lanes));
+          const auto& of_width = kernels.tiles[lanes != kernels.lanes][strips.size(s) - 1];
+          T* const row = to + l * columns_ + j;
+          std::int64_t r = 0;
+          for (std::int64_t i = 0; i < tiles.count; ++i) {
+            of_width[tiles.size(i) - 1](count, taps_.data() + t, own + r * weight_row_, weight_row_,
+                                        planes + l * planes_.line_step() + j, row + r * to_result,
+                                        to_result, lanes, k + t > 0);
+            r += tiles.size(i);
+          }
+          j += width;
+        }
+      }
+      t += count;
+    } while (t < terms);
+    k += channels_at_a_time_;
+  } while (k < channels_);
+}
+
+template ConvBlock conv_block<float>(const ConvForm&);
+template ConvBlock conv_block<double>(const ConvForm&);
+template ConvProduct::ConvProduct(const ConvForm&, const ConvKernels<float>&);
+template ConvProduct::ConvProduct(const ConvForm&, const ConvKernels<double>&);
+template void ConvProduct::run(const ConvKernels<float>&, const float*, const float*, float*,
+                               std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                               float*) const noexcept;
+template void ConvProduct::run(const ConvKernels<double>&, const double*, const double*, double*,
+                               std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                               double*) const noexcept;
+
+}  // namespace blockgrad::detail

@@ -1,0 +1,62 @@
+#pragma once
+// A convolution as a product of the kernel's rows with lines of shifted planes: what the forward
+// pass and the gradient to the input have in common. Immutable; any thread may run parts of it.
+
+#include <cstddef>
+
+#include "backends/cpu/conv_planes.h"
+
+namespace blockgrad::detail {
+
+/// result[r, i, j] = sum over channels k, row taps p and column taps q of
+///   weight[r * weight_row + k * weight_channel + weight_taps[p][q]] * source[k, row(i, p),
+///   column(j, q)],
+/// with rows and columns as ConvAxis says, and 0 outside of the source.
+struct ConvForm {
+  std::int64_t results = 0, channels = 0;  // rows r, and terms k
+  ConvAxis rows, columns;
+  std::int64_t weight_row = 0, weight_channel = 0;
+  std::vector<std::int64_t> weight_taps;  // row-major over the taps
+  std::int64_t block = 0;                 // rows made at a time; 0: what fits the cache
+};
+
+/// Every element is one fma chain from +0 over k, p, q in this order, terms outside of the source
+/// included.
+class ConvProduct {
+ public:
+  template <class T>
+  ConvProduct(const ConvForm& form, const ConvKernels<T>& kernels);
+
+  /// Rows of the result that are made at a time, and how often that is.
+  std::int64_t block() const { return planes_.block(); }
+  std::int64_t blocks() const { return blocks_; }
+  /// Elements of scratch.
+  std::int64_t scratch() const { return scratch_; }
+  bool is_in_place() const { return planes_.is_in_place(); }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t columns() const { return columns_; }
+
+  /// The results first .. last-1 of the rows of block number `at`, to `to`, which is where the
+  /// first of these results' row 0 of this block goes; results lie `to_result` apart.
+  template <class T>
+  void run(const ConvKernels<T>& kernels, const T* weight, const T* source, T* to,
+           std::int64_t to_result, std::int64_t at, std::int64_t first, std::int64_t last,
+           T* scratch) const noexcept;
+
+ private:
+  ConvPlanes planes_;
+  std::vector<ConvTap> taps_;  // of the channels made at a time
+  std::int64_t channels_, taps_per_channel_, channels_at_a_time_, terms_at_a_time_;
+  std::int64_t rows_, columns_, source_channel_, weight_row_, weight_channel_;
+  std::int64_t blocks_, scratch_;
+};
+
+/// Rows of the result and channels whose planes fit the cache together, at the form's block if it
+/// names one.
+struct ConvBlock {
+  std::int64_t rows, channels;
+};
+template <class T>
+ConvBlock conv_block(const ConvForm& form);
+
+}  // namespace blockgrad::detail

@@ -1,0 +1,57 @@
+#pragma once
+// The gradient of a convolution to its weight: for each element of the kernel a sum over all images
+// and places. Immutable; any thread may run parts of it.
+
+#include <cstddef>
+
+#include "backends/cpu/conv_planes.h"
+
+namespace blockgrad::detail {
+
+/// result[o, k, p, q] = sum over images n and places (i, j) of
+///   a[n, o, i, j] * source[n, k, row(i, p), column(j, q)], 0 outside of the source.
+struct ConvSumsForm {
+  std::int64_t images = 0, results = 0, channels = 0;  // n, o, k
+  ConvAxis rows, columns;
+  std::int64_t a_image = 0, source_image = 0;  // elements from one image to the next
+};
+
+/// An element is kept in lanes (see dot_lanes): places are counted from 0 in each line, a line
+/// being a block of rows or a row, as ConvPlanes and block() say; each lane is one fma chain from
+/// +0 over blocks of images, in each over blocks of rows, in each over images, and lines. The lanes
+/// are added in the end, see ConvKernels::add_lanes.
+class ConvSums {
+ public:
+  template <class T>
+  ConvSums(const ConvSumsForm& form, const ConvKernels<T>& kernels);
+
+  /// Channels k that are made at a time, and how often that is; the same for results o.
+  std::int64_t channel_blocks() const { return channel_blocks_; }
+  std::int64_t result_blocks() const { return result_blocks_; }
+  std::int64_t scratch() const { return planes_size_ + sums_size_; }
+  std::int64_t image_block() const { return images_at_a_time_; }
+  std::int64_t row_block() const { return planes_.block(); }
+  bool is_in_place() const { return planes_.is_in_place(); }
+
+  /// Blocks first .. last-1 of the results, for channels of one block. `a` and `source` begin at
+  /// the first result and channel of all, `to` likewise; results lie `to_result` apart.
+  template <class T>
+  void run(const ConvKernels<T>& kernels, const T* a, const T* source, T* to,
+           std::int64_t to_result, std::int64_t channel_block, std::int64_t first,
+           std::int64_t last, T* scratch) const noexcept;
+
+ private:
+  template <class T>
+  void add_block(const ConvKernels<T>& kernels, const T* a, const T* planes,
+                 std::int64_t plane_image, std::int64_t images, std::int64_t rows,
+                 std::int64_t results, std::int64_t channels, T* sums, bool load) const noexcept;
+
+  ConvPlanes planes_;
+  std::vector<ConvTap> taps_;
+  std::int64_t images_, results_, channels_, taps_per_channel_;
+  std::int64_t rows_, columns_, a_image_, source_image_, source_channel_;
+  std::int64_t channels_at_a_time_, images_at_a_time_, channel_blocks_, result_blocks_;
+  std::int64_t planes_size_, sums_size_;
+};
+
+}  // namespace blockgrad::detail
