@@ -1,8 +1,12 @@
 #include "blockgrad/ops/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "blockgrad/graph/grad.h"
+#include "blockgrad/graph/map.h"
+#include "blockgrad/graph/view.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/linalg.h"
 #include "blockgrad/ops/movement.h"
@@ -15,37 +19,35 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-// Softmax along the last axis; a line of -inf gives 0. dx = y (dy - sum(dy y)).
-struct SoftmaxOrZero {
-  static constexpr std::string_view name = "softmax";
-  bool operator==(const SoftmaxOrZero&) const = default;
-  TensorType infer(Types in) const { return in[0]; }
-  std::vector<Expr> vjp(const Backward& b) const {
-    return {b.y() * (b.dy() - sum(b.dy() * b.y(), -1, true))};
-  }
-  Expr expand(std::span<const Expr> in) const {
-    const Expr& x = in[0];
-    if (x.shape().size() == 0) return x;
-    const Expr powers = map("exp", {x, max(x, -1, true)}, [](std::span<const Scalar> s) {
-      return where(equal(s[1], -infinity), 0, exp(s[0] - s[1]));
-    });
-    return map("softmax", {powers, sum(powers, -1, true)},
-               [](std::span<const Scalar> s) { return where(equal(s[1], 0), 0, s[0] / s[1]); });
-  }
-};
+// scale q k^T + mask; -inf where a query may not see a key.
+Expr scores_of(const Expr& q, const Expr& k, const Expr& mask, double scale, bool causal) {
+  Expr scores = matmul(q, k, {.transpose_b = true}) * scale;
+  if (mask)
+    scores = mask.dtype() == DType::boolean ? where(mask, scores, -infinity) : scores + mask;
+  if (!causal) return scores;
+  const Shape& shape = scores.shape();
+  return map("where", {scores, coordinate(shape, -2), coordinate(shape, -1)},
+             [](std::span<const Scalar> s) { return where(s[2] <= s[1], s[0], -infinity); });
+}
 
-// The weight of each key for each query; the same nodes in `expand` and in the gradient.
-Expr weights(const Attention& op, std::span<const Expr> in) {
-  Expr scores = matmul(in[0], in[1], {.transpose_b = true}) * op.scale.value;
-  if (in.size() > 3) {
-    scores = in[3].dtype() == DType::boolean ? where(in[3], scores, -infinity) : scores + in[3];
-  }
-  if (op.causal) {
-    const Shape& shape = scores.shape();
-    scores = map("where", {scores, coordinate(shape, -2), coordinate(shape, -1)},
-                 [](std::span<const Scalar> s) { return where(s[2] <= s[1], s[0], -infinity); });
-  }
-  return make(SoftmaxOrZero{}, {scores});
+// The weight of each key for each query.
+Expr weights_of(const Expr& scores, const Expr& lse) {
+  return map("softmax", {scores, expand_dims(lse, -1)},
+             [](std::span<const Scalar> s) { return exp(s[0] - s[1]); });
+}
+
+Expr optional_input(std::span<const Expr> in, std::size_t i) {
+  return in.size() > i ? in[i] : Expr();
+}
+
+// What attention and its gradient read by rows lies densely along them, and so does a mask, but for
+// one that repeats itself.
+bool has_dense_rows(const Layout& layout, bool may_repeat) {
+  const int last = layout.shape.rank() - 1;
+  const auto stride = [&](int axis) { return layout.strides[static_cast<std::size_t>(axis)]; };
+  const bool steps =
+      stride(last) == 1 || layout.shape[last] <= 1 || (may_repeat && stride(last) == 0);
+  return steps && (last == 0 || stride(last - 1) >= 0);
 }
 
 Shape with_last(const Shape& batch, std::int64_t rows, std::int64_t columns) {
@@ -71,9 +73,18 @@ Expr spread_mask(const Expr& mask, const Shape& scores) {
   }
 }
 
+double pairs_of(const Shape& q, const Shape& k) {
+  return static_cast<double>(q.size() / std::max<std::int64_t>(1, q[q.rank() - 1])) *
+         static_cast<double>(k[k.rank() - 2]);
+}
+
+std::string options_text(double scale, bool causal) {
+  return join({"scale ", scale, causal ? ", causal" : ""});
+}
+
 }  // namespace
 
-TensorType Attention::infer(Types in) const {
+std::vector<TensorType> Attention::infer(Types in) const {
   const Shape& q = in[0].shape;
   const Shape& k = in[1].shape;
   const Shape& v = in[2].shape;
@@ -90,39 +101,115 @@ TensorType Attention::infer(Types in) const {
     require(in[3].dtype == DType::boolean || in[3].dtype == in[0].dtype,
             "the mask must be bool or ", in[0].dtype, ", got ", in[3].dtype);
   }
-  return {in[0].dtype, with_last(batch_of(q), q[rank - 2], v[rank - 1])};
+  return {{in[0].dtype, with_last(batch_of(q), q[rank - 2], v[rank - 1])},
+          {in[0].dtype, Shape(q.sizes().first(static_cast<std::size_t>(rank - 1)))}};
 }
 
 std::vector<Expr> Attention::vjp(const Backward& b) const {
-  std::vector<Expr> in, gradients(static_cast<std::size_t>(b.input_count()));
-  for (int i = 0; i < b.input_count(); ++i) in.push_back(b.input(i));
-  const Expr p = weights(*this, in);
-  const Expr dy = b.dy();
-  if (b.wants(2)) gradients[2] = matmul(p, dy, {.transpose_a = true});
-  const bool has_mask = in.size() > 3 && b.wants(3);
-  if (!b.wants(0) && !b.wants(1) && !has_mask) return gradients;
-  const Expr dp = matmul(dy, in[2], {.transpose_b = true});
-  const Expr ds = p * (dp - sum(dy * b.y(), -1, true));
-  if (b.wants(0)) gradients[0] = matmul(ds, in[1]) * scale.value;
-  if (b.wants(1)) gradients[1] = matmul(ds, in[0], {.transpose_a = true}) * scale.value;
-  if (has_mask) gradients[3] = ds;
+  std::vector<Expr> gradients(static_cast<std::size_t>(b.input_count()));
+  const Expr &q = b.input(0), &k = b.input(1), &v = b.input(2), dy = b.dy(), lse = b.y(1);
+  const Expr mask = b.input_count() > 3 ? b.input(3) : Expr();
+  Expr delta = sum(dy * b.y(), -1);
+  if (b.has_dy(1)) delta = delta - b.dy(1);
+  if (b.wants(0) || b.wants(1) || b.wants(2)) {
+    std::vector<Expr> in = {q, k, v, dy, lse, delta};
+    if (mask) in.push_back(mask);
+    const std::vector<Expr> all = make_all(AttentionGradient{causal, scale}, in);
+    for (int i = 0; i < 3; ++i) {
+      if (b.wants(i)) gradients[static_cast<std::size_t>(i)] = all[static_cast<std::size_t>(i)];
+    }
+  }
+  if (mask && b.wants(3)) {
+    const Expr p = weights_of(scores_of(q, k, mask, scale.value, causal), lse);
+    gradients[3] = p * (matmul(dy, v, {.transpose_b = true}) - expand_dims(delta, -1));
+  }
   return gradients;
 }
 
-Expr Attention::expand(std::span<const Expr> in) const { return matmul(weights(*this, in), in[2]); }
+std::vector<Expr> Attention::expand(std::span<const Expr> in) const {
+  const Expr scores = scores_of(in[0], in[1], optional_input(in, 3), scale.value, causal);
+  if (scores.shape().size() == 0) {
+    const Shape lines(scores.shape().sizes().first(static_cast<std::size_t>(scores.rank() - 1)));
+    return {matmul(scores, in[2]), broadcast_to(constant(zeros({}, scores.dtype())), lines)};
+  }
+  const Expr highest = max(scores, -1, true);
+  const Expr powers = map("exp", {scores, highest}, [](std::span<const Scalar> s) {
+    return where(equal(s[1], -infinity), 0, exp(s[0] - s[1]));
+  });
+  const Expr total = sum(powers, -1, true);
+  const Expr p = map("softmax", {powers, total}, [](std::span<const Scalar> s) {
+    return where(equal(s[1], 0), 0, s[0] / s[1]);
+  });
+  const Expr lse = map("logsumexp", {highest, total}, [](std::span<const Scalar> s) {
+    return where(equal(s[1], 0), 0, s[0] + log(s[1]));
+  });
+  return {matmul(p, in[2]), squeeze(lse, -1)};
+}
+
+bool Attention::accepts(int input, const Layout& layout) const {
+  return has_dense_rows(layout, input == 3);
+}
 
 Cost Attention::cost(Types in, Types out) const {
   Cost cost = detail::default_cost(in, out);
-  const Shape& q = in[0].shape;
-  const Shape& v = in[2].shape;
-  cost.flops = 2 * static_cast<double>(q.size()) * static_cast<double>(v[v.rank() - 2]) +
-               2 * static_cast<double>(out[0].shape.size()) * static_cast<double>(v[v.rank() - 2]);
+  const Shape &q = in[0].shape, &v = in[2].shape;
+  cost.flops =
+      2 * pairs_of(q, in[1].shape) * static_cast<double>(q[q.rank() - 1] + v[v.rank() - 1]);
   return cost;
 }
 
-std::string Attention::print() const {
-  return join({"scale ", scale.value, causal ? ", causal" : ""});
+std::string Attention::print() const { return options_text(scale.value, causal); }
+
+std::vector<TensorType> AttentionGradient::infer(Types in) const { return {in[0], in[1], in[2]}; }
+
+// The partial derivatives of `expand`, taken at inputs that do not depend on each other.
+std::vector<Expr> AttentionGradient::vjp(const Backward& b) const {
+  const bool has_scores = b.has_dy(0) || b.has_dy(1);
+  const auto is_reached = [&](int i) { return b.wants(i) && (has_scores || (i != 2 && i != 5)); };
+  std::vector<Expr> in, wanted;
+  for (int i = 0; i < b.input_count(); ++i) {
+    in.push_back(make(View{Layout::dense(b.input(i).shape()), "alone"}, {b.input(i)}));
+    if (is_reached(i)) wanted.push_back(in.back());
+  }
+  const std::vector<Expr> results = expand(in);
+  std::vector<Expr> terms;
+  for (int r = 0; r < 3; ++r) {
+    if (b.has_dy(r)) terms.push_back(sum(results[static_cast<std::size_t>(r)] * b.dy(r)));
+  }
+  const std::vector<Expr> slopes = grad(sum_of(terms), wanted);
+  std::vector<Expr> gradients;
+  std::size_t next = 0;
+  for (int i = 0; i < b.input_count(); ++i) {
+    const TensorType& type = b.input(i).type();
+    gradients.push_back(is_reached(i) ? slopes[next++]
+                        : b.wants(i)  ? broadcast_to(constant(zeros({}, type.dtype)), type.shape)
+                                      : Expr());
+  }
+  return gradients;
 }
+
+std::vector<Expr> AttentionGradient::expand(std::span<const Expr> in) const {
+  const Expr &q = in[0], &k = in[1], &v = in[2], &dy = in[3], &lse = in[4], &delta = in[5];
+  const Expr p = weights_of(scores_of(q, k, optional_input(in, 6), scale.value, causal), lse);
+  const Expr dp = matmul(dy, v, {.transpose_b = true});
+  const Expr ds = p * (dp - expand_dims(delta, -1)) * scale.value;
+  return {matmul(ds, k), matmul(ds, q, {.transpose_a = true}),
+          matmul(p, dy, {.transpose_a = true})};
+}
+
+bool AttentionGradient::accepts(int input, const Layout& layout) const {
+  return input == 4 || input == 5 ? layout.is_dense() : has_dense_rows(layout, input == 6);
+}
+
+Cost AttentionGradient::cost(Types in, Types out) const {
+  Cost cost = detail::default_cost(in, out);
+  const Shape &q = in[0].shape, &v = in[2].shape;
+  cost.flops =
+      2 * pairs_of(q, in[1].shape) * static_cast<double>(3 * q[q.rank() - 1] + 2 * v[v.rank() - 1]);
+  return cost;
+}
+
+std::string AttentionGradient::print() const { return options_text(scale.value, causal); }
 
 Expr attention(Arg q, Arg k, Arg v, const AttentionOptions& options) {
   return detail::in_context(Attention::name, q.where(), [&] {
@@ -146,7 +233,7 @@ Expr attention(Arg q, Arg k, Arg v, const AttentionOptions& options) {
     const double scale = options.scale ? *options.scale
                          : d == 0      ? 1
                                        : 1 / std::sqrt(static_cast<double>(d));
-    return make(Attention{options.causal, scale}, in);
+    return make_all(Attention{options.causal, scale}, in)[0];
   });
 }
 

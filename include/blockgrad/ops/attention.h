@@ -7,19 +7,38 @@
 
 namespace blockgrad {
 
-/// y = p v with p = softmax(scale q k^T + mask) along the keys; q [.., Tq, d], k [.., Tk, d], v
-/// [.., Tk, dv] and, if there is one, the mask [.., Tq, Tk], all with the same leading axes.
-/// Gradients, with dp = dy v^T and ds = p (dp - sum(dy y)): dq = scale ds k, dk = scale ds^T q, dv
-/// = p^T dy, dmask = ds (Dao et al. 2022, appendix B).
+/// With s = scale q k^T + mask: y = softmax(s) v along the keys, and lse_i = log(sum_j exp(s_ij)).
+/// q [.., Tq, d], k [.., Tk, d], v [.., Tk, dv] and, if there is one, the mask [.., Tq, Tk], all
+/// with the same leading axes; y [.., Tq, dv], lse [.., Tq], 0 where a query sees no key. The CPU
+/// works on blocks of queries and keys and never stores s (Dao et al. 2022, algorithm 1; Milakov
+/// and Gimelshein 2018). Gradients: AttentionGradient; that of a floating mask does store it.
 struct Attention {
   static constexpr std::string_view name = "attention";
   bool causal = false;
   Number scale;
 
   bool operator==(const Attention&) const = default;
-  TensorType infer(Types in) const;
+  std::vector<TensorType> infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
-  Expr expand(std::span<const Expr> in) const;
+  std::vector<Expr> expand(std::span<const Expr> in) const;
+  bool accepts(int input, const Layout& layout) const;
+  Cost cost(Types in, Types out) const;
+  std::string print() const;
+};
+
+/// The gradients dq, dk, dv from q, k, v, dy, lse, delta and the mask, if there is one: p = exp(s -
+/// lse), ds = p (dy v^T - delta), dq = scale ds k, dk = scale ds^T q, dv = p^T dy, where delta_i =
+/// sum(dy_i y_i) (Dao et al. 2022, appendix B). Scores are computed again, block by block.
+struct AttentionGradient {
+  static constexpr std::string_view name = "attention_gradient";
+  bool causal = false;
+  Number scale;
+
+  bool operator==(const AttentionGradient&) const = default;
+  std::vector<TensorType> infer(Types in) const;
+  std::vector<Expr> vjp(const Backward& b) const;
+  std::vector<Expr> expand(std::span<const Expr> in) const;
+  bool accepts(int input, const Layout& layout) const;
   Cost cost(Types in, Types out) const;
   std::string print() const;
 };
@@ -33,8 +52,10 @@ struct AttentionOptions {
 
 /// Each query's mean of the values v, weighted by softmax(scale q k^T) over the keys that it may
 /// see: q [.., Tq, d], k [.., Tk, d], v [.., Tk, dv] -> [.., Tq, dv], floating; leading axes
-/// broadcast. A query that sees no key gives 0 and sends no gradient. bf16 and f16 are computed in
-/// f32. Source: Vaswani et al. 2017, section 3.2.1.
+/// broadcast. A query that sees no key gives 0 and sends no gradient. What a query may not see has
+/// the weight 0, so it must be finite. bf16 and f16 are computed in f32. Memory grows with Tq + Tk
+/// forward and backward, but for the gradient of a mask. Source: Vaswani et al. 2017,
+/// section 3.2.1.
 Expr attention(Arg q, Arg k, Arg v, const AttentionOptions& options = {});
 
 }  // namespace blockgrad

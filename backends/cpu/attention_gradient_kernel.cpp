@@ -1,0 +1,192 @@
+// The gradient of attention on the CPU: scores of a block of queries and keys are made again from
+// the saved logarithms, and give the block's shares of dq, dk and dv. Each gradient is a chain over
+// its blocks in ascending order. Where heads are few, dq and the pair dk, dv are parts of their
+// own: scores are made twice, but all threads have work, with equal bits.
+#include <algorithm>
+#include <memory>
+
+#include "backends/cpu/attention_blocks.h"
+#include "backends/cpu/families.h"
+#include "blockgrad/ops/attention.h"
+
+namespace blockgrad {
+
+namespace {
+
+constexpr std::int64_t few_batches = 4;
+constexpr std::int64_t groups_of_few = 8;
+
+template <class T>
+class Gradient : AttentionBlocks<T> {
+ public:
+  explicit Gradient(const KernelRequest& request)
+      : AttentionBlocks<T>(request, 6, request.node.op.as<AttentionGradient>()->causal,
+                           request.node.op.as<AttentionGradient>()->scale.value,
+                           most_queries(request), 128),
+        dy_(request.inputs[3].layout) {
+    is_split_ = this->batches() < few_batches && this->query_cut_.blocks >= groups_of_few &&
+                this->key_cut_.blocks >= groups_of_few;
+  }
+
+  Kernel kernel(std::shared_ptr<const Gradient> self) const {
+    Kernel kernel;
+    kernel.run = [self](const KernelCall& call, std::int64_t first, std::int64_t last) {
+      for (std::int64_t part = first; part < last; ++part) self->run_part(call, part);
+    };
+    kernel.parts = this->batches() * (is_split_ ? 2 * groups_of_few : 1);
+    kernel.scratch = static_cast<std::size_t>(place(nullptr).end);
+    const double pairs = static_cast<double>(this->batches() * this->queries_ * this->keys_);
+    kernel.cost =
+        20 +
+        pairs * (2.0 * static_cast<double>(3 * this->depth_ + 2 * this->value_depth_) / 60 + 1);
+    kernel.why = join({this->text(), is_split_ ? ", dq apart from dk and dv" : "", ", ",
+                       kernel.parts, kernel.parts == 1 ? " part" : " parts"});
+    return kernel;
+  }
+
+ private:
+  // Few rows waste little of a small triangle.
+  static std::int64_t most_queries(const KernelRequest& request) {
+    const Shape& k = request.inputs[1].layout.shape;
+    const bool causal = request.node.op.as<AttentionGradient>()->causal;
+    return causal && k[k.rank() - 2] <= 128 ? 32 : 64;
+  }
+
+  struct Scratch {
+    T *keys, *values, *p, *ds;
+    std::int64_t end;
+  };
+  Scratch place(std::byte* at) const {
+    Scratch scratch{};
+    const auto take = [&](std::int64_t elements) {
+      T* const begin = at ? reinterpret_cast<T*>(at + scratch.end) : nullptr;
+      scratch.end += this->bytes(elements);
+      return begin;
+    };
+    const std::int64_t block = this->query_cut_.size * this->ld_of(this->key_cut_.size);
+    scratch.keys = take(this->depth_ * this->packed_ld_);
+    scratch.values = take(this->value_depth_ * this->packed_ld_);
+    scratch.p = take(block);
+    scratch.ds = take(block);
+    return scratch;
+  }
+
+  // What a part makes: shares of dq for its blocks of queries, and dk and dv of its blocks of keys.
+  struct Task {
+    std::int64_t batch;
+    BlockGroup queries, keys;
+    bool makes_dq, makes_dkv;
+  };
+
+  void run_part(const KernelCall& call, std::int64_t part) const {
+    const std::int64_t query_blocks = this->query_cut_.blocks, key_blocks = this->key_cut_.blocks;
+    if (!is_split_) {
+      run_task(call, {part, {query_blocks, 1, 0}, {key_blocks, 1, 0}, true, true});
+      return;
+    }
+    const std::int64_t batch = part / (2 * groups_of_few), own = part % (2 * groups_of_few);
+    // Alternating, so that any run of parts has as many of each.
+    const std::int64_t group = own / 2;
+    if (own % 2 == 0)
+      run_task(call,
+               {batch, {query_blocks, groups_of_few, group}, {key_blocks, 1, 0}, true, false});
+    else
+      run_task(call,
+               {batch, {query_blocks, 1, 0}, {key_blocks, groups_of_few, group}, false, true});
+  }
+
+  void run_task(const KernelCall& call, const Task& task) const {
+    const Scratch scratch = place(call.scratch);
+    T* const dq = reinterpret_cast<T*>(call.out[0]) + task.batch * this->queries_ * this->depth_;
+    T* const dk = reinterpret_cast<T*>(call.out[1]) + task.batch * this->keys_ * this->depth_;
+    T* const dv = reinterpret_cast<T*>(call.out[2]) + task.batch * this->keys_ * this->value_depth_;
+    if (this->keys_ == 0) std::fill_n(dq, this->queries_ * this->depth_, T{0});
+    for (std::int64_t j = 0; j < task.keys.count(); ++j) {
+      const std::int64_t key = task.keys.block(j) * this->key_cut_.size;
+      if (key >= this->keys_) continue;
+      const std::int64_t height = std::min(this->key_cut_.size, this->keys_ - key);
+      this->transpose(this->rows_of(call, 1, this->k_, task.batch, key), this->k_.row, height,
+                      this->depth_, scratch.keys);
+      this->transpose(this->rows_of(call, 2, this->v_, task.batch, key), this->v_.row, height,
+                      this->value_depth_, scratch.values);
+      std::int64_t seen = 0;  // keys of the block that an earlier query saw
+      for (std::int64_t i = 0; i < task.queries.count(); ++i) {
+        const std::int64_t query = task.queries.block(i) * this->query_cut_.size;
+        if (query >= this->queries_) continue;
+        const std::int64_t rows = std::min(this->query_cut_.size, this->queries_ - query);
+        const std::int64_t width = this->width(query, rows, key);
+        if (width == 0) continue;
+        const std::int64_t ld = this->ld_of(width);
+        make_slopes(call, scratch, task.batch, query, rows, key, width);
+        const T* const q = this->rows_of(call, 0, this->q_, task.batch, query);
+        const T* const dy = this->rows_of(call, 3, dy_, task.batch, query);
+        if (task.makes_dkv) {
+          add_transposed(scratch.p, ld, rows, width, seen, dy, dy_.row, this->value_depth_,
+                         dv + key * this->value_depth_);
+          add_transposed(scratch.ds, ld, rows, width, seen, q, this->q_.row, this->depth_,
+                         dk + key * this->depth_);
+        }
+        if (task.makes_dq) {
+          this->product_.run(rows, this->depth_, width, {scratch.ds, ld},
+                             this->rows_of(call, 1, this->k_, task.batch, key), this->k_.row,
+                             dq + query * this->depth_, this->depth_, key > 0);
+        }
+        seen = std::max(seen, width);
+      }
+      if (task.makes_dkv) {
+        std::fill_n(dk + (key + seen) * this->depth_, (height - seen) * this->depth_, T{0});
+        std::fill_n(dv + (key + seen) * this->value_depth_, (height - seen) * this->value_depth_,
+                    T{0});
+      }
+    }
+  }
+
+  // p = exp(s - lse), ds = p (dy v^T - delta) scale.
+  void make_slopes(const KernelCall& call, const Scratch& scratch, std::int64_t batch,
+                   std::int64_t query, std::int64_t rows, std::int64_t key,
+                   std::int64_t width) const {
+    const std::int64_t first = batch * this->queries_ + query, ld = this->ld_of(width);
+    const T* const lse = reinterpret_cast<const T*>(call.in[4]) + first;
+    const T* const delta = reinterpret_cast<const T*>(call.in[5]) + first;
+    this->scores(call, batch, query, rows, key, width, scratch.keys, scratch.p, nullptr);
+    this->rows_->shift(scratch.p, rows, ld, lse);
+    this->exp_in_place(scratch.p, rows * ld);
+    this->product_.run(rows, width, this->value_depth_,
+                       {this->rows_of(call, 3, dy_, batch, query), dy_.row}, scratch.values,
+                       this->packed_ld_, scratch.ds, ld, false);
+    this->rows_->slopes(scratch.ds, scratch.p, rows, width, ld, delta, this->scale_);
+  }
+
+  // sum[j] += the rows of b weighted by column j of the block; the columns from `seen` on are the
+  // first ones of theirs.
+  void add_transposed(const T* block, std::int64_t ld, std::int64_t rows, std::int64_t width,
+                      std::int64_t seen, const T* b, std::int64_t ldb, std::int64_t columns,
+                      T* sum) const {
+    const auto add = [&](std::int64_t from, std::int64_t to, bool adds) {
+      this->product_.run(to - from, columns, rows, {block + from, ld, detail::LayoutA::columns}, b,
+                         ldb, sum + from * columns, columns, adds);
+    };
+    add(0, std::min(seen, width), true);
+    add(std::min(seen, width), width, false);
+  }
+
+  Matrices dy_;
+  bool is_split_ = false;
+};
+
+template <class T>
+Kernel gradient_kernel(const KernelRequest& request) {
+  const auto gradient = std::make_shared<const Gradient<T>>(request);
+  return gradient->kernel(gradient);
+}
+
+}  // namespace
+
+void add_attention_gradient_kernel(KernelTable& table) {
+  table.add<AttentionGradient>([](const KernelRequest& request) {
+    return request.inputs[0].dtype == DType::f32 ? gradient_kernel<float>(request)
+                                                 : gradient_kernel<double>(request);
+  });
+}
+
+}  // namespace blockgrad

@@ -1,0 +1,46 @@
+#pragma once
+// What attention does with blocks of scores between its products, for one instruction set. Equal
+// bits on every instruction set.
+
+#include <cstdint>
+
+#include "backends/cpu/isa.h"
+
+namespace blockgrad {
+
+/// A block of scores: `rows` queries by `width` keys, rows `ld` apart, a multiple of 16, and
+/// aligned to 64 bytes. Row r sees the keys below seen + r.
+template <class T>
+struct ScoreBlock {
+  T* s = nullptr;
+  std::int64_t rows = 0, width = 0, ld = 0, seen = 0;
+  T scale = 1;
+  // Of the mask, if there is one, at the block's first element; one of the two.
+  const T* added = nullptr;
+  const unsigned char* allowed = nullptr;
+  std::int64_t mask_row = 0, mask_column = 0;  // strides; that of columns is 0 or 1
+};
+
+template <class T>
+struct AttentionRows {
+  /// s = s * scale + mask, -inf where a key is not seen and behind the width. maxima[r] grows to
+  /// the greatest element of its row; NaN wins.
+  void (*scores)(const ScoreBlock<T>& block, T* maxima);
+  /// s = s - x[r]; a row whose x is -inf stays as it is.
+  void (*shift)(T* s, std::int64_t rows, std::int64_t ld, const T* x);
+  /// ds = p * (dp - delta[r]) * scale, in place of dp.
+  void (*slopes)(T* dp, const T* p, std::int64_t rows, std::int64_t width, std::int64_t ld,
+                 const T* delta, T scale);
+  /// y[r, c] = y[r, c] * factor[r].
+  void (*rescale)(T* y, std::int64_t rows, std::int64_t columns, std::int64_t ld, const T* factor);
+};
+
+struct AttentionTable {
+  AttentionRows<float> f32;
+  AttentionRows<double> f64;
+};
+
+/// The functions for a supported instruction set.
+const AttentionTable& attention_table(Isa isa);
+
+}  // namespace blockgrad

@@ -1,0 +1,92 @@
+#include "backends/cpu/block_product.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "blockgrad/graph/error.h"
+
+namespace blockgrad {
+
+namespace {
+
+const detail::GemmKernels& kernels_for(Isa isa) {
+  switch (isa) {
+    case Isa::portable: return detail::gemm_portable;
+#if defined(__x86_64__)
+    case Isa::avx2: return detail::gemm_avx2;
+    case Isa::avx512: return detail::gemm_avx512;
+    case Isa::neon: break;
+#elif defined(__aarch64__)
+    case Isa::neon: return detail::gemm_neon;
+    case Isa::avx2:
+    case Isa::avx512: break;
+#else
+    case Isa::avx2:
+    case Isa::avx512:
+    case Isa::neon: break;
+#endif
+  }
+  fail_internal({"no products of blocks for ", isa_name(isa)});
+}
+
+template <class T>
+int rows_of(const detail::TileKernels<T>& table, int vectors) {
+  return std::clamp(table.accumulators / vectors, 1, detail::TileKernels<T>::max_rows);
+}
+
+// Start of piece i of `pieces` that share `count` evenly.
+std::int64_t start(std::int64_t count, std::int64_t pieces, std::int64_t i) {
+  return count * i / pieces;
+}
+
+}  // namespace
+
+template <class T>
+BlockProduct<T>::BlockProduct(Isa isa) {
+  if constexpr (std::is_same_v<T, float>) table_ = &kernels_for(isa).f32;
+  else table_ = &kernels_for(isa).f64;
+  // Few loads per multiply-add: (rows + vectors) / (rows * vectors).
+  double best = 3;
+  for (int vectors = 1; vectors <= 4; ++vectors) {
+    const int rows = rows_of(*table_, vectors);
+    const double loads = static_cast<double>(rows + vectors) / (rows * vectors);
+    if (loads >= best || !table_->find(detail::LayoutA::rows, false, vectors, rows)) continue;
+    best = loads;
+    most_vectors_ = vectors;
+  }
+}
+
+template <class T>
+std::int64_t BlockProduct<T>::padded(std::int64_t columns) const {
+  return (columns + table_->lanes - 1) / table_->lanes * table_->lanes;
+}
+
+// Strips of columns, then tiles down each strip; both of even sizes, so that no thin one is left.
+template <class T>
+void BlockProduct<T>::run(std::int64_t m, std::int64_t n, std::int64_t k, const BlockMatrix<T>& a,
+                          const T* b, std::int64_t ldb, T* c, std::int64_t ldc,
+                          bool adds) const noexcept {
+  if (m <= 0 || n <= 0) return;
+  const std::int64_t lanes = table_->lanes;
+  const std::int64_t vectors = (n + lanes - 1) / lanes;
+  const std::int64_t strips = (vectors + most_vectors_ - 1) / most_vectors_;
+  const std::int64_t row_step = a.layout == detail::LayoutA::rows ? a.ld : 1;
+  for (std::int64_t s = 0; s < strips; ++s) {
+    const std::int64_t begin = start(vectors, strips, s), end = start(vectors, strips, s + 1);
+    const int width = static_cast<int>(end - begin);
+    const int last = static_cast<int>(std::min(n - (end - 1) * lanes, lanes));
+    const std::int64_t tiles = (m + rows_of(*table_, width) - 1) / rows_of(*table_, width);
+    for (std::int64_t t = 0; t < tiles; ++t) {
+      const std::int64_t i = start(m, tiles, t);
+      const int rows = static_cast<int>(start(m, tiles, t + 1) - i);
+      table_->find(a.layout, last < lanes, width, rows)(
+          k, a.data + i * row_step, a.ld, b + begin * lanes, ldb, c + i * ldc + begin * lanes, ldc,
+          last, adds);
+    }
+  }
+}
+
+template class BlockProduct<float>;
+template class BlockProduct<double>;
+
+}  // namespace blockgrad
