@@ -1,10 +1,13 @@
-// Unview on the CPU: parts are put one after the other; a place hit for the first time is stored,
-// later hits add.
+// Unview on the CPU. Parts that do not overlap are copied, by several threads where they leave
+// nothing open. Others are put one after the other: a place hit for the first time is stored, later
+// hits add.
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "backends/cpu/families.h"
+#include "backends/cpu/walk.h"
 #include "blockgrad/graph/view.h"
 
 namespace blockgrad {
@@ -69,14 +72,101 @@ struct Placement {
   }
 };
 
+// Parts that do not overlap.
+struct Copies {
+  static constexpr std::int64_t part_elements = 65536;
+
+  std::vector<Walk> walks;
+  std::vector<std::int64_t> starts{0};  // of each part, counted through all of them; then the end
+  std::int64_t size = 0;
+  bool is_covered = false;
+  std::uint64_t fill = 0;  // its bits
+
+  std::int64_t elements() const { return starts.back(); }
+  std::int64_t parts() const {
+    return is_covered ? std::max<std::int64_t>(1, elements() / part_elements) : 1;
+  }
+
+  template <class T>
+  void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
+    T* out = reinterpret_cast<T*>(call.out[0]);
+    if (!is_covered) std::fill_n(out, size, static_cast<T>(fill));
+    std::int64_t begin = elements() * first / parts();
+    const std::int64_t end = elements() * last / parts();
+    auto p = static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end(), begin) -
+                                      starts.begin() - 1);
+    for (; begin < end; ++p) {
+      const std::int64_t stop = std::min(end, starts[p + 1]);
+      const T* in = reinterpret_cast<const T*>(call.in[p]) + (begin - starts[p]);
+      walks[p].store(in, out, begin - starts[p], stop - begin);
+      begin = stop;
+    }
+  }
+};
+
+// The parts as copies, or null if two elements share a place.
+std::shared_ptr<const Copies> as_copies(const Unview& op, DType dtype) {
+  auto copies = std::make_shared<Copies>();
+  copies->size = op.shape.size();
+  std::int64_t elements = 0;
+  for (const Layout& layout : op.layouts) {
+    copies->walks.emplace_back(layout);
+    elements = checked_add(elements, layout.shape.size());
+    copies->starts.push_back(elements);
+  }
+  if (elements > copies->size) return nullptr;
+  std::vector<std::uint8_t> hit(static_cast<std::size_t>(copies->size), 0);
+  bool overlaps = false;
+  for (std::size_t p = 0; p < op.layouts.size(); ++p) {
+    const Walk& walk = copies->walks[p];
+    const std::int64_t step = walk.step();
+    walk.runs(0, op.layouts[p].shape.size(), [&](std::int64_t at, std::int64_t run) {
+      std::uint8_t* const marks = hit.data() + at;
+      if (step == 1) {
+        overlaps = overlaps || std::memchr(marks, 1, static_cast<std::size_t>(run));
+        std::memset(marks, 1, static_cast<std::size_t>(run));
+        return;
+      }
+      for (std::int64_t i = 0; i < run; ++i)
+        overlaps = std::exchange(marks[i * step], std::uint8_t{1}) != 0 || overlaps;
+    });
+    if (overlaps) return nullptr;
+  }
+  copies->is_covered = elements == copies->size;
+  if (!copies->is_covered) {
+    const Tensor fill = full({}, op.fill.value, dtype);
+    std::memcpy(&copies->fill, fill.bytes(), size_of(dtype));
+  }
+  return copies;
+}
+
+Kernel copy_kernel(const std::shared_ptr<const Copies>& copies, const Unview& op,
+                   std::size_t element) {
+  Kernel kernel;
+  kernel.parts = copies->parts();
+  kernel.cost = 20 + static_cast<double>(op.layouts.size()) * 4 +
+                static_cast<double>(copies->elements() * static_cast<std::int64_t>(element)) / 8;
+  kernel.why = join({op.layouts.size(), " parts into ", op.shape, ", copied"});
+  kernel.run = [copies, element](const KernelCall& call, std::int64_t first, std::int64_t last) {
+    switch (element) {
+      case 1: return copies->run<std::uint8_t>(call, first, last);
+      case 2: return copies->run<std::uint16_t>(call, first, last);
+      case 4: return copies->run<std::uint32_t>(call, first, last);
+      default: return copies->run<std::uint64_t>(call, first, last);
+    }
+  };
+  return kernel;
+}
+
 }  // namespace
 
 void add_unview_kernels(KernelTable& table) {
   table.add<Unview>([](const KernelRequest& request) {
     const Unview& op = *request.node.op.as<Unview>();
+    const DType dtype = request.outputs[0].dtype;
+    if (const auto copies = as_copies(op, dtype)) return copy_kernel(copies, op, size_of(dtype));
     auto placement =
         std::make_shared<const Placement>(Placement{op.layouts, op.shape.size(), op.fill.value});
-    const DType dtype = request.outputs[0].dtype;
     Kernel kernel;
     const std::int64_t sums = is_half(dtype) ? op.shape.size() * std::int64_t{4} : 0;
     kernel.scratch = static_cast<std::size_t>(placement->marks() + sums);

@@ -30,40 +30,65 @@ struct Walk {
     return true;
   }
 
-  /// Copies elements first .. first+n-1, in row-major order, from `base` to dense `out`.
-  template <class T>
-  void load(T* out, const T* base, std::int64_t first, std::int64_t n) const {
+  /// From one element to the next along the last axis.
+  std::int64_t step() const { return rank == 0 ? 1 : strides[static_cast<std::size_t>(rank - 1)]; }
+
+  /// f(at, count) for the elements first .. first+n-1 in row-major order, by runs along the last
+  /// axis: element i of a run lies at `at` + i * step().
+  template <class F>
+  void runs(std::int64_t first, std::int64_t n, F f) const {
     if (n <= 0) return;  // then axes may be of size 0
-    base += offset;
     if (rank == 0) {
-      out[0] = *base;
+      f(offset, std::int64_t{1});
       return;
     }
     std::array<std::int64_t, max_rank> at{};
-    std::int64_t rest = first;
+    std::int64_t rest = first, place = offset;
     const auto last = static_cast<std::size_t>(rank - 1);
     for (std::size_t a = last + 1; a-- > 0;) {
       at[a] = rest % sizes[a];
       rest /= sizes[a];
-      base += at[a] * strides[a];
+      place += at[a] * strides[a];
     }
-    const std::int64_t step = strides[last];
     while (n > 0) {
       const std::int64_t run = n < sizes[last] - at[last] ? n : sizes[last] - at[last];
-      if (step == 1) std::memcpy(out, base, static_cast<std::size_t>(run) * sizeof(T));
-      else if (step == 0) std::fill_n(out, run, T(*base));  // a copy: `out` might be where it lies
-      else
-        for (std::int64_t i = 0; i < run; ++i) out[i] = base[i * step];
-      out += run;
+      f(place, run);
       n -= run;
       at[last] += run;
-      base += run * step;
+      place += run * strides[last];
       for (std::size_t a = last; n > 0 && at[a] == sizes[a]; --a) {
-        base += strides[a - 1] - at[a] * strides[a];
+        place += strides[a - 1] - at[a] * strides[a];
         at[a] = 0;
         ++at[a - 1];
       }
     }
+  }
+
+  /// Copies elements first .. first+n-1, in row-major order, from `base` to dense `out`.
+  template <class T>
+  void load(T* out, const T* base, std::int64_t first, std::int64_t n) const {
+    const std::int64_t stride = step();
+    runs(first, n, [&](std::int64_t at, std::int64_t run) {
+      const T* from = base + at;
+      if (stride == 1) std::memcpy(out, from, static_cast<std::size_t>(run) * sizeof(T));
+      else if (stride == 0) std::fill_n(out, run, T(*from));  // a copy: `out` might be where it lies
+      else
+        for (std::int64_t i = 0; i < run; ++i) out[i] = from[i * stride];
+      out += run;
+    });
+  }
+
+  /// The reverse: from dense `in` to where the elements lie.
+  template <class T>
+  void store(const T* in, T* base, std::int64_t first, std::int64_t n) const {
+    const std::int64_t stride = step();
+    runs(first, n, [&](std::int64_t at, std::int64_t run) {
+      T* to = base + at;
+      if (stride == 1) std::memcpy(to, in, static_cast<std::size_t>(run) * sizeof(T));
+      else
+        for (std::int64_t i = 0; i < run; ++i) to[i * stride] = in[i];
+      in += run;
+    });
   }
 
  private:
