@@ -1,0 +1,24 @@
+#pragma once
+// The rows of the ladder by name, and the rows that show how cost grows.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+
+namespace bench {
+
+struct Row {
+  std::string name, title;
+  std::function<Model()> make;
+  std::function<Model()> make_tiny;  // the same model, small enough for a test
+};
+
+/// The eight models, the regression at two batches.
+std::vector<Row> ladder_rows();
+
+/// The MLP at several batches and at several widths; make_tiny is empty.
+std::vector<Row> growth_rows();
+
+}  // namespace bench
