@@ -29,9 +29,12 @@ const detail::GemmKernels& kernels_for(Isa isa) {
   fail_internal({"no products of blocks for ", isa_name(isa)});
 }
 
+// The most rows of a tile of so many vectors.
 template <class T>
 int rows_of(const detail::TileKernels<T>& table, int vectors) {
-  return std::clamp(table.accumulators / vectors, 1, detail::TileKernels<T>::max_rows);
+  int rows = std::clamp(table.accumulators / vectors, 1, detail::TileKernels<T>::max_rows);
+  while (rows > 1 && !table.find(detail::LayoutA::rows, false, vectors, rows)) --rows;
+  return rows;
 }
 
 // Start of piece i of `pieces` that share `count` evenly.
@@ -81,7 +84,7 @@ void BlockProduct<T>::run(std::int64_t m, std::int64_t n, std::int64_t k, const 
       const int rows = static_cast<int>(start(m, tiles, t + 1) - i);
       table_->find(a.layout, last < lanes, width, rows)(
           k, a.data + i * row_step, a.ld, b + begin * lanes, ldb, c + i * ldc + begin * lanes, ldc,
-          last, adds);
+          last, adds, {});
     }
   }
 }

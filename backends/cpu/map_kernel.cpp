@@ -112,17 +112,18 @@ class TapeBuilder {
     return number;
   }
 
-  // A slot of a chunk, or of one block for a number; `index` is the slot's until the end.
+  // A slot that nothing has used, of a chunk, or of one block for a number.
+  std::int32_t new_slot(std::int32_t instr, bool is_number) {
+    slots_.push_back({static_cast<std::int32_t>(size_of(at(instr).dtype)), is_number});
+    return add_register(Kind::slot, static_cast<std::int32_t>(slots_.size()) - 1, instr);
+  }
+
+  // A slot for what a step makes, of a chunk, or of one block for a number.
   std::int32_t slot_register(std::int32_t instr, bool is_number = false) {
     const auto bytes = static_cast<std::int32_t>(size_of(at(instr).dtype));
-    auto free = is_number ? free_slots_.end()
-                          : std::find_if(free_slots_.begin(), free_slots_.end(), [&](auto slot) {
-                              return slots_[nth(slot)].bytes == bytes;
-                            });
-    if (free == free_slots_.end()) {
-      slots_.push_back({bytes, is_number});
-      return add_register(Kind::slot, static_cast<std::int32_t>(slots_.size()) - 1, instr);
-    }
+    const auto free = std::find_if(free_slots_.begin(), free_slots_.end(),
+                                   [&](auto slot) { return slots_[nth(slot)].bytes == bytes; });
+    if (is_number || free == free_slots_.end()) return new_slot(instr, is_number);
     const std::int32_t slot = *free;
     free_slots_.erase(free);
     return add_register(Kind::slot, slot, instr);
@@ -208,11 +209,12 @@ class TapeBuilder {
     return made;
   }
 
-  // A number as a chunk of equal ones, for kernels that want one.
+  // A number as a chunk of equal ones, for kernels that want one. It is made before the first
+  // chunk, so its slot is nobody else's.
   std::int32_t spread(std::int32_t number) {
     std::int32_t& reg = spread_[nth(number)];
     if (reg < 0) {
-      reg = slot_register(number);
+      reg = new_slot(number, false);
       tape_.starts.push_back({copy(reg, home(number), true), 0});  // of a chunk, see choose_chunk
     }
     return reg;

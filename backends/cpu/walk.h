@@ -71,7 +71,8 @@ struct Walk {
     runs(first, n, [&](std::int64_t at, std::int64_t run) {
       const T* from = base + at;
       if (stride == 1) std::memcpy(out, from, static_cast<std::size_t>(run) * sizeof(T));
-      else if (stride == 0) std::fill_n(out, run, T(*from));  // a copy: `out` might be where it lies
+      else if (stride == 0)
+        std::fill_n(out, run, T(*from));  // a copy: `out` might be where it lies
       else
         for (std::int64_t i = 0; i < run; ++i) out[i] = from[i * stride];
       out += run;
