@@ -42,6 +42,10 @@ function(bg_isa_source source march)
   set(options -O3 -fno-math-errno -fno-trapping-math)
   if(NOT march STREQUAL "portable")
     list(APPEND options -march=${march})
+    if(BLOCKGRAD_SANITIZE MATCHES "undefined")
+      # Minutes of compiling, for what it sees in the portable unit of the same source too.
+      list(APPEND options -fno-sanitize=undefined)
+    endif()
   endif()
   set_source_files_properties("${PROJECT_SOURCE_DIR}/${source}" TARGET_DIRECTORY blockgrad PROPERTIES
     COMPILE_OPTIONS "${options}" SKIP_UNITY_BUILD_INCLUSION ON)

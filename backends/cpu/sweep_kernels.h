@@ -36,9 +36,10 @@ struct Multiply {
   }
 };
 
-/// The functions of a sweep take four operands and read those that they have.
+/// The functions of a sweep take four operands, of which the first `operands` count.
 template <class F>
 struct Two {
+  static constexpr int operands = 2;
   template <class T>
   BG_INLINE auto of(T a, T b, T, T) {
     return F::of(a, b);
@@ -46,6 +47,7 @@ struct Two {
 };
 template <class F, class G>
 struct Pair {
+  static constexpr int operands = 3;
   template <class T>
   BG_INLINE T of(T a, T b, T c, T) {
     return G::of(F::of(a, b), c);
@@ -53,6 +55,7 @@ struct Pair {
 };
 template <class G>
 struct Products {
+  static constexpr int operands = 4;
   template <class T>
   BG_INLINE T of(T a, T b, T c, T d) {
     return G::of(a * b, c * d);
@@ -60,18 +63,21 @@ struct Products {
 };
 template <class F>
 struct Select {
+  static constexpr int operands = 4;
   template <class T>
   BG_INLINE T of(T a, T b, T c, T d) {
     return F::of(a, b) ? c : d;
   }
 };
 struct FusedMultiplyAdd {
+  static constexpr int operands = 3;
   template <class T>
   BG_INLINE T of(T a, T b, T c, T) {
     return math::fma(a, b, c);
   }
 };
 struct First {
+  static constexpr int operands = 1;
   template <class T>
   BG_INLINE T of(T a, T, T, T) {
     return a;
@@ -103,11 +109,14 @@ template <class F, class T, class R>
 void sweep(std::byte* const* at, const SweepOperands& operands, int64_t n) {
   R* y = reinterpret_cast<R*>(at[operands.out]);
   const T* a = reinterpret_cast<const T*>(at[operands.in[0]]);
-  const T* b = reinterpret_cast<const T*>(at[operands.in[1]]);
-  const T* c = reinterpret_cast<const T*>(at[operands.in[2]]);
-  const T* d = reinterpret_cast<const T*>(at[operands.in[3]]);
-  const int64_t a_step = operands.step[0], b_step = operands.step[1];
-  const int64_t c_step = operands.step[2], d_step = operands.step[3];
+  // In place of what does not count there may be anything: operand 0 once more is as good.
+  constexpr int second = F::operands > 1 ? 1 : 0;
+  constexpr int third = F::operands > 2 ? 2 : 0, fourth = F::operands > 3 ? 3 : 0;
+  const T* b = reinterpret_cast<const T*>(at[operands.in[second]]);
+  const T* c = reinterpret_cast<const T*>(at[operands.in[third]]);
+  const T* d = reinterpret_cast<const T*>(at[operands.in[fourth]]);
+  const int64_t a_step = operands.step[0], b_step = operands.step[second];
+  const int64_t c_step = operands.step[third], d_step = operands.step[fourth];
   for (; n >= sweep_block; n -= sweep_block) {
     BG_INDEPENDENT
     for (int64_t i = 0; i < sweep_block; ++i) y[i] = static_cast<R>(F::of(a[i], b[i], c[i], d[i]));
