@@ -56,10 +56,11 @@ class RowRun {
   RowRun(const RowTape& tape, const KernelCall& call) : tape_(tape), call_(call) {
     for (std::size_t r = 0; r < tape.registers.size(); ++r) at_[r] = start_of(tape.registers[r]);
     for (const RowLoad& load : tape.loads_once) {
-      const std::int64_t n = std::min(tape.block_elements(), tape.space.elements());
-      load_run(load.walk, size_of(load.reg), at(load.reg), call.in[load.input], 0,
-               tape.registers[static_cast<std::size_t>(load.reg)].is_chunk ? std::min(n, tape.chunk)
-                                                                           : n);
+      const RowRegister& to = reg(load.reg);
+      std::int64_t n = to.by_line ? std::min(tape.outers * tape.columns, tape.space.lines())
+                                  : std::min(tape.block_elements(), tape.space.elements());
+      if (to.is_chunk) n = std::min(n, tape.chunk);
+      load_run(load.walk, to.size, at(load.reg), call.in[load.input], 0, n);
     }
   }
 
