@@ -5,13 +5,10 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
-#include <new>
 
 namespace blockgrad {
 
 namespace {
-
-constexpr std::size_t alignment = 64;
 
 // C++ leaves a float outside the integer's range undefined; here it saturates and NaN gives 0.
 template <class To, class From>
@@ -57,17 +54,6 @@ std::string to_string(const TensorType& type) {
 
 std::int64_t bytes_of(const TensorType& type) {
   return checked_multiply(type.shape.size(), static_cast<std::int64_t>(size_of(type.dtype)));
-}
-
-std::shared_ptr<std::byte> allocate_bytes(std::int64_t bytes) {
-  // Rounded up, so that vector loads of the last elements stay inside.
-  const std::int64_t rounded = checked_add(bytes, alignment) / 64 * 64;
-  void* memory =
-      ::operator new(static_cast<std::size_t>(rounded), std::align_val_t{alignment}, std::nothrow);
-  if (!memory)
-    throw DeviceError(fmt::format("out of memory: {} bytes could not be allocated", bytes));
-  return {static_cast<std::byte*>(memory),
-          [](std::byte* p) { ::operator delete(p, std::align_val_t{alignment}); }};
 }
 
 Tensor adopt(TensorType type, std::shared_ptr<const std::byte> data) {

@@ -71,7 +71,7 @@ class Tensor {
 /// elements.
 Tensor adopt(TensorType type, std::shared_ptr<const std::byte> data);
 
-/// Memory for a value, 64-byte aligned and not initialised. Throws DeviceError if there is none.
+/// Memory for a value, 64-byte aligned, not initialised; from 2 MB on huge pages. Or DeviceError.
 std::shared_ptr<std::byte> allocate_bytes(std::int64_t bytes);
 
 /// A tensor with copied values. Throws Error if their number is not shape.size().
