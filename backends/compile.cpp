@@ -26,6 +26,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
       {"insert_copies", insert_copies, false},
       {"fuse_rows", [](const Graph& graph) { return fuse_rows(graph); }},
       {"fuse_maps", [](const Graph& graph) { return fuse_maps(graph); }},
+      {"shorten_lives", shorten_lives},
   };
   return run_passes(build_graph(outputs, updates, keeps), passes, options.skip, options.print,
                     records);
@@ -62,6 +63,7 @@ void check_names(std::span<const Expr> roots) {
 void fill_report(ProgramState& state, const std::vector<PassRecord>& records) {
   Report& report = state.report;
   report.arena_bytes = state.plan.arena_bytes;
+  report.live_bytes = state.plan.live_bytes;
   report.reused_bytes = state.plan.reused_bytes;
   for (const auto& storage : state.storages) report.storage_bytes += bytes_of(storage->type());
   report.peak_bytes = report.storage_bytes;

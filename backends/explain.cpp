@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_map>
 
 #include "backends/program_state.h"
 #include "backends/text_table.h"
@@ -75,18 +76,14 @@ class Explanation {
     };
     const bool fuses = runs("fuse_maps"), fuses_rows = runs("fuse_rows");
     if (fuses) options.skip.emplace_back("fuse_maps");
+    options.skip.emplace_back("shorten_lives");
     std::vector<PassRecord> records;
     before_ = compiled_graph(state.outputs, state.updates, options, records);
-    if (fuses) fuse_maps(before_, &fusion_);
+    if (fuses) find_groups(fuse_maps(before_, &fusion_));
     if (fuses_rows) {
       options.skip.emplace_back("fuse_rows");
       before_rows_ = compiled_graph(state.outputs, state.updates, options, records);
       fuse_rows(before_rows_, &rows_);
-    }
-    std::size_t group = 0;
-    for (std::size_t i = 0; i < state.graph.nodes.size(); ++i) {
-      if (is_fused(state.graph.nodes[i]) && group < fusion_.groups.size())
-        group_of_[static_cast<std::int32_t>(i)] = group++;
     }
     for (const auto* phase : {&state.plan.steps, &state.plan.updates}) {
       for (const PlanStep& step : *phase) kernel_nodes_.push_back(step.node);
@@ -94,14 +91,31 @@ class Explanation {
   }
 
   std::string text() const {
-    return head() + "\n" + memory() + "\n" + copies() + row_programs() + fusing() + "\n" +
-           kernels();
+    return head() + "\n" + memory() + "\n" + copies() + row_programs() + fusing() +
+           "\n" + kernels();
   }
 
  private:
   static bool is_fused(const GraphNode& node) {
     const Map* map = node.op.as<Map>();
     return map && map->short_name == "fused map";
+  }
+  // Later passes move nodes: a fused one is known by what it does and where it comes from.
+  void find_groups(const Graph& fused) {
+    std::unordered_multimap<std::size_t, std::pair<const GraphNode*, std::size_t>> known;
+    for (const GraphNode& node : fused.nodes) {
+      if (is_fused(node)) known.emplace(node.op->hash(), std::pair(&node, known.size()));
+    }
+    for (std::int32_t i = 0; i < static_cast<std::int32_t>(state_.graph.nodes.size()); ++i) {
+      if (!is_fused(node(i))) continue;
+      const auto [first, last] = known.equal_range(node(i).op->hash());
+      for (auto it = first; it != last; ++it) {
+        const auto& [other, group] = it->second;
+        if (other->op == node(i).op && other->types == node(i).types &&
+            place_text(*other) == place_text(node(i)))
+          group_of_[i] = group;
+      }
+    }
   }
   const GraphNode& node(std::int32_t i) const {
     return state_.graph.nodes[static_cast<std::size_t>(i)];
@@ -126,8 +140,9 @@ class Explanation {
       text += fmt::format("  {:>8}  {}\n", with_unit(static_cast<double>(bytes), "B"), what);
     };
     row(report_.arena_bytes,
-        fmt::format("values between kernels in one arena; buffers used again save {}, {} in place",
-                    with_unit(static_cast<double>(report_.reused_bytes), "B"),
+        fmt::format("values between kernels in one arena, {}; buffers used again save {}, {} in "
+                    "place",
+                    above_live(), with_unit(static_cast<double>(report_.reused_bytes), "B"),
                     plural(static_cast<std::size_t>(state_.plan.in_place), "result")));
     row(report_.storage_bytes, "parameters and states");
     row(scratch, "scratch of kernels, for all threads");
@@ -142,6 +157,13 @@ class Explanation {
                           to_string(state_.graph.type(live.value)), name_of(live.value.node, true));
     }
     return text;
+  }
+
+  // How near the arena comes to its bound.
+  std::string above_live() const {
+    const double live = static_cast<double>(state_.plan.live_bytes);
+    const double above = live > 0 ? 100 * (static_cast<double>(report_.arena_bytes) / live - 1) : 0;
+    return fmt::format("{:.3g} % above the most bytes live at once", above);
   }
 
   // The op of a kernel, for a fused one those that it is made of.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "blockgrad/graph/view.h"
+#include "graph/arena_layout.h"
 
 namespace blockgrad {
 
@@ -76,8 +77,8 @@ MemoryPeak memory_peak(const Graph& graph, const Plan& plan) {
   std::vector<std::int64_t> change(plan.steps.size() + 1, 0);
   for (const Life& life : lives.all()) {
     if (life.death < life.birth) continue;
-    change[static_cast<std::size_t>(life.birth)] += life.bytes;
-    change[static_cast<std::size_t>(life.death) + 1] -= life.bytes;
+    change[static_cast<std::size_t>(life.birth)] += whole_lines(life.bytes);
+    change[static_cast<std::size_t>(life.death) + 1] -= whole_lines(life.bytes);
   }
   MemoryPeak peak;
   std::int64_t now = 0;

@@ -13,7 +13,7 @@ struct MemoryPeak {
     std::int64_t bytes = 0;
   };
   std::int32_t step = -1;     // in Plan::steps; -1: no value lies in the arena
-  std::int64_t bytes = 0;     // of all values alive then
+  std::int64_t bytes = 0;     // of all values alive then, in whole lines: Plan::live_bytes
   std::vector<Live> largest;  // the five largest of them, the largest first
 };
 

@@ -1,61 +1,19 @@
 #include "graph/plan.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/put_rows.h"
 #include "blockgrad/graph/view.h"
+#include "graph/arena_layout.h"
 #include "graph/row_program.h"
 
 namespace blockgrad {
 
 namespace {
 
-std::int64_t rounded(std::int64_t bytes) { return checked_add(bytes, 63) / 64 * 64; }
-
-}  // namespace
-
-std::int64_t ArenaLayout::take(std::int64_t bytes) {
-  const std::int64_t need = rounded(bytes);
-  if (need == 0) return 0;
-  auto best = free_.end();
-  for (auto hole = free_.begin(); hole != free_.end(); ++hole) {
-    if (hole->second >= need && (best == free_.end() || hole->second < best->second)) best = hole;
-  }
-  if (best != free_.end()) {
-    const std::int64_t offset = best->first;
-    best->first += need;
-    best->second -= need;
-    if (best->second == 0) free_.erase(best);
-    return offset;
-  }
-  const bool grows_hole = !free_.empty() && free_.back().first + free_.back().second == end_;
-  const std::int64_t offset = grows_hole ? free_.back().first : end_;
-  if (grows_hole) free_.pop_back();
-  end_ = checked_add(offset, need);
-  return offset;
-}
-
-void ArenaLayout::give_back(std::int64_t offset, std::int64_t bytes) {
-  const std::int64_t size = rounded(bytes);
-  if (size == 0) return;
-  auto next = std::lower_bound(free_.begin(), free_.end(), std::pair{offset, std::int64_t{0}});
-  next = free_.insert(next, {offset, size});
-  if (next + 1 != free_.end() && next->first + next->second == (next + 1)->first) {
-    next->second += (next + 1)->second;
-    free_.erase(next + 1);
-  }
-  if (next != free_.begin() && (next - 1)->first + (next - 1)->second == next->first) {
-    (next - 1)->second += next->second;
-    free_.erase(next);
-  }
-}
-
-namespace {
-
-constexpr std::int32_t forever = std::numeric_limits<std::int32_t>::max();
+constexpr std::int32_t forever = Block::forever;
 
 class Planner {
  public:
@@ -63,13 +21,25 @@ class Planner {
       : graph_(graph), reuse_(reuse), in_place_(in_place), uses_(use_counts(graph)) {}
 
   Plan run() {
+    live();
+    place_values();
+    fill_operands();
+    return std::move(plan_);
+  }
+
+  /// Everything but where values lie.
+  Live live() {
     number_leaves();
     choose_in_place_updates();
     order_nodes();
     find_last_uses();
-    place_values();
-    fill_operands();
-    return std::move(plan_);
+    find_blocks();
+    plan_.live_bytes = most_live(blocks_);
+    Live live{plan_.live_bytes, 0};
+    const auto end = static_cast<std::int32_t>(plan_.steps.size());
+    for (const Block& b : blocks_)
+      live.byte_steps += static_cast<double>(b.bytes) * (std::min(b.death, end) - b.birth + 1);
+    return live;
   }
 
  private:
@@ -220,31 +190,42 @@ class Planner {
     }
   }
 
-  void place_values() {
-    ArenaLayout arena;
-    std::int64_t all = 0;
+  // Values that take over the bytes of an input share a block with it.
+  void find_blocks() {
     for (std::int32_t time = 0; time < static_cast<std::int32_t>(plan_.steps.size()); ++time) {
       const std::int32_t i = plan_.steps[static_cast<std::size_t>(time)].node;
       const auto results = static_cast<std::int32_t>(at(i).types.size());
       for (std::int32_t r = 0; r < results; ++r) {
         const Value v{i, r};
-        all = checked_add(all, rounded(bytes(v)));
-        if (!take_over_input(v, time)) where(v).at = arena.take(bytes(v));
+        plan_.reused_bytes = checked_add(plan_.reused_bytes, whole_lines(bytes(v)));
+        if (take_over_input(v, time)) continue;
+        where(v).at = static_cast<std::int64_t>(blocks_.size());
+        blocks_.push_back({bytes(v), time});
       }
       if (!reuse_) continue;
+      const auto end = [&](Value v) {
+        blocks_[static_cast<std::size_t>(where(v).at)].death = time;
+      };
       for (const Value in : at(i).inputs) {
         Where& w = where(base(in));
         if (w.place != Place::arena || w.last_use != time) continue;
-        w.last_use = forever;  // given back once
-        arena.give_back(w.at, bytes(base(in)));
+        w.last_use = forever;  // ended once
+        end(base(in));
       }
       for (std::int32_t r = 0; r < results; ++r) {
-        Where& w = where({i, r});
-        if (w.last_use < 0) arena.give_back(w.at, bytes({i, r}));  // a result that nobody reads
+        if (where({i, r}).last_use < 0) end({i, r});  // a result that nobody reads
       }
     }
-    plan_.arena_bytes = arena.peak();
-    plan_.reused_bytes = all - arena.peak();
+  }
+
+  void place_values() {
+    const Placement placed = place(blocks_);
+    for (const PlanStep& step : plan_.steps) {
+      for (Where& w : where_[static_cast<std::size_t>(step.node)])
+        w.at = placed.at[static_cast<std::size_t>(w.at)];
+    }
+    plan_.arena_bytes = placed.peak;
+    plan_.reused_bytes -= placed.peak;
   }
 
   // The result of a Map or RowProgram takes the bytes of an input of the same size that dies here
@@ -299,6 +280,7 @@ class Planner {
   std::vector<std::vector<GraphUpdate>> update_of_;  // per node that makes a new value
   std::vector<char> late_;                           // nodes that write storage in place
   std::vector<Value> guards_;
+  std::vector<Block> blocks_;
   Plan plan_;
 };
 
@@ -307,5 +289,7 @@ class Planner {
 Plan make_plan(const Graph& graph, bool reuse, bool in_place) {
   return Planner(graph, reuse, in_place).run();
 }
+
+Live live(const Graph& graph) { return Planner(graph, true, true).live(); }
 
 }  // namespace blockgrad

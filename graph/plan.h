@@ -43,6 +43,7 @@ struct Plan {
   std::vector<Operand> outputs;   // dense, in the arena, kept to the end of the run
   std::vector<char> is_updated;   // per storage
   std::int64_t arena_bytes = 0;
+  std::int64_t live_bytes = 0;    // the most needed at one step: no arena can be smaller
   std::int64_t reused_bytes = 0;  // what separate buffers would need on top of arena_bytes
   std::int32_t in_place = 0;      // results that took the bytes of an input
 };
@@ -53,17 +54,12 @@ struct Plan {
 /// storage: a node's inputs can still be read when it has run, and all updates are commits.
 Plan make_plan(const Graph& graph, bool reuse, bool in_place = true);
 
-/// Memory handed out best fit, in time order; all offsets are multiples of 64 bytes.
-class ArenaLayout {
- public:
-  std::int64_t take(std::int64_t bytes);
-  void give_back(std::int64_t offset, std::int64_t bytes);
-  std::int64_t peak() const { return end_; }
-
- private:
-  std::vector<std::pair<std::int64_t, std::int64_t>>
-      free_;  // offset, bytes; ascending, never adjacent
-  std::int64_t end_ = 0;
+/// What is live in the plan that reuses memory, for less work than making it.
+struct Live {
+  std::int64_t most = 0;  // Plan::live_bytes
+  double byte_steps = 0;  // bytes of all values, each times the steps that it lives
 };
+Live live(const Graph& graph);
+inline std::int64_t live_bytes(const Graph& graph) { return live(graph).most; }
 
 }  // namespace blockgrad

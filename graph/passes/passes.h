@@ -62,4 +62,9 @@ Graph fuse_rows(const Graph& graph, FusionLog* log = nullptr);
 /// read the same values: fewer sweeps over memory, equal bits.
 Graph fuse_maps(const Graph& graph, FusionLog* log = nullptr);
 
+/// The same nodes in an order in which less memory is needed, at most or else on average, where one
+/// is found: what frees memory or must stay anyway comes as soon as it can, new values of storage
+/// last. Leaves come first.
+Graph shorten_lives(const Graph& graph);
+
 }  // namespace blockgrad

@@ -2,12 +2,12 @@
 #include "graph/plan.h"
 
 #include <boost/test/unit_test.hpp>
-#include <map>
 #include <random>
 
 #include "blockgrad/blockgrad.h"
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/put_rows.h"
+#include "graph/memory_peak.h"
 #include "graph/passes/passes.h"
 
 using namespace blockgrad;
@@ -25,6 +25,7 @@ bool overlap(std::int64_t a, std::int64_t a_bytes, std::int64_t b, std::int64_t 
 
 // Walks the steps with the owner of every byte range: a value that is read must still be there.
 void check_plan(const Graph& graph, const Plan& plan) {
+  BOOST_TEST(plan.arena_bytes >= plan.live_bytes);
   struct Range {
     std::int64_t at, bytes;
     Value owner;
@@ -84,30 +85,6 @@ void check_plan(const Graph& graph, const Plan& plan) {
 
 BOOST_AUTO_TEST_SUITE(plan)
 
-BOOST_AUTO_TEST_CASE(an_arena_hands_out_ranges_that_never_overlap) {
-  std::mt19937 random(3);
-  ArenaLayout arena;
-  std::map<std::int64_t, std::int64_t> taken;
-  for (int round = 0; round < 5000; ++round) {
-    if (taken.empty() || random() % 2 == 0) {
-      const std::int64_t bytes = 1 + static_cast<std::int64_t>(random() % 1000);
-      const std::int64_t at = arena.take(bytes);
-      BOOST_TEST_REQUIRE(at % 64 == 0);
-      BOOST_TEST_REQUIRE(at + bytes <= arena.peak());
-      for (const auto& [other, size] : taken) BOOST_TEST_REQUIRE(!overlap(at, bytes, other, size));
-      taken.emplace(at, bytes);
-    } else {
-      auto which = std::next(taken.begin(), static_cast<std::ptrdiff_t>(random() % taken.size()));
-      arena.give_back(which->first, which->second);
-      taken.erase(which);
-    }
-  }
-  const std::int64_t peak = arena.peak();
-  for (const auto& [at, bytes] : taken) arena.give_back(at, bytes);
-  BOOST_TEST(arena.take(peak) == 0);
-  BOOST_TEST(arena.peak() == peak);
-}
-
 BOOST_AUTO_TEST_CASE(a_chain_needs_two_buffers_however_long_it_is) {
   const Expr x = input("x", {1000});
   Expr y = x;
@@ -147,6 +124,25 @@ BOOST_AUTO_TEST_CASE(an_update_is_in_place_only_where_nobody_else_reads_the_old_
   BOOST_TEST(make_plan(output, true).commits.size() == 1);
 }
 
+BOOST_AUTO_TEST_CASE(the_bytes_live_at_once_are_those_of_the_lives_that_the_plan_shows) {
+  for (unsigned seed = 0; seed < 50; ++seed) {
+    std::mt19937 random(seed);
+    std::vector<Expr> pool = {input("a", {30, 40}), parameter(ones({30, 40}), "w")};
+    const auto pick = [&] { return pool[random() % pool.size()]; };
+    for (int i = 0; i < 20; ++i) {
+      const Expr a = pick(), b = pick();
+      if (random() % 3 == 0) pool.push_back(a * tanh(b));
+      else if (random() % 2 == 0) pool.push_back(matmul(a, matmul(transpose(b), a)));
+      else pool.push_back(a - broadcast_to(sum(b, 0), {30, 40}));
+    }
+    const Graph graph = graph_of({pool.back(), pick()}, Updates().set(pool[1], pick()));
+    const Plan plan = make_plan(graph, true);
+    BOOST_TEST(memory_peak(graph, plan).bytes == plan.live_bytes, "seed " << seed);
+    BOOST_TEST(live_bytes(graph) == plan.live_bytes);
+    BOOST_TEST(live_bytes(shorten_lives(graph)) <= plan.live_bytes);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(plans_of_random_graphs_keep_every_value_to_its_last_use) {
   for (unsigned seed = 0; seed < 300; ++seed) {
     std::mt19937 random(seed);
@@ -169,6 +165,10 @@ BOOST_AUTO_TEST_CASE(plans_of_random_graphs_keep_every_value_to_its_last_use) {
       check_plan(graph, make_plan(graph, false));
       const Graph fused = fuse_maps(graph);
       check_plan(fused, make_plan(fused, true));
+      const Graph ordered = shorten_lives(fused);
+      verify(ordered, "shorten_lives");
+      check_plan(ordered, make_plan(ordered, true));
+      BOOST_TEST(ordered.nodes.size() == fused.nodes.size());
     }
   }
 }

@@ -92,6 +92,7 @@ struct Report {
   std::string device;           // what runs it: "cpu, avx2, 2 threads"
   std::int64_t peak_bytes = 0;  // arena, scratch of all threads, and storage
   std::int64_t arena_bytes = 0;
+  std::int64_t live_bytes = 0;     // the most that values need at one time; no arena can be smaller
   std::int64_t reused_bytes = 0;   // saved by giving memory to several values
   std::int64_t storage_bytes = 0;  // parameters and states
   std::int64_t kernels = 0;

@@ -1,0 +1,208 @@
+// The order of nodes decides how long values live: the gradient of a weight that is made right
+// after its inputs lets go of them, one that waits for all other gradients keeps them.
+#include <algorithm>
+#include <functional>
+#include <queue>
+#include <tuple>
+
+#include "blockgrad/graph/view.h"
+#include "graph/memory_values.h"
+#include "graph/passes/passes.h"
+#include "graph/plan.h"
+
+namespace blockgrad {
+
+namespace {
+
+// Which values are still to be read while nodes are put in order.
+class Readers {
+ public:
+  explicit Readers(const MemoryValues& values)
+      : values_(values), count_(static_cast<std::size_t>(values.values()), 0) {
+    for (std::int32_t i = 0; i < values.nodes(); ++i) {
+      if (!values.is_work(i)) continue;
+      values.reads(i, read_);
+      for (const std::int32_t value : read_) ++count_[static_cast<std::size_t>(value)];
+    }
+  }
+
+  /// Nodes that read the value and have not run.
+  std::int32_t of(std::int32_t value) const { return count_[static_cast<std::size_t>(value)]; }
+  /// The bytes live after the node less those before.
+  std::int64_t change(std::int32_t node) {
+    std::int64_t sum = 0;
+    for (std::int32_t v = values_.first(node); v < values_.first(node + 1); ++v) {
+      if (of(v) > 0 || values_.is_kept(v)) sum += values_.bytes(v);
+    }
+    values_.reads(node, read_);
+    for (const std::int32_t value : read_) {
+      if (of(value) == 1 && !values_.is_kept(value)) sum -= values_.bytes(value);
+    }
+    return sum;
+  }
+  void run(std::int32_t node) {
+    values_.reads(node, read_);
+    for (const std::int32_t value : read_) --count_[static_cast<std::size_t>(value)];
+  }
+
+ private:
+  const MemoryValues& values_;
+  std::vector<std::int32_t> count_, read_;
+};
+
+// Next comes what frees memory, then what makes values that stay to the end anyway, then the node
+// whose inputs were there first. A node that reads leaves alone waits until somebody wants it.
+class Schedule {
+ public:
+  explicit Schedule(const MemoryValues& values)
+      : values_(values),
+        readers_(values),
+        makers_(static_cast<std::size_t>(values.nodes())),
+        users_(makers_.size()),
+        missing_(makers_.size(), 0),
+        missing_sources_(makers_.size(), 0),
+        since_(makers_.size(), -1),
+        is_done_(makers_.size(), 0) {
+    std::vector<std::int32_t> read;
+    for (std::int32_t i = 0; i < values.nodes(); ++i) {
+      if (!is_moved(i)) continue;
+      std::vector<std::int32_t>& makers = makers_[static_cast<std::size_t>(i)];
+      values.reads(i, read);
+      for (const std::int32_t value : read) makers.push_back(values.maker(value));
+      std::sort(makers.begin(), makers.end());
+      makers.erase(std::unique(makers.begin(), makers.end()), makers.end());
+      for (const std::int32_t maker : makers) {
+        users_[static_cast<std::size_t>(maker)].push_back(i);
+        ++missing_[static_cast<std::size_t>(i)];
+        missing_sources_[static_cast<std::size_t>(i)] += is_source(maker);
+      }
+    }
+  }
+
+  /// All nodes that run, in the new order.
+  std::vector<std::int32_t> order() {
+    for (std::int32_t i = 0; i < values_.nodes(); ++i) {
+      if (!is_moved(i) || !is_source(i) || is_done_[static_cast<std::size_t>(i)]) continue;
+      offer(i);
+      run_ready();
+    }
+    for (std::int32_t i = 0; i < values_.nodes(); ++i) {
+      if (values_.is_work(i) && values_.is_last(i)) order_.push_back(i);
+    }
+    return std::move(order_);
+  }
+
+ private:
+  enum Rank { frees, stays, follows };
+  using Entry = std::tuple<int, std::int32_t, std::int32_t>;  // rank, since when, node
+
+  bool is_moved(std::int32_t i) const { return values_.is_work(i) && !values_.is_last(i); }
+  bool is_source(std::int32_t i) const { return makers_[static_cast<std::size_t>(i)].empty(); }
+
+  int rank(std::int32_t node) {
+    if (readers_.change(node) <= 0) return frees;
+    for (std::int32_t v = values_.first(node); v < values_.first(node + 1); ++v) {
+      if (!values_.is_kept(v)) return follows;
+    }
+    return stays;
+  }
+
+  void offer(std::int32_t node) {
+    std::int32_t& since = since_[static_cast<std::size_t>(node)];
+    if (since < 0) since = static_cast<std::int32_t>(order_.size());
+    ready_.emplace(rank(node), since, node);
+  }
+
+  void run_ready() {
+    while (!ready_.empty()) {
+      const auto [known, since, node] = ready_.top();
+      ready_.pop();
+      if (is_done_[static_cast<std::size_t>(node)]) continue;
+      if (rank(node) > known) offer(node);
+      else finish(node);
+    }
+  }
+
+  void finish(std::int32_t node) {
+    readers_.run(node);
+    order_.push_back(node);
+    is_done_[static_cast<std::size_t>(node)] = 1;
+    // A value with one reader left makes that reader free it.
+    for (const std::int32_t maker : makers_[static_cast<std::size_t>(node)]) {
+      for (std::int32_t v = values_.first(maker); v < values_.first(maker + 1); ++v) {
+        if (readers_.of(v) == 1) offer_users(maker);
+      }
+    }
+    for (const std::int32_t user : users_[static_cast<std::size_t>(node)]) {
+      const auto u = static_cast<std::size_t>(user);
+      --missing_[u];
+      missing_sources_[u] -= is_source(node);
+      if (missing_[u] == 0) offer(user);
+      else if (missing_[u] == missing_sources_[u]) offer_sources(user);
+    }
+  }
+
+  void offer_users(std::int32_t maker) {
+    for (const std::int32_t user : users_[static_cast<std::size_t>(maker)]) {
+      const auto u = static_cast<std::size_t>(user);
+      if (missing_[u] == 0 && !is_done_[u]) offer(user);
+    }
+  }
+
+  void offer_sources(std::int32_t user) {
+    for (const std::int32_t maker : makers_[static_cast<std::size_t>(user)]) {
+      if (!is_done_[static_cast<std::size_t>(maker)]) offer(maker);
+    }
+  }
+
+  const MemoryValues& values_;
+  Readers readers_;
+  std::vector<std::vector<std::int32_t>> makers_, users_;  // of each node
+  std::vector<std::int32_t> missing_, missing_sources_;    // makers that have not run
+  std::vector<std::int32_t> since_;
+  std::vector<char> is_done_;
+  std::vector<std::int32_t> order_;
+  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready_;
+};
+
+// The same nodes, those that run in this order: leaves first, Views where they are wanted.
+Graph reordered(const Graph& graph, const MemoryValues& values,
+                const std::vector<std::int32_t>& order) {
+  Rewrite rewrite(graph);
+  std::vector<char> is_kept(graph.nodes.size(), 0);
+  const auto keep = [&](std::int32_t i) {
+    if (!is_kept[static_cast<std::size_t>(i)]) rewrite.keep(i);
+    is_kept[static_cast<std::size_t>(i)] = 1;
+  };
+  const auto keep_views = [&](Value v) {
+    std::vector<std::int32_t> views;
+    for (; graph.node(v).op.as<View>(); v = graph.node(v).inputs[0]) views.push_back(v.node);
+    std::for_each(views.rbegin(), views.rend(), keep);
+  };
+  for (std::int32_t i = 0; i < values.nodes(); ++i) {
+    if (is_leaf(graph.nodes[static_cast<std::size_t>(i)])) keep(i);
+  }
+  for (const std::int32_t i : order) {
+    for (const Value v : graph.nodes[static_cast<std::size_t>(i)].inputs) keep_views(v);
+    keep(i);
+  }
+  for (const Value v : graph.outputs) keep_views(v);
+  for (const GraphUpdate& u : graph.updates) {
+    keep_views(u.value);
+    if (u.guard) keep_views(u.guard);
+  }
+  return rewrite.finish();
+}
+
+}  // namespace
+
+Graph shorten_lives(const Graph& graph) {
+  const MemoryValues values(graph);
+  Graph other = reordered(graph, values, Schedule(values).order());
+  const Live before = live(graph), after = live(other);
+  const bool is_better = after.most < before.most ||
+                         (after.most == before.most && after.byte_steps < before.byte_steps);
+  return is_better ? other : graph;
+}
+
+}  // namespace blockgrad
