@@ -7,11 +7,11 @@
 
 #include "backends/check_gradients.h"
 #include "backends/cpu/families.h"
+#include "backends/fit_memory.h"
 #include "backends/program_state.h"
 #include "backends/text_table.h"
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/graph/leaf.h"
-#include "graph/memory_peak.h"
 
 namespace blockgrad {
 
@@ -68,29 +68,20 @@ void fill_report(ProgramState& state, const std::vector<PassRecord>& records) {
   for (const auto& storage : state.storages) report.storage_bytes += bytes_of(storage->type());
   report.peak_bytes = report.storage_bytes;
   state.executable->describe(report);
+  for (std::size_t i = 0; i < state.graph.nodes.size(); ++i) {
+    if (state.graph.nodes[i].is_repeat)
+      report.recomputed.push_back(state.graph.describe(static_cast<std::int32_t>(i)));
+  }
   for (const PassRecord& record : records) {
     report.passes.push_back(
         fmt::format("{}: {} nodes, {:.2f} ms", record.name, record.nodes, record.seconds * 1e3));
   }
 }
 
-// What a step that does not fit needs its memory for.
-std::string largest_values(const ProgramState& state) {
-  const MemoryPeak peak = memory_peak(state.graph, state.plan);
-  if (peak.step < 0) return {};
-  const std::int32_t node = state.plan.steps[static_cast<std::size_t>(peak.step)].node;
-  std::string text = fmt::format("; the step needs most at {}:", state.graph.describe(node));
-  for (const MemoryPeak::Live& live : peak.largest) {
-    text +=
-        fmt::format("\n  {}  {}  {}", with_unit(static_cast<double>(live.bytes), "B"),
-                    to_string(state.graph.type(live.value)), state.graph.describe(live.value.node));
-  }
-  return text;
-}
-
 // Everything of a program but the look at its numbers.
 std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Updates& updates,
-                                        const CompileOptions& options, bool in_place) {
+                                        const CompileOptions& options, bool in_place,
+                                        SourceLoc where) {
   const auto start = std::chrono::steady_clock::now();
   auto state = std::make_unique<ProgramState>();
   state->outputs.assign(outputs.begin(), outputs.end());
@@ -100,6 +91,10 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
   check_names(roots);
   std::vector<PassRecord> records;
   state->graph = compiled_graph(outputs, updates, options, records);
+  for (const GraphNode& node : state->graph.nodes) {
+    if (const auto* leaf = node.op.as<StoredLeaf>()) state->storages.push_back(leaf->storage);
+  }
+  fit_memory(*state, where);
   state->plan = make_plan(state->graph, options.reuse_memory, in_place);
   std::map<std::string, Expr> inputs;
   for (const Node* node : detail::in_order(roots)) {
@@ -112,14 +107,10 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
             "' is made inside an op's expand, where nothing can feed it");
     state->feeds.push_back(known->second);
   }
-  for (const std::int32_t node : state->plan.storages) {
-    state->storages.push_back(
-        state->graph.nodes[static_cast<std::size_t>(node)].op.as<StoredLeaf>()->storage);
-  }
   try {
     state->executable = make_cpu_executable(state->graph, state->plan, options);
   } catch (const DeviceError& error) {
-    throw DeviceError(error.what() + largest_values(*state));
+    throw DeviceError(error.what() + largest_values(state->graph, state->plan));
   }
   state->pointers.resize(state->feeds.size());
   fill_report(*state, records);
@@ -139,7 +130,8 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
         options.skip.emplace_back(pass);
     }
     options.print.clear();
-    state.twin = assembled(state.outputs, state.updates, options, false);
+    options.memory_limit = 0;
+    state.twin = assembled(state.outputs, state.updates, options, false, {});
   }
   std::vector<const std::byte*> own;
   for (const Expr& feed : state.twin->feeds) {
@@ -163,7 +155,7 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
   }
   Report checks;
   if (options.check_gradients) check_gradients(roots_of(wanted, updates), checks);
-  std::shared_ptr<ProgramState> state = assembled(wanted, updates, options, true);
+  std::shared_ptr<ProgramState> state = assembled(wanted, updates, options, true, where);
   if (options.check_numerics) {
     state->executable->on_bad_value(
         [self = state.get()](std::span<const std::byte* const> feeds, std::int64_t step) {

@@ -91,7 +91,7 @@ class Explanation {
   }
 
   std::string text() const {
-    return head() + "\n" + memory() + "\n" + copies() + row_programs() + fusing() +
+    return head() + "\n" + memory() + recomputed() + "\n" + copies() + row_programs() + fusing() +
            "\n" + kernels();
   }
 
@@ -157,6 +157,20 @@ class Explanation {
                           to_string(state_.graph.type(live.value)), name_of(live.value.node, true));
     }
     return text;
+  }
+
+  std::string recomputed() const {
+    std::vector<std::string> names;
+    double bytes = 0;
+    for (std::int32_t i = 0; i < static_cast<std::int32_t>(state_.graph.nodes.size()); ++i) {
+      if (!node(i).is_repeat || node(i).op.as<View>()) continue;
+      names.push_back(name_of(i, true));
+      for (const TensorType& type : node(i).types) bytes += static_cast<double>(bytes_of(type));
+    }
+    if (names.empty()) return "";
+    return fmt::format("  Made again to fit in {}: {}, {}: {}\n",
+                       with_unit(static_cast<double>(state_.options.memory_limit), "B"),
+                       plural(names.size(), "kernel"), with_unit(bytes, "B"), joined(names, 12));
   }
 
   // How near the arena comes to its bound.

@@ -25,6 +25,7 @@ struct GraphNode {
   std::vector<Value> inputs;
   std::vector<TensorType> types;
   Origin origin;
+  bool is_repeat = false;  // made a second time, to need less memory
 };
 
 struct GraphUpdate {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "backends/cpu/available_memory.h"
 #include "backends/cpu/cpu_executable.h"
 #include "backends/cpu/families.h"
 #include "backends/cpu/numerics.h"
@@ -38,6 +39,44 @@ Isa choose_isa(const std::string& asked) {
   return isa;
 }
 
+int thread_count(const CompileOptions& options) {
+  require(options.threads >= 0 && options.threads <= ThreadPool::most_threads,
+          "threads must lie in [0, ", ThreadPool::most_threads, "], got ", options.threads);
+  return options.threads > 0 ? options.threads : available_threads();
+}
+
+Kernel kernel_of(const Graph& graph, const PlanStep& step, Isa isa) {
+  const GraphNode& node = graph.nodes[static_cast<std::size_t>(step.node)];
+  const KernelTable::Maker* maker = cpu_kernel_table().find(node.op);
+  require(maker != nullptr, graph.describe(step.node),
+          ": the CPU has no kernel for this op, and it has no expand; "
+          "cpu_kernels().add gives it one");
+  return (*maker)({node, step.inputs, step.outputs, isa});
+}
+
+// Of those that there are, as many threads as are worth it.
+int threads_of(const Kernel& kernel, int threads) {
+  if (kernel.parts <= 1 || kernel.cost <= worth_threads) return 1;
+  return static_cast<int>(std::min<std::int64_t>(threads, kernel.parts));
+}
+
+// Throws DeviceError if touching so much would end the process. Little is not worth the question.
+void require_memory(std::int64_t bytes) {
+  constexpr std::int64_t little = std::int64_t{64} << 20;
+  if (bytes < little) return;
+  const std::int64_t available = available_memory();
+  if (bytes > available) {
+    throw DeviceError(
+        fmt::format("out of memory: {} bytes are wanted, {} are left", bytes, available));
+  }
+}
+
+// Bytes per thread.
+std::size_t scratch_of(const Kernel& kernel, bool is_watched) {
+  const std::size_t bytes = kernel.scratch + (is_watched ? kernel.trial_scratch : 0);
+  return (bytes + 127) / 128 * 128;
+}
+
 }  // namespace
 
 CpuExecutable::CpuExecutable(const Graph& graph, const Plan& plan, const CompileOptions& options)
@@ -45,9 +84,7 @@ CpuExecutable::CpuExecutable(const Graph& graph, const Plan& plan, const Compile
       plan_(plan),
       isa_(choose_isa(options.isa)),
       is_watched_(options.check_numerics) {
-  require(options.threads >= 0 && options.threads <= ThreadPool::most_threads,
-          "threads must lie in [0, ", ThreadPool::most_threads, "], got ", options.threads);
-  threads_ = options.threads > 0 ? options.threads : available_threads();
+  threads_ = thread_count(options);
   arena_ = touched_memory(plan.arena_bytes);
   for (const std::int32_t node : plan.storages) storages_.push_back(leaf<StoredLeaf>(node).storage);
   feed_slots_.resize(plan.feeds.size());
@@ -120,6 +157,7 @@ Cost CpuExecutable::cost_of(const Instruction& i) const {
 // NaN in floating values: reading what no kernel wrote shows.
 std::shared_ptr<std::byte> CpuExecutable::touched_memory(std::int64_t bytes) {
   const auto start = std::chrono::steady_clock::now();
+  require_memory(bytes);
   auto memory = allocate_bytes(bytes);
   std::memset(memory.get(), 0xFF, static_cast<std::size_t>(bytes));
   touch_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -139,13 +177,8 @@ std::byte* CpuExecutable::place(const Operand& operand) const {
 }
 
 CpuExecutable::Instruction CpuExecutable::instruction(const PlanStep& step) {
-  const GraphNode& node = graph_.nodes[static_cast<std::size_t>(step.node)];
-  const KernelTable::Maker* maker = cpu_kernel_table().find(node.op);
-  require(maker != nullptr, graph_.describe(step.node),
-          ": the CPU has no kernel for this op, and it has no expand; "
-          "cpu_kernels().add gives it one");
   Instruction made;
-  made.kernel = (*maker)({node, step.inputs, step.outputs, isa_});
+  made.kernel = kernel_of(graph_, step, isa_);
   made.node = step.node;
   made.guard = step.guard;
   made.first_in = inputs_.size();
@@ -159,11 +192,8 @@ CpuExecutable::Instruction CpuExecutable::instruction(const PlanStep& step) {
     outputs_.push_back(place(out));
     made.results.emplace_back(out.dtype, out.layout.shape.size());
   }
-  if (made.kernel.parts > 1 && made.kernel.cost > worth_threads) {
-    made.threads = static_cast<int>(std::min<std::int64_t>(threads_, made.kernel.parts));
-  }
-  const std::size_t bytes = made.kernel.scratch + (is_watched_ ? made.kernel.trial_scratch : 0);
-  made.scratch = (bytes + 127) / 128 * 128;
+  made.threads = threads_of(made.kernel, threads_);
+  made.scratch = scratch_of(made.kernel, is_watched_);
   scratch_bytes_ = std::max(scratch_bytes_, made.scratch * static_cast<std::size_t>(made.threads));
   uses_threads_ = uses_threads_ || made.threads > 1;
   return made;
@@ -229,6 +259,31 @@ void CpuExecutable::fail_step(const Instruction& i, std::int64_t number) {
   const std::string place = shape.rank() < 2 ? Text(position).str() : index_text(position, shape);
   fail({graph_.describe(i.node), ": ", i.kernel.thing, " ", value, " at position ", place, " ",
         i.kernel.rule, "; step ", number, " of this run updated nothing"});
+}
+
+std::int64_t cpu_scratch_bytes(const Graph& graph, const Plan& plan,
+                               const CompileOptions& options) {
+  const Isa isa = choose_isa(options.isa);
+  const int threads = thread_count(options);
+  std::size_t most = 0;
+  for (const auto* phase : {&plan.steps, &plan.updates}) {
+    for (const PlanStep& step : *phase) {
+      const Kernel kernel = kernel_of(graph, step, isa);
+      most = std::max(most, scratch_of(kernel, options.check_numerics) *
+                                static_cast<std::size_t>(threads_of(kernel, threads)));
+    }
+  }
+  return static_cast<std::int64_t>(most);
+}
+
+bool cpu_has_memory(std::int64_t bytes) {
+  try {
+    require_memory(bytes);
+    allocate_bytes(bytes);
+  } catch (const DeviceError&) {
+    return false;
+  }
+  return true;
 }
 
 std::unique_ptr<Executable> make_cpu_executable(const Graph& graph, const Plan& plan,

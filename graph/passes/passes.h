@@ -67,4 +67,10 @@ Graph fuse_maps(const Graph& graph, FusionLog* log = nullptr);
 /// last. Leaves come first.
 Graph shorten_lives(const Graph& graph);
 
+/// The graph with nodes in it a second time, so that live_bytes is at most `limit`, or as small as
+/// is found. A value that is not read where most is live goes, and what makes it runs again in
+/// front of its next reader: first where most bytes go for the least work. Equal bits; the order of
+/// nodes is kept.
+Graph recompute(const Graph& graph, std::int64_t limit);
+
 }  // namespace blockgrad

@@ -44,6 +44,7 @@ struct CompileOptions {
   int threads = 0;                      // 0: all that this process may use
   std::string isa = {};  // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
   bool reuse_memory = true;
+  std::int64_t memory_limit = 0;  // most bytes of Report::peak_bytes; 0: any. See compile
   bool check_gradients = false;  // compile checks every op against central differences, see compile
   bool check_numerics = false;   // see Program::run; costs a look at every value that is made
 };
@@ -104,6 +105,7 @@ struct Report {
   double touch_seconds = 0;               // of these, for the first touch of arena and scratch
   std::vector<NodeReport> nodes;          // in order of running, updates last
   std::vector<std::string> passes;
+  std::vector<std::string> recomputed;    // nodes that run again, for memory_limit
   std::int64_t gradients_checked = 0;              // ops, with check_gradients
   std::vector<std::string> gradients_not_checked;  // ops that refused the inputs drawn, and why
 };
@@ -180,6 +182,10 @@ class Program {
 
 /// Fixes kernels, block plans and memory for these outputs and updates. Throws Error if two inputs,
 /// or two storages, have one name, or if a node has no kernel on the device.
+///
+/// With memory_limit, values that are cheap to make for the bytes they take are let go of and made
+/// again where they are read next, with equal bits, until the program fits. Throws Error, naming
+/// the least limit that would do and the line that sets it, if it never does.
 ///
 /// With check_gradients, every op that the outputs and updates are made of is first run alone, at
 /// random inputs of its shapes (f64 where it takes that), and its gradient by each input compared

@@ -1,0 +1,79 @@
+#include "backends/fit_memory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "backends/text_table.h"
+#include "blockgrad/graph/stored.h"
+#include "graph/memory_peak.h"
+
+namespace blockgrad {
+
+namespace {
+
+constexpr int most_tries = 8;  // to make up for gaps between values
+
+std::string bytes_text(std::int64_t bytes) { return with_unit(static_cast<double>(bytes), "B"); }
+
+}  // namespace
+
+void fit_memory(detail::ProgramState& state, SourceLoc where) {
+  const CompileOptions& options = state.options;
+  require(options.memory_limit >= 0, "compile at ", to_string(where),
+          ": memory_limit must not be negative, got ", options.memory_limit);
+  require(options.memory_limit == 0 || options.reuse_memory, "compile at ", to_string(where),
+          ": memory_limit wants reuse_memory");
+  if (options.memory_limit == 0) return;
+  std::int64_t storage = 0;
+  for (const auto& leaf : state.storages) storage = checked_add(storage, bytes_of(leaf->type()));
+  Plan plan = make_plan(state.graph, true);
+  // What runs again takes the scratch that it took the first time.
+  const std::int64_t scratch = cpu_scratch_bytes(state.graph, plan, options);
+  const std::int64_t room = options.memory_limit - storage - scratch;
+  const Graph whole = state.graph;
+  Graph now = whole;
+  std::int64_t target = room;
+  for (int tries = 0; plan.arena_bytes > room && target > 0 && tries < most_tries; ++tries) {
+    now = recompute(now, target);
+    plan = make_plan(now, true);
+    if (plan.live_bytes > target) break;
+    target -= plan.arena_bytes - room;
+  }
+  // All the way, which does not depend on the limit: so what is named below will do.
+  if (plan.arena_bytes > room) {
+    now = recompute(whole, 0);
+    plan = make_plan(now, true);
+  }
+  const std::int64_t least = plan.arena_bytes;
+  state.graph = std::move(now);
+  if (least <= room) return;
+  fail({"compile at ", to_string(where), ": memory_limit is ", bytes_text(options.memory_limit),
+        ", the least that would do is ", storage + scratch + least, " bytes: ", bytes_text(storage),
+        " of parameters and states, ", bytes_text(scratch), " of scratch and ", bytes_text(least),
+        " of values, even if cheap ones are made again", largest_values(state.graph, plan)});
+}
+
+std::int64_t planned_bytes(std::span<const Expr> outputs, const Updates& updates,
+                           const CompileOptions& options) {
+  CompileOptions quiet = options;
+  quiet.print.clear();
+  std::vector<PassRecord> records;
+  const Graph graph = compiled_graph(outputs, updates, quiet, records);
+  const Plan plan = make_plan(graph, options.reuse_memory);
+  return checked_add(plan.arena_bytes, cpu_scratch_bytes(graph, plan, options));
+}
+
+std::string largest_values(const Graph& graph, const Plan& plan) {
+  const MemoryPeak peak = memory_peak(graph, plan);
+  if (peak.step < 0) return {};
+  const std::int32_t node = plan.steps[static_cast<std::size_t>(peak.step)].node;
+  std::string text = fmt::format("; the step needs most at {}:", graph.describe(node));
+  for (const MemoryPeak::Live& live : peak.largest) {
+    text += fmt::format("\n  {}  {}  {}", bytes_text(live.bytes), to_string(graph.type(live.value)),
+                        graph.describe(live.value.node));
+  }
+  return text;
+}
+
+}  // namespace blockgrad
