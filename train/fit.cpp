@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <optional>
+#include <set>
 
+#include "backends/executable.h"
 #include "blockgrad/graph/grad.h"
 #include "optim/core.h"
+#include "train/pieces.h"
 #include "train/step.h"
 
 namespace blockgrad::train {
@@ -32,17 +36,24 @@ class Fit {
         options_(options),
         where_(where),
         rows_(data.rows()) {
-    require(static_cast<bool>(model), "fit: the model function is empty");
-    require(options.epochs >= 0, "fit: epochs must not be negative, got ", options.epochs);
-    require(options.batch_size >= 0, "fit: batch_size must not be negative, got ",
+    const std::string call = "fit at " + to_string(where);
+    require(static_cast<bool>(model), call, ": the model function is empty");
+    require(options.epochs >= 0, call, ": epochs must not be negative, got ", options.epochs);
+    require(options.batch_size >= 0, call, ": batch_size must not be negative, got ",
             options.batch_size);
-    require(options.tolerance >= 0, "fit: tolerance must not be negative, got ", options.tolerance);
-    require(options.accumulate >= 1, "fit: accumulate must be at least 1, got ",
+    require(options.micro_batch >= 0, call, ": micro_batch must not be negative, got ",
+            options.micro_batch);
+    require(options.tolerance >= 0, call, ": tolerance must not be negative, got ",
+            options.tolerance);
+    require(options.accumulate >= 1, call, ": accumulate must be at least 1, got ",
             options.accumulate);
-    require(options.clip_norm > 0, "fit: clip_norm must be above 0, got ", options.clip_norm);
-    require(rows_ > 0, "fit: the data has no rows");
-    require(rows_ < (std::int64_t{1} << 31), "fit: at most 2^31 rows, got ", rows_);
+    require(options.clip_norm > 0, call, ": clip_norm must be above 0, got ", options.clip_norm);
+    require(rows_ > 0, call, ": the data has no rows");
+    require(rows_ < (std::int64_t{1} << 31), call, ": at most 2^31 rows, got ", rows_);
     batch_size_ = options.batch_size == 0 ? rows_ : std::min(options.batch_size, rows_);
+    const std::int64_t micro = options.micro_batch;
+    pieces_ =
+        pieces_of(rows_, batch_size_, micro == 0 ? batch_size_ : std::min(micro, batch_size_));
     const bool shuffles = options.shuffle && batch_size_ < rows_;
     feeding_ = shuffles ? Feeding::gathered : Feeding::whole;
     order_.resize(shuffles ? static_cast<std::size_t>(rows_) : 0);
@@ -52,7 +63,7 @@ class Fit {
   FitResult run() {
     start_ = Clock::now();
     std::int64_t record_at = std::min(next_record(0), options_.epochs);
-    const std::int64_t updates = (epoch_batches() - 1) / options_.accumulate + 1;  // of an epoch
+    const std::int64_t updates = pieces_.back().batch / options_.accumulate + 1;  // of an epoch
     const std::int64_t check_every = (updates_between_checks - 1) / updates + 1;
     remember_parameters();
     while (result_.epochs < options_.epochs && !is_stopped_) {
@@ -73,37 +84,106 @@ class Fit {
   }
 
  private:
-  std::int64_t epoch_batches() const { return (rows_ - 1) / batch_size_ + 1; }
+  // Pieces of one size that follow each other.
+  struct Stretch {
+    TrainingStep* step = nullptr;
+    std::size_t first = 0, last = 0;
+  };
+
+  bool is_split() const { return !pieces_.front().ends_batch; }
 
   void build() {
     detail::OptimizerChange change(optimizer_);
     // Two calls show whether the parameters are the model's own or made anew each time.
-    const Expr batches = batch_counter(where_);
-    const ContextOptions context = context_of(batches, options_);
-    const Batch first = build_batch(model_, data_, batch_size_, feeding_, context, where_);
-    const Batch second = build_batch(model_, data_, batch_size_, feeding_, context, where_);
+    const Expr counter = piece_counter(where_);
+    const ContextOptions context = context_of(counter, options_);
+    const std::int64_t rows = pieces_.front().rows();
+    const Batch first = build_batch(model_, data_, rows, feeding_, context, where_);
+    const Batch second = build_batch(model_, data_, rows, feeding_, context, where_);
     const std::vector<Expr> made = parameters_of(values_of(first.outcome));
     const std::vector<Expr> again = parameters_of(values_of(second.outcome));
     for (const Expr& p : made) {
-      require(std::find(again.begin(), again.end(), p) != again.end(), "fit: ", describe(p),
+      require(std::find(again.begin(), again.end(), p) != again.end(), "fit at ", to_string(where_),
+              ": ", describe(p),
               " is made inside the model function, which is called once per batch size; make it "
               "outside");
     }
-    counters_.emplace(batches, first.outcome, where_);
-    const auto step_of = [&](std::int64_t size) {
-      return make_step(model_, data_, size, feeding_, optimizer_, *counters_, epoch_batches(),
-                       options_, where_);
-    };
-    step_.emplace(step_of(batch_size_));
-    if (rows_ % batch_size_ != 0) rest_.emplace(step_of(rows_ % batch_size_));
-    // The shuffled row numbers stay in place, so the feeds of all batches are made once.
+    if (is_split()) require_separable(first);
+    counters_.emplace(counter, first.outcome, where_);
+    make_steps();
+    change.keep();
+  }
+
+  // Pieces of a batch add up to it only if no node looks at all of its rows together.
+  void require_separable(const Batch& batch) const {
+    const std::string call = "fit at " + to_string(where_) + ": micro_batch: ";
+    const std::string why =
+        ", so pieces of a batch would train differently from the batch; leave micro_batch at 0, or "
+        "use a norm over each row (layer_norm, group_norm)";
+    for (const Node* node : detail::in_order(values_of(batch.outcome))) {
+      const Expr value(node, 0);
+      require(node->op->name() != "batch_norm", call, describe(value),
+              " takes its statistics from all rows of a batch", why);
+    }
+    for (const Update& own : batch.updates.all()) {
+      fail({call, describe(own.leaf), " is a state that its layer changes with every batch", why});
+    }
+  }
+
+  void make_steps() {
+    // The shuffled row numbers stay in place, so the feeds of all pieces are made once.
     const Tensor order =
         borrow(std::span<const std::int32_t>(order_), {static_cast<std::int64_t>(order_.size())});
-    for (std::int64_t first_row = 0; first_row + batch_size_ <= rows_; first_row += batch_size_) {
-      feeds_.push_back(feed_of(step_->batch, data_, first_row, first_row + batch_size_, order));
+    const StepMaker maker = step_maker(pieces_);
+    for (std::size_t p = 0; p < pieces_.size(); ++p) {
+      TrainingStep& step = step_of(maker, pieces_[p].rows());
+      feeds_.push_back(feed_of(step.graph.batch, data_, pieces_[p].first, pieces_[p].last, order));
+      if (stretches_.empty() || stretches_.back().step != &step)
+        stretches_.push_back({&step, p, p});
+      stretches_.back().last = p + 1;
     }
-    if (rest_) rest_feed_ = feed_of(rest_->batch, data_, rows_ - rows_ % batch_size_, rows_, order);
-    change.keep();
+  }
+
+  StepMaker step_maker(std::span<const Piece> pieces) const {
+    const auto end = std::find_if(pieces.begin(), pieces.end(),
+                                  [](const Piece& piece) { return piece.ends_batch; });
+    const PieceCounts counts{options_.accumulate * (end - pieces.begin() + 1),
+                             static_cast<std::int64_t>(pieces.size())};
+    return {model_, data_, feeding_, optimizer_, *counters_, counts, options_, where_};
+  }
+
+  TrainingStep& step_of(const StepMaker& maker, std::int64_t rows) {
+    const auto known = steps_.find(rows);
+    if (known != steps_.end()) return known->second;
+    try {
+      return steps_.emplace(rows, maker.step(rows)).first->second;
+    } catch (const DeviceError& error) {
+      steps_.clear();
+      throw DeviceError(error.what() + rows_that_fit());
+    }
+  }
+
+  // The most rows at once for which there is memory, found by planning the steps of fewer and
+  // fewer.
+  std::string rows_that_fit() const {
+    const auto fits = [&](std::int64_t rows) {
+      const std::vector<Piece> pieces = pieces_of(rows_, batch_size_, rows);
+      const StepMaker maker = step_maker(pieces);
+      std::set<std::int64_t> sizes;
+      for (const Piece& piece : pieces) sizes.insert(piece.rows());
+      std::int64_t bytes = 0;
+      for (const std::int64_t size : sizes) bytes += maker.bytes(size);
+      return cpu_has_memory(bytes);
+    };
+    std::int64_t low = 0, high = pieces_.front().rows();
+    while (high - low > 1) {
+      const std::int64_t middle = low + (high - low) / 2;
+      (fits(middle) ? low : high) = middle;
+    }
+    if (low == 0) return "\nnot even one row at a time would fit";
+    const std::string rows = std::to_string(low);
+    return "\nbatch_size = " + rows + " would fit, and micro_batch = " + rows +
+           ", which leaves every update as it is";
   }
 
   static std::vector<Expr> values_of(const Outcome& outcome) {
@@ -114,17 +194,17 @@ class Fit {
   }
 
   void run_epochs(std::int64_t epochs) {
-    const auto batches = static_cast<std::int64_t>(feeds_.size());
-    // Without a shuffle and a smaller last batch all epochs are one loop inside the program.
-    const bool one_loop = order_.empty() && !rest_;
-    if (one_loop) {
+    const auto pieces = static_cast<std::int64_t>(pieces_.size());
+    // Without a shuffle and a smaller last piece all epochs are one loop inside the program.
+    if (order_.empty() && stretches_.size() == 1) {
       constexpr std::int64_t most = 4096;
       while (epochs > 0 && !is_stopped_) {
-        const std::int64_t now = std::min(epochs, std::max<std::int64_t>(1, most / batches));
-        const std::int64_t steps =
-            step_->program.run_many(now * batches, feeds_, options_.stop).steps();
-        is_stopped_ = steps < now * batches;
-        finish_epochs(is_stopped_ ? steps / batches : now);
+        const std::int64_t now = std::min(epochs, std::max<std::int64_t>(1, most / pieces));
+        std::int64_t steps =
+            stretches_[0].step->program.run_many(now * pieces, feeds_, options_.stop).steps();
+        is_stopped_ = steps < now * pieces;
+        if (is_stopped_) steps += finish_batch(static_cast<std::size_t>(steps % pieces));
+        finish_epochs(steps / pieces);
         epochs -= now;
       }
       return;
@@ -132,29 +212,38 @@ class Fit {
     for (; epochs > 0 && !is_stopped_; --epochs) {
       if (!order_.empty())
         data::fill_permutation(order_, options_.seed, static_cast<std::uint64_t>(result_.epochs));
-      run_batches();
-      if (rest_ && !is_stopped_)
-        is_stopped_ = rest_->program.run_many(1, {&rest_feed_, 1}, options_.stop).steps() < 1;
-      if (!is_stopped_) finish_epochs(1);
+      for (std::size_t s = 0; s < stretches_.size() && !is_stopped_; ++s)
+        run_stretch(stretches_[s]);
+      if (!is_stopped_ || counters_->pieces_done() == (result_.epochs + 1) * pieces)
+        finish_epochs(1);
     }
   }
 
-  // All full batches of an epoch, in stretches short enough for reports of progress.
-  void run_batches() {
+  // In parts short enough for reports of progress.
+  void run_stretch(const Stretch& stretch) {
     const std::span<const Feeds> feeds(feeds_);
-    std::size_t stretch = options_.on_progress ? 1 : feeds.size();
-    for (std::size_t at = 0; at < feeds.size() && !is_stopped_;) {
-      const std::size_t count = std::min(stretch, feeds.size() - at);
+    std::size_t part = options_.on_progress ? 1 : feeds.size();
+    for (std::size_t at = stretch.first; at < stretch.last && !is_stopped_;) {
+      const std::size_t count = std::min(part, stretch.last - at);
       const double before = seconds();
       const std::int64_t steps =
-          step_->program
+          stretch.step->program
               .run_many(static_cast<std::int64_t>(count), feeds.subspan(at, count), options_.stop)
               .steps();
       is_stopped_ = steps < static_cast<std::int64_t>(count);
+      if (is_stopped_) finish_batch(at + static_cast<std::size_t>(steps));
       at += count;
-      if (seconds() - before < seconds_between_reports / 4) stretch *= 2;
+      if (seconds() - before < seconds_between_reports / 4) part *= 2;
       report_progress(false);
     }
+  }
+
+  // Runs the pieces that are left of a batch of which some have run; returns how many.
+  std::int64_t finish_batch(std::size_t next) {
+    std::int64_t done = 0;
+    for (; next > 0 && !pieces_[next - 1].ends_batch; ++next, ++done)
+      steps_.at(pieces_[next].rows()).program.run(feeds_[next]);
+    return done;
   }
 
   void finish_epochs(std::int64_t done) {
@@ -182,35 +271,37 @@ class Fit {
   // fails again.
   [[noreturn]] void explain_divergence() {
     const std::int64_t update = counters_->updates_done() + 1;
-    const std::int64_t done = counters_->batches_done();
-    const std::int64_t batches = static_cast<std::int64_t>(feeds_.size()) + (rest_ ? 1 : 0);
-    const std::int64_t epoch = done / batches;
-    const std::int64_t batch = done % batches;
+    const auto pieces = static_cast<std::int64_t>(pieces_.size());
+    const std::int64_t epoch = counters_->pieces_done() / pieces;
+    const auto at = static_cast<std::size_t>(counters_->pieces_done() % pieces);
     if (!order_.empty())
       data::fill_permutation(order_, options_.seed, static_cast<std::uint64_t>(epoch));
-    const bool is_rest = batch == static_cast<std::int64_t>(feeds_.size());
-    const TrainingStep& step = is_rest ? *rest_ : *step_;
+    const Piece& piece = pieces_[at];
+    const StepGraph& step = steps_.at(piece.rows()).graph;
     std::string cause = "the replay stayed finite";
     try {
       const std::vector<Output> outputs(step.checked.begin(), step.checked.end());
       CompileOptions options = options_.compile;
       options.check_numerics = true;
-      compile(outputs, {}, options_.device, options)
-          .run(is_rest ? rest_feed_ : feeds_[static_cast<std::size_t>(batch)]);
+      compile(outputs, {}, options_.device, options).run(feeds_[at]);
     } catch (const Error& error) {
       cause = error.what();
     }
+    const std::string rows = is_split()
+                                 ? join({", its rows ", piece.first - piece.batch * batch_size_,
+                                         " to ", piece.last - piece.batch * batch_size_ - 1})
+                                 : "";
     throw DivergenceError(
-        join({"training diverged at update ", update, " (epoch ", epoch + 1, ", batch ", batch + 1,
-              "): ", cause, "; the parameters are as before that update; a smaller learning rate, ",
-              "standardized inputs or clipped gradients usually help"}),
+        join({"training diverged at update ", update, " (epoch ", epoch + 1, ", batch ",
+              piece.batch + 1, rows, "): ", cause, "; the parameters are as before that update; a ",
+              "smaller learning rate, standardized inputs or clipped gradients usually help"}),
         update);
   }
 
   void remember_parameters() {
     before_.clear();
     if (options_.tolerance == 0) return;
-    for (const Expr& p : step_->parameters) before_.push_back(p.value());
+    for (const Expr& p : stretches_[0].step->graph.parameters) before_.push_back(p.value());
   }
 
   bool has_settled() {
@@ -245,12 +336,13 @@ class Fit {
   const SourceLoc where_;
   const std::int64_t rows_;
   std::int64_t batch_size_ = 0;
+  std::vector<Piece> pieces_;  // of an epoch
   Feeding feeding_ = Feeding::whole;
   std::vector<std::int32_t> order_;
   std::optional<Counters> counters_;
-  std::optional<TrainingStep> step_, rest_;
-  std::vector<Feeds> feeds_;
-  Feeds rest_feed_;
+  std::map<std::int64_t, TrainingStep> steps_;  // by rows of a piece
+  std::vector<Stretch> stretches_;              // of an epoch
+  std::vector<Feeds> feeds_;                    // of each piece
   std::vector<Tensor> before_;
   FitResult result_;
   bool is_stopped_ = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "backends/fit_memory.h"
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/index.h"
@@ -23,11 +24,12 @@ double take_number(const Expr& leaf) {
 
 double ratio(double sum, double weight) { return weight == 0 ? 0 : sum / weight; }
 
-void require_metrics(const Outcome& outcome, std::span<const std::string> names) {
+void require_metrics(const Outcome& outcome, std::span<const std::string> names, SourceLoc where) {
   bool same = outcome.metrics.size() == names.size();
   for (std::size_t m = 0; same && m < names.size(); ++m)
     same = outcome.metrics[m].first == names[m];
-  require(same, "fit: the model must give the same metrics for every batch size");
+  require(same, "fit at ", to_string(where),
+          ": the model must give the same metrics for every batch size");
 }
 
 Shape with_rows(const Shape& shape, std::int64_t rows) {
@@ -47,11 +49,11 @@ const Expr& Inputs::operator[](std::string_view name) const {
   fail({"the data has no column '", name, "'; it has ", all});
 }
 
-Expr batch_counter(SourceLoc where) { return counter("batches", where); }
+Expr piece_counter(SourceLoc where) { return counter("pieces", where); }
 
-Counters::Counters(const Expr& batch_counter, const Outcome& outcome, SourceLoc where)
+Counters::Counters(const Expr& piece_counter, const Outcome& outcome, SourceLoc where)
     : updates(counter("updates", where)),
-      batches(batch_counter),
+      pieces(piece_counter),
       is_bad(counter("is_bad", where, DType::boolean)),
       loss_sum(counter("loss_sum", where)),
       loss_weight(counter("loss_weight", where)),
@@ -79,8 +81,8 @@ Averages Counters::take() const {
 std::int64_t Counters::updates_done() const {
   return static_cast<std::int64_t>(updates.value().at(0));
 }
-std::int64_t Counters::batches_done() const {
-  return static_cast<std::int64_t>(batches.value().at(0));
+std::int64_t Counters::pieces_done() const {
+  return static_cast<std::int64_t>(pieces.value().at(0));
 }
 bool Counters::has_failed() const { return is_bad.value().at(0) != 0; }
 
@@ -115,30 +117,28 @@ Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first,
   return feeds;
 }
 
-ContextOptions context_of(const Expr& batches, const FitOptions& options) {
-  return {.is_training = true, .seed = options.seed, .step = astype(batches, DType::i64)};
+ContextOptions context_of(const Expr& pieces, const FitOptions& options) {
+  return {.is_training = true, .seed = options.seed, .step = astype(pieces, DType::i64)};
 }
 
-TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,
-                       Feeding feeding, Optimizer& optimizer, const Counters& counters,
-                       std::int64_t epoch_batches, const FitOptions& options, SourceLoc where) {
+StepGraph StepMaker::graph(std::int64_t rows) const {
   Batch batch =
-      build_batch(model, data, size, feeding, context_of(counters.batches, options), where);
+      build_batch(model, data, rows, feeding, context_of(counters.pieces, options), where);
   const Loss& loss = batch.outcome.loss;
-  require_metrics(batch.outcome, counters.names);
+  require_metrics(batch.outcome, counters.names, where);
   std::vector<Expr> roots = loss.penalties;
   roots.push_back(loss.sum);
   std::vector<Expr> parameters = parameters_of(roots);
-  require(!parameters.empty(), "fit: the loss depends on no parameter");
+  require(!parameters.empty(), "fit at ", to_string(where), ": the loss depends on no parameter");
   Gradients all = gradients(loss, parameters, where);
   const Origin origin{where, std::make_shared<const std::string>("fit"), {}, {}};
   const OriginScope scope(origin);
   all.guard = logical_not(counters.is_bad);
   const Expr ends_epoch =
-      equal(remainder(counters.batches + 1.0, static_cast<double>(epoch_batches)), 0.0);
-  all = accumulate(optimizer, all, options.accumulate, ends_epoch, where);
+      equal(remainder(counters.pieces + 1.0, static_cast<double>(pieces.epoch)), 0.0);
+  all = accumulate(optimizer, all, pieces.update, ends_epoch, where);
   const Expr good = logical_and(logical_not(counters.is_bad), all_finite(all.checked, where));
-  if (options.accumulate == 1) all.guard = good;
+  if (pieces.update == 1) all.guard = good;
   const Expr updates_now = all.guard;
   if (options.clip_norm < std::numeric_limits<double>::infinity())
     all = clip_by_global_norm(all, options.clip_norm, where);
@@ -150,20 +150,29 @@ TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64
   };
   updates.set(counters.is_bad, logical_not(good));
   updates.set(counters.updates, counters.updates + 1.0, updates_now);
-  updates.set(counters.batches, counters.batches + 1.0, good);
+  updates.set(counters.pieces, counters.pieces + 1.0, good);
   add(counters.loss_sum, loss.sum);
   add(counters.loss_weight, loss.weight);
   for (const Expr& p : loss.penalties)
     updates.chain(counters.penalty_sum,
-                  updates.latest(counters.penalty_sum) + astype(p, DType::f64), good);
+                  updates.latest(counters.penalty_sum) + astype(p, DType::f64), updates_now);
   if (!loss.penalties.empty())
-    updates.set(counters.penalty_count, counters.penalty_count + 1.0, good);
+    updates.set(counters.penalty_count, counters.penalty_count + 1.0, updates_now);
   for (std::size_t m = 0; m < counters.metrics.size(); ++m) {
     add(counters.metrics[m].first, batch.outcome.metrics[m].second.sum);
     add(counters.metrics[m].second, batch.outcome.metrics[m].second.weight);
   }
-  Program program = compile({}, updates, options.device, options.compile, where);
-  return {std::move(batch), std::move(parameters), std::move(all.checked), std::move(program)};
+  return {std::move(batch), std::move(parameters), std::move(all.checked), std::move(updates)};
+}
+
+TrainingStep StepMaker::step(std::int64_t rows) const {
+  StepGraph made = graph(rows);
+  Program program = compile({}, made.updates, options.device, options.compile, where);
+  return {std::move(made), std::move(program)};
+}
+
+std::int64_t StepMaker::bytes(std::int64_t rows) const {
+  return planned_bytes({}, graph(rows).updates, options.compile);
 }
 
 }  // namespace blockgrad::train

@@ -17,23 +17,23 @@ enum class Feeding {
 /// looking.
 struct Counters {
   Expr updates;  // f64: good updates
-  Expr batches;  // f64: good batches, of which `accumulate` make one update
+  Expr pieces;   // f64: good pieces of batches, some of which make one update together
   Expr is_bad;   // bool: a step was not finite; all later ones update nothing
   Expr loss_sum, loss_weight;
   Expr penalty_sum, penalty_count;             // a penalty counts once per update
   std::vector<std::pair<Expr, Expr>> metrics;  // sum, weight
   std::vector<std::string> names;
 
-  Counters(const Expr& batches, const Outcome& outcome, SourceLoc where);
+  Counters(const Expr& piece_counter, const Outcome& outcome, SourceLoc where);
   /// Means since the last call, which starts them anew.
   Averages take() const;
   std::int64_t updates_done() const;
-  std::int64_t batches_done() const;
+  std::int64_t pieces_done() const;
   bool has_failed() const;
 };
 
-/// The state that counts good batches; random streams take their steps from it.
-Expr batch_counter(SourceLoc where);
+/// The state that counts good pieces; random streams take their steps from it.
+Expr piece_counter(SourceLoc where);
 
 /// The graph of one batch.
 struct Batch {
@@ -49,17 +49,40 @@ Batch build_batch(const Model& model, const data::Dataset& data, std::int64_t si
 Feeds feed_of(const Batch& batch, const data::Dataset& data, std::int64_t first, std::int64_t last,
               const Tensor& order);
 
-/// Training, with random streams that follow the number of batches.
-ContextOptions context_of(const Expr& batches, const FitOptions& options);
+/// Training, with random streams that follow the number of pieces.
+ContextOptions context_of(const Expr& pieces, const FitOptions& options);
 
-struct TrainingStep {
+/// One training step, not yet compiled.
+struct StepGraph {
   Batch batch;
   std::vector<Expr> parameters;
   std::vector<Expr> checked;  // what must be finite: gradients and loss
+  Updates updates;
+};
+struct TrainingStep {
+  StepGraph graph;
   Program program;
 };
-TrainingStep make_step(const Model& model, const data::Dataset& data, std::int64_t size,
-                       Feeding feeding, Optimizer& optimizer, const Counters& counters,
-                       std::int64_t epoch_batches, const FitOptions& options, SourceLoc where);
+/// The pieces that make one update together, unless the epoch ends before, and those of an epoch.
+struct PieceCounts {
+  std::int64_t update = 1, epoch = 1;
+};
+/// What all steps of a fit have in common.
+struct StepMaker {
+  const Model& model;
+  const data::Dataset& data;
+  Feeding feeding;
+  Optimizer& optimizer;
+  const Counters& counters;
+  PieceCounts pieces;
+  const FitOptions& options;
+  SourceLoc where;
+
+  /// The step of pieces of `rows` rows.
+  StepGraph graph(std::int64_t rows) const;
+  TrainingStep step(std::int64_t rows) const;
+  /// What the compiled step would take for values and scratch, without taking it.
+  std::int64_t bytes(std::int64_t rows) const;
+};
 
 }  // namespace blockgrad::train

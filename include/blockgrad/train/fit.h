@@ -42,6 +42,8 @@ struct FitOptions {
   std::int64_t batch_size = 32;  // 1: stochastic; 0 or at least the number of rows: batch
   std::uint64_t seed = 0;        // of the shuffle and of the model's random streams
   bool shuffle = true;           // a new order of rows each epoch; batch descent keeps the order
+  std::int64_t micro_batch = 0;  // rows that the program takes at once; 0: the whole batch. The
+                                 // update stays that of the batch, see fit
   std::int64_t accumulate = 1;   // batches that make one update together; the last update of an
                                  // epoch is that of the batches that are left
   double clip_norm =             // of the gradient: see clip_by_global_norm
@@ -81,6 +83,15 @@ class DivergenceError : public Error {
 /// bits, whatever the number of threads. Throws Error if the data lacks a column or a parameter is
 /// made inside the model function; DivergenceError, naming the update and the node that went wrong
 /// first, if a step is not finite.
+///
+/// With micro_batch, sums and weights of the pieces of a batch are added up and divided once, as
+/// with `accumulate`: equal to the undivided batch but for the rounding of those sums, for losses
+/// that add up over rows. Memory for values follows micro_batch instead of batch_size; a sum of
+/// gradients per parameter comes on top. Every piece draws random numbers of its own, so that with
+/// dropout the masks are others than those of the undivided batch. A layer that looks at all rows
+/// together sees those of its piece: Error if one is a batch norm in training, or changes states
+/// itself. What else couples rows (a statistic of the batch in a formula, a contrastive loss) is
+/// not found.
 FitResult fit(const Model& model, const data::Dataset& data, Optimizer& optimizer,
               const FitOptions& options = {}, SourceLoc where = SourceLoc::here());
 
