@@ -10,6 +10,7 @@
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
+#include "graph/map_group.h"
 #include "graph/memory_peak.h"
 #include "graph/row_program.h"
 
@@ -76,7 +77,7 @@ class Explanation {
     };
     const bool fuses = runs("fuse_maps"), fuses_rows = runs("fuse_rows");
     if (fuses) options.skip.emplace_back("fuse_maps");
-    options.skip.emplace_back("shorten_lives");
+    for (const char* later : {"group_updates", "shorten_lives"}) options.skip.emplace_back(later);
     std::vector<PassRecord> records;
     before_ = compiled_graph(state.outputs, state.updates, options, records);
     if (fuses) find_groups(fuse_maps(before_, &fusion_));
@@ -188,6 +189,9 @@ class Explanation {
         names.push_back(op_text(before_.nodes[static_cast<std::size_t>(m)]));
     } else if (const auto* program = node(i).op.as<RowProgram>()) {
       names = step_texts(*program);
+    } else if (const MapGroup* maps = node(i).op.as<MapGroup>()) {
+      names.push_back(
+          fmt::format("update of {} parameters in one pass", maps->sets(node(i).inputs.size())));
     } else {
       names.push_back(op_text(node(i)));
     }

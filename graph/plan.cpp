@@ -7,6 +7,7 @@
 #include "blockgrad/graph/put_rows.h"
 #include "blockgrad/graph/view.h"
 #include "graph/arena_layout.h"
+#include "graph/map_group.h"
 #include "graph/row_program.h"
 
 namespace blockgrad {
@@ -123,6 +124,10 @@ class Planner {
   bool writes_over_inputs(std::int32_t i) const {
     return at(i).op.as<Map>() || at(i).op.as<PutRows>();
   }
+  // The sets of a group read no storage that another one writes.
+  bool writes_over_storage(std::int32_t i) const {
+    return writes_over_inputs(i) || at(i).op.as<MapGroup>();
+  }
   // Whether PutRows reads the value as the one to change and nowhere else.
   bool replaces_rows_of(std::int32_t i, Value whole) const {
     const std::vector<Value>& inputs = at(i).inputs;
@@ -134,7 +139,7 @@ class Planner {
   bool may_write_storage(std::int32_t i) const {
     const std::vector<GraphUpdate>& updates = update_of_[static_cast<std::size_t>(i)];
     const GraphNode& node = at(i);
-    if (!in_place_ || !writes_over_inputs(i) || updates.size() != node.types.size()) return false;
+    if (!in_place_ || !writes_over_storage(i) || updates.size() != node.types.size()) return false;
     for (const std::int32_t uses : uses_[static_cast<std::size_t>(i)]) {
       if (uses != 1) return false;
     }

@@ -16,8 +16,8 @@
 #include "backends/cpu/tape.h"
 #include "backends/cpu/walk.h"
 #include "blockgrad/graph/leaf.h"
-#include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
+#include "graph/map_group.h"
 
 namespace blockgrad {
 
@@ -118,19 +118,23 @@ bool CpuExecutable::is_bounded(Instruction& i) {
   const auto& step = plan_.updates[static_cast<std::size_t>(&i - updates_.data())];
   for (const Operand& out : step.outputs) pending_[static_cast<std::size_t>(out.at)] = Bounds{};
   if (i.care != Care::all || i.unbounded >= patience) return false;
-  const ScalarFn& fn = graph_.nodes[static_cast<std::size_t>(i.node)].op.as<Map>()->fn;
-  input_bounds_.clear();
-  for (std::size_t n = 0; n < step.inputs.size(); ++n)
-    input_bounds_.push_back(bounds_of(step.inputs[n], inputs_[i.first_in + n]));
-  if (!find_bounds(fn, input_bounds_, value_bounds_)) {
-    ++i.unbounded;
-    return false;
+  const ScalarFn* fn = formula_of(graph_.nodes[static_cast<std::size_t>(i.node)].op);
+  if (!fn) return true;  // it moves what others made
+  const std::size_t inputs = fn->inputs().size(), results = fn->results().size();
+  for (std::size_t set = 0; set * inputs < step.inputs.size(); ++set) {
+    input_bounds_.clear();
+    for (std::size_t n = set * inputs; n < (set + 1) * inputs; ++n)
+      input_bounds_.push_back(bounds_of(step.inputs[n], inputs_[i.first_in + n]));
+    if (!find_bounds(*fn, input_bounds_, value_bounds_)) {
+      ++i.unbounded;
+      return false;
+    }
+    for (std::size_t r = 0; r < results; ++r) {
+      pending_[static_cast<std::size_t>(step.outputs[set * results + r].at)] =
+          value_bounds_[static_cast<std::size_t>(fn->results()[r])];
+    }
   }
   i.unbounded = 0;
-  for (std::size_t r = 0; r < step.outputs.size(); ++r) {
-    pending_[static_cast<std::size_t>(step.outputs[r].at)] =
-        value_bounds_[static_cast<std::size_t>(fn.results()[r])];
-  }
   return true;
 }
 

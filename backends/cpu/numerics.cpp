@@ -7,9 +7,9 @@
 #include <cmath>
 
 #include "backends/cpu/walk.h"
-#include "blockgrad/graph/map.h"
 #include "blockgrad/graph/reduce.h"
 #include "blockgrad/ops/linalg.h"
+#include "graph/map_group.h"
 
 namespace blockgrad {
 
@@ -43,9 +43,9 @@ ValueRange range_as(const T* memory, const Layout& layout) {
 
 template <class Is>
 bool has_literal(const GraphNode& node, Is is) {
-  const Map* map = node.op.as<Map>();
-  if (!map) return false;
-  for (const ScalarInstr& instr : map->fn.code()) {
+  const ScalarFn* fn = formula_of(node.op);
+  if (!fn) return false;
+  for (const ScalarInstr& instr : fn->code()) {
     if (instr.op == ScalarOp::constant && is_floating(instr.dtype) &&
         is(std::bit_cast<double>(instr.bits)))
       return true;
@@ -119,9 +119,10 @@ bool carries(const GraphNode& node, std::size_t n, const Operand& input, std::in
   if (!reads_all(input.layout, source_size)) return false;
   if (node.op.as<MatMul>()) return node.types[0].shape.size() > 0;
   if (const Reduce* reduce = node.op.as<Reduce>()) return reduce->kind == ReduceKind::sum;
-  const Map* map = node.op.as<Map>();
-  if (!map) return false;
-  const auto code = map->fn.code();
+  const ScalarFn* fn = formula_of(node.op);
+  if (!fn) return false;
+  n %= fn->inputs().size();
+  const auto code = fn->code();
   for (const ScalarInstr& instr : code) {
     for (int a = 0; a < arity(instr.op); ++a) {
       const ScalarInstr& source =

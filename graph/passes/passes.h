@@ -62,6 +62,10 @@ Graph fuse_rows(const Graph& graph, FusionLog* log = nullptr);
 /// read the same values: fewer sweeps over memory, equal bits.
 Graph fuse_maps(const Graph& graph, FusionLog* log = nullptr);
 
+/// Updates with one formula and guard over different storage become one MapGroup: one instruction
+/// for an optimizer's step, equal bits.
+Graph group_updates(const Graph& graph);
+
 /// The same nodes in an order in which less memory is needed, at most or else on average, where one
 /// is found: what frees memory or must stay anyway comes as soon as it can, new values of storage
 /// last. Leaves come first.
