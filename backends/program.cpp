@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backends/cpu/cpu_limits.h"
 #include "backends/cpu/isa.h"
-#include "backends/cpu/thread_pool.h"
 #include "backends/program_state.h"
 #include "blockgrad/graph/leaf.h"
 

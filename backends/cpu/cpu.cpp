@@ -9,6 +9,7 @@
 
 #include "backends/cpu/available_memory.h"
 #include "backends/cpu/cpu_executable.h"
+#include "backends/cpu/cpu_limits.h"
 #include "backends/cpu/families.h"
 #include "backends/cpu/numerics.h"
 #include "backends/cpu/thread_pool.h"
@@ -26,8 +27,8 @@ KernelTable& cpu_kernel_table() {
 
 namespace {
 
-// Below this many nanoseconds a second thread costs more than it brings.
-constexpr double worth_threads = 10000;
+// Nanoseconds of a kernel's cost that are worth one more thread.
+constexpr double worth_a_thread = 5000;
 
 Isa choose_isa(const std::string& asked) {
   const char* from_environment = std::getenv("BLOCKGRAD_ISA");
@@ -56,8 +57,9 @@ Kernel kernel_of(const Graph& graph, const PlanStep& step, Isa isa) {
 
 // Of those that there are, as many threads as are worth it.
 int threads_of(const Kernel& kernel, int threads) {
-  if (kernel.parts <= 1 || kernel.cost <= worth_threads) return 1;
-  return static_cast<int>(std::min<std::int64_t>(threads, kernel.parts));
+  const auto worth = static_cast<std::int64_t>(std::min(kernel.cost / worth_a_thread, 1e6));
+  return static_cast<int>(
+      std::max<std::int64_t>(1, std::min<std::int64_t>({threads, kernel.parts, worth})));
 }
 
 // Throws DeviceError if touching so much would end the process. Little is not worth the question.
@@ -105,6 +107,11 @@ CpuExecutable::CpuExecutable(const Graph& graph, const Plan& plan, const Compile
 }
 
 std::int64_t CpuExecutable::run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) {
+  std::optional<ThreadPool::User> user;
+  if (uses_threads_) {
+    ThreadPool::shared().prepare(threads_);  // new ones in a forked child
+    user.emplace();
+  }
   std::int64_t bound = -1;
   if (is_watched_) begin_watch();
   for (std::int64_t step = 0; step < n; ++step) {
@@ -240,14 +247,14 @@ void CpuExecutable::execute(const Instruction& i, Watch watch, bool is_trial) {
 
 // Parts are dealt out in equal runs: who does a part depends on the thread count, what a part is
 // does not.
-void CpuExecutable::run_share(void* context, int thread) {
+void CpuExecutable::run_share(void* context, int share) {
   const auto& shared = *static_cast<const ParallelCall*>(context);
   const std::int64_t parts = shared.instruction->kernel.parts;
-  const std::int64_t first = parts * thread / shared.threads;
-  const std::int64_t last = parts * (thread + 1) / shared.threads;
+  const std::int64_t first = parts * share / shared.threads;
+  const std::int64_t last = parts * (share + 1) / shared.threads;
   if (first == last) return;
   KernelCall call = shared.call;
-  call.scratch += static_cast<std::size_t>(thread) * shared.scratch;
+  call.scratch += static_cast<std::size_t>(share) * shared.scratch;
   shared.instruction->kernel.run(call, first, last);
 }
 

@@ -40,7 +40,7 @@ class CpuExecutable final : public Executable {
     std::size_t first_in = 0;   // in inputs_
     std::size_t first_out = 0;  // in outputs_
     int threads = 1;
-    std::size_t scratch = 0;  // bytes per thread
+    std::size_t scratch = 0;  // bytes per share
     std::vector<std::pair<DType, std::int64_t>> results;
     Care care = Care::nothing;
     int unbounded = 0;        // how often in a row bounds did not help
@@ -61,7 +61,7 @@ class CpuExecutable final : public Executable {
     std::size_t scratch;
     int threads;
   };
-  static void run_share(void* context, int thread);
+  static void run_share(void* context, int share);
 
   std::shared_ptr<std::byte> touched_memory(std::int64_t bytes);
   std::byte* place(const Operand& operand) const;

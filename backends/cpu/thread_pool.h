@@ -1,31 +1,44 @@
 #pragma once
 // The engine's own threads. One pool for all programs; a run that finds it busy works alone, with
-// equal bits. Workers poll for a while, then sleep. Nothing here allocates after the pool is made.
+// equal bits. Nothing waits for a worker that has not begun: who comes first takes the next share.
+// Workers poll for some microseconds, then sleep. Running allocates nothing.
 
 #include <cstdint>
 
 namespace blockgrad {
 
-/// Threads that may be used: the smaller of the affinity mask and the cgroup's quota, at least 1.
-int available_threads();
-
 class ThreadPool {
  public:
   static constexpr int most_threads = 64;
 
-  /// The process's pool, without workers at first.
+  /// The process's pool, without workers at first. A forked child gets a fresh one.
   static ThreadPool& shared();
 
   /// Starts workers for this many threads, the caller counted; fewer where the system gives no
-  /// more. Called when a program is compiled, so that running it neither starts threads nor
-  /// allocates.
+  /// more. Free where they run already.
   void prepare(int threads);
+  int workers() const;
 
-  using Work = void (*)(void* context, int thread);
-  /// Calls work(context, t) for every t < threads, t = 0 on the caller, and returns when all are
-  /// done. False, without any call, if the pool is busy, has fewer workers, or was made by a
-  /// parent process.
-  bool run(Work work, void* context, int threads);
+  /// A program that may call `run`, while it runs. Where there are as many of them as processors,
+  /// each works alone.
+  class User {
+   public:
+    User();
+    ~User();
+    User(const User&) = delete;
+    User& operator=(const User&) = delete;
+
+   private:
+    void* state_;
+  };
+
+  using Work = void (*)(void* context, int share);
+  /// Calls work(context, s) once for every s < shares, on the caller and on workers that are free,
+  /// and returns when all are done; rethrows what a call threw. False, without any call, if the
+  /// pool is busy, has no workers, or has as many users as there are processors.
+  bool run(Work work, void* context, int shares);
+  /// How often `run` shared work.
+  std::uint64_t runs() const;
 
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -33,6 +46,7 @@ class ThreadPool {
  private:
   ThreadPool();
   ~ThreadPool();
+  static void start_afresh();
   struct State;
   State* state_;
 };
