@@ -18,10 +18,10 @@
 namespace blockgrad {
 
 KernelTable& cpu_kernel_table() {
-  static KernelTable table{add_map_kernels,         add_map_group_kernels, add_reduce_kernels,
-                           add_matmul_kernels,      add_index_kernels,     add_order_kernels,
-                           add_row_kernels,         add_row_program_kernels, add_unview_kernels,
-                           add_conv_kernels,        add_attention_kernels};
+  static KernelTable table{add_map_kernels,    add_map_group_kernels,   add_reduce_kernels,
+                           add_matmul_kernels, add_index_kernels,       add_order_kernels,
+                           add_row_kernels,    add_row_program_kernels, add_unview_kernels,
+                           add_conv_kernels,   add_attention_kernels};
   return table;
 }
 
@@ -101,6 +101,7 @@ CpuExecutable::CpuExecutable(const Graph& graph, const Plan& plan, const Compile
                        static_cast<std::size_t>(bytes_of(storage.type())), commit.guard});
   }
   for (const Operand& guard : plan.guards) guards_.push_back(place(guard));
+  order_step(options.reuse_memory);
   if (is_watched_) prepare_watch();
   scratch_ = touched_memory(static_cast<std::int64_t>(scratch_bytes_));
   if (uses_threads_) ThreadPool::shared().prepare(threads_);
@@ -112,18 +113,36 @@ std::int64_t CpuExecutable::run(std::int64_t n, const FeedRing& feeds, const Sto
     ThreadPool::shared().prepare(threads_);  // new ones in a forked child
     user.emplace();
   }
-  std::int64_t bound = -1;
   if (is_watched_) begin_watch();
+  small_.begin_run();
+  std::int64_t ring = 0;
   for (std::int64_t step = 0; step < n; ++step) {
     if (stop && stop->stop_requested()) return step;
-    const std::int64_t ring = feeds.rings > 1 ? step % feeds.rings : 0;
-    if (ring != bound) bind(feeds.of(ring));
-    bound = ring;
+    if (step == 0 || feeds.rings > 1) {
+      bind(feeds.of(ring));
+      small_.bind(feeds_);
+      if (++ring == feeds.rings) ring = 0;
+    }
     if (is_watched_) run_watched_step(step);
     else run_step(step);
   }
   if (is_watched_) end_watch();
   return n;
+}
+
+// Small instructions are joined unless every value is to have memory of its own, or is watched.
+void CpuExecutable::order_step(bool joins) {
+  if (joins && !is_watched_) {
+    const SmallOrder order = order_small_steps(graph_, plan_);
+    const auto place_of = [this](const Operand& operand) { return place(operand); };
+    small_ = make_small_program(graph_, plan_, order, isa_, place_of);
+    items_ = order.items();
+    return;
+  }
+  using Kind = StepItem::Kind;
+  for (std::size_t i = 0; i < steps_.size(); ++i) items_.push_back({Kind::step, i});
+  for (std::size_t i = 0; i < updates_.size(); ++i) items_.push_back({Kind::update, i});
+  for (std::size_t i = 0; i < copies_.size(); ++i) items_.push_back({Kind::commit, i});
 }
 
 const std::byte* CpuExecutable::output(int i) const {
@@ -214,15 +233,22 @@ void CpuExecutable::bind(std::span<const std::byte* const> feeds) {
 }
 
 void CpuExecutable::run_step(std::int64_t number) {
-  for (const Instruction& i : steps_) {
-    execute(i);
-    if (errors_.is_set()) fail_step(i, number);
-  }
-  for (const Instruction& i : updates_) {
-    if (holds(i.guard)) execute(i);
-  }
-  for (const Copy& copy : copies_) {
-    if (holds(copy.guard)) std::memcpy(copy.to, copy.from, copy.bytes);
+  for (const StepItem item : items_) {
+    switch (item.kind) {
+      case StepItem::Kind::segment: small_.run_segment(item.number); break;
+      case StepItem::Kind::step:
+        execute(steps_[item.number]);
+        if (errors_.is_set()) fail_step(steps_[item.number], number);
+        break;
+      case StepItem::Kind::update:
+        if (holds(updates_[item.number].guard)) execute(updates_[item.number]);
+        break;
+      case StepItem::Kind::commit: {
+        const Copy& copy = copies_[item.number];
+        if (holds(copy.guard)) std::memcpy(copy.to, copy.from, copy.bytes);
+        break;
+      }
+    }
   }
 }
 

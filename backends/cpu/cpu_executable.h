@@ -11,6 +11,7 @@
 
 #include "backends/cpu/bounds.h"
 #include "backends/cpu/roof.h"
+#include "backends/cpu/small_program.h"
 #include "backends/executable.h"
 #include "backends/kernel.h"
 #include "blockgrad/graph/stored.h"
@@ -67,6 +68,7 @@ class CpuExecutable final : public Executable {
   std::byte* place(const Operand& operand) const;
   Instruction instruction(const PlanStep& step);
   void bind(std::span<const std::byte* const> feeds);
+  void order_step(bool joins);
   void run_step(std::int64_t number);
   bool holds(std::int32_t guard) const;
   void execute(const Instruction& i, Watch watch = Watch::nothing, bool is_trial = false);
@@ -107,6 +109,8 @@ class CpuExecutable final : public Executable {
   std::vector<std::shared_ptr<Stored>> storages_;
   std::vector<Instruction> steps_, updates_;
   std::vector<Copy> copies_;
+  SmallProgram small_;
+  std::vector<StepItem> items_;  // what run_step does
   std::vector<const std::byte*> inputs_, guards_, feeds_;
   std::vector<std::byte*> outputs_;
   std::vector<std::vector<std::size_t>> feed_slots_;  // per feed: where its pointer goes in inputs_
