@@ -2,7 +2,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
@@ -51,12 +54,14 @@ bg::Tensor random_labels(std::int64_t n, int classes) {
   return bg::tensor(std::span<const std::int32_t>(labels), {n});
 }
 
-Step regression(std::int64_t rows, bg::Optimizer& optimizer) {
+Step regression(std::int64_t rows, bg::Optimizer& optimizer, int batches = 1) {
   const bg::Expr x = bg::input("x", {rows, 2}), t = bg::input("t", {rows, 1});
   const bg::Expr w = bg::parameter(bg::zeros({2, 1}), "w"), b = bg::parameter(bg::zeros({1}), "b");
   const bg::Loss loss = bg::mse_loss(bg::matmul(x, w) + b, t);
-  return {bg::compile({loss}, bg::minimize(optimizer, loss)),
-          {{{x, random_tensor({rows, 2}, 1)}, {t, random_tensor({rows, 1}, 1)}}}};
+  Step step{bg::compile({loss}, bg::minimize(optimizer, loss)), {}};
+  for (int i = 0; i < batches; ++i)
+    step.feeds.push_back({{x, random_tensor({rows, 2}, 1)}, {t, random_tensor({rows, 1}, 1)}});
+  return step;
 }
 
 Step perceptron(std::int64_t rows, bg::Optimizer& optimizer, int threads, bool checks = false) {
@@ -93,6 +98,35 @@ void compare(const char* name, Step usual, Step other) {
               best_usual / 20 * 1e6, best_other / 20 * 1e6);
 }
 
+// Programs of their own in so many threads, against one alone: 1.00 for every processor is all.
+void side_by_side(const char* name, int count, const std::function<Step(bg::Optimizer&)>& make) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<std::unique_ptr<bg::Optimizer>> optimizers;
+  std::vector<Step> steps;
+  for (int i = 0; i < count; ++i) {
+    optimizers.push_back(std::make_unique<bg::Optimizer>(bg::Sgd{.learning_rate = 0.01}));
+    steps.push_back(make(*optimizers.back()));
+  }
+  constexpr std::int64_t each = 400;
+  const auto rate = [&](int threads) {  // steps per second of all together
+    const auto start = Clock::now();
+    std::vector<std::thread> users;
+    for (int i = 0; i < threads; ++i) {
+      Step& mine = steps[static_cast<std::size_t>(i)];
+      users.emplace_back([&mine] { mine.program.run_many(each, mine.feeds); });
+    }
+    for (std::thread& user : users) user.join();
+    return static_cast<double>(each * threads) /
+           std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  rate(count);
+  std::vector<double> ratios;
+  for (int i = 0; i < 9; ++i) ratios.push_back(rate(count) / rate(1));
+  std::sort(ratios.begin(), ratios.end());
+  std::printf("%-44s %10.2f x    [%.2f, %.2f] of one alone\n", name, ratios[4], ratios[0],
+              ratios[8]);
+}
+
 void report(const char* name, Step step) {
   print(name, timed([&](std::int64_t n) { step.program.run_many(n, step.feeds); }));
 }
@@ -104,6 +138,8 @@ int main() {
               "one step, f32", "median");
   bg::Optimizer tiny(bg::Sgd{.learning_rate = 0.01}), large(bg::Sgd{.learning_rate = 0.01});
   report("regression 5x2 inside run_many", regression(5, tiny));
+  bg::Optimizer rotating(bg::Sgd{.learning_rate = 0.01});
+  report("regression 5x2, 16 batches in turns", regression(5, rotating, 16));
   Step single = regression(5, tiny);
   print("regression 5x2, run(feeds) each", timed([&](std::int64_t n) {
           for (std::int64_t i = 0; i < n; ++i) single.program.run(single.feeds[0]);
@@ -115,4 +151,8 @@ int main() {
   report("MLP 784-128-10, batch 64, all threads", perceptron(64, two, 0));
   compare("check_numerics adds to it, 1 thread", perceptron(64, three, 1),
           perceptron(64, four, 1, true));
+  side_by_side("4 threads, each an MLP of its own on 1", 4,
+               [](bg::Optimizer& optimizer) { return perceptron(64, optimizer, 1); });
+  side_by_side("4 threads, each an MLP of its own on all", 4,
+               [](bg::Optimizer& optimizer) { return perceptron(64, optimizer, 0); });
 }
