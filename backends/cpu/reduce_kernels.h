@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "backends/cpu/reduce_lanes.h"
 #include "graph/scalar_random.h"
 
 // Loops whose elements do not depend on each other, in place or not. Where there is nothing to gain
@@ -23,31 +24,8 @@ namespace {
 using std::int32_t;
 using std::int64_t;
 
-constexpr int64_t lane_count = 16;
 constexpr int64_t block_size = 1024;
 constexpr int max_levels = 54;  // of the tree over blocks: 2^63 / 2^10
-
-#if defined(__AVX512F__)
-constexpr int vector_bytes = 64;
-#elif defined(__AVX__)
-constexpr int vector_bytes = 32;
-#else
-constexpr int vector_bytes = 16;
-#endif
-
-/// Sixteen lanes in as many registers as they take.
-template <class T>
-struct Lanes {
-  typedef T Vector __attribute__((vector_size(vector_bytes)));
-  static constexpr int width = vector_bytes / sizeof(T);
-  static constexpr int count = lane_count / width;
-
-  static inline __attribute__((always_inline)) Vector load(const T* p) {
-    Vector x;
-    __builtin_memcpy(&x, p, sizeof x);
-    return x;
-  }
-};
 
 struct Sum {
   template <class V>
@@ -58,6 +36,29 @@ struct Sum {
   static T identity() {
     return T(0);
   }
+
+  /// The lanes of a block. Lanes without an element hold -0, which changes no sum.
+  template <class T>
+  struct Block {
+    using L = Lanes<T>;
+    typename L::Vector sums[L::count];
+
+    inline __attribute__((always_inline)) void start(int v, typename L::Vector x) { sums[v] = x; }
+    inline __attribute__((always_inline)) void start(int v, typename L::Vector x,
+                                                     typename L::Mask in) {
+      sums[v] = in ? x : -typename L::Vector{};
+    }
+    inline __attribute__((always_inline)) void add(int v, typename L::Vector x) {
+      sums[v] = sums[v] + x;
+    }
+    inline __attribute__((always_inline)) void add(int v, typename L::Vector x,
+                                                   typename L::Mask in) {
+      sums[v] = in ? sums[v] + x : sums[v];
+    }
+    inline __attribute__((always_inline)) T end() {
+      return L::across(sums, [](auto a, auto b) { return a + b; });
+    }
+  };
 };
 
 /// As math::maximum and math::minimum.
@@ -80,36 +81,71 @@ struct Extreme {
       return greatest ? static_cast<T>(-most - 1) * (is_signed ? 1 : 0) : most;
     }
   }
+
+  /// The lanes of a block: the best numbers, and where there was a NaN, which wins in the end.
+  template <class T>
+  struct Block {
+    using L = Lanes<T>;
+    typename L::Vector best[L::count];
+    typename L::Mask nans[L::count];
+
+    static inline __attribute__((always_inline)) auto better(auto a, auto b) {
+      return greatest ? (a > b ? a : b) : (a < b ? a : b);
+    }
+    inline __attribute__((always_inline)) void start(int v, typename L::Vector x) {
+      best[v] = x;
+      nans[v] = x != x;
+    }
+    inline __attribute__((always_inline)) void start(int v, typename L::Vector x,
+                                                     typename L::Mask in) {
+      best[v] = in ? x : typename L::Vector{} + identity<T>();
+      nans[v] = in & (x != x);
+    }
+    inline __attribute__((always_inline)) void add(int v, typename L::Vector x) {
+      best[v] = better(best[v], x);
+      nans[v] |= x != x;
+    }
+    inline __attribute__((always_inline)) void add(int v, typename L::Vector x,
+                                                   typename L::Mask in) {
+      best[v] = in ? better(best[v], x) : best[v];
+      nans[v] |= in & (x != x);
+    }
+    inline __attribute__((always_inline)) T end() {
+      const bool any = L::across(nans, [](auto a, auto b) { return a | b; }) != 0;
+      const T y = L::across(best, [](auto a, auto b) { return better(a, b); });
+      return any ? static_cast<T>(__builtin_nan("")) : y;
+    }
+  };
 };
 
-/// lanes[l] for 1 <= n <= 1024 elements, joined to one.
+/// 1 <= n <= 1024 elements joined to one.
 template <class K, class T>
 T row_block(const T* x, int64_t n) {
-  T lanes[lane_count];
-  int64_t active = n;
+  using L = Lanes<T>;
+  typename K::template Block<T> block;
+  int64_t k = lane_count;
   if (n < lane_count) {
-    for (int64_t l = 0; l < n; ++l) lanes[l] = x[l];
-  } else {
-    using L = Lanes<T>;
-    constexpr int count = L::count, width = L::width;
-    typename L::Vector sums[count];
 #pragma GCC unroll 16
-    for (int v = 0; v < count; ++v) sums[v] = L::load(x + v * width);
-    int64_t k = lane_count;
-    for (; k + lane_count <= n; k += lane_count) {
-#pragma GCC unroll 16
-      for (int v = 0; v < count; ++v) K::join(sums[v], L::load(x + k + v * width));
+    for (int v = 0; v < L::count; ++v) {
+      const int64_t left = n - v * L::width;
+      block.start(v, L::load(x + v * L::width, left), L::first(left));
     }
+    return block.end();
+  }
 #pragma GCC unroll 16
-    for (int v = 0; v < count; ++v) __builtin_memcpy(lanes + v * width, &sums[v], sizeof sums[v]);
-    for (int64_t l = 0; k + l < n; ++l) K::join(lanes[l], x[k + l]);
-    active = lane_count;
+  for (int v = 0; v < L::count; ++v) block.start(v, L::load(x + v * L::width));
+  for (; k + lane_count <= n; k += lane_count) {
+#pragma GCC unroll 16
+    for (int v = 0; v < L::count; ++v) block.add(v, L::load(x + k + v * L::width));
   }
-  for (int64_t half = lane_count / 2; half > 0; half /= 2) {
-    for (int64_t l = 0; l < half && l + half < active; ++l) K::join(lanes[l], lanes[l + half]);
-    active = active < half ? active : half;
+  if (k < n) {
+#pragma GCC unroll 16
+    for (int v = 0; v < L::count; ++v) {
+      const int64_t left = n - k - v * L::width;
+      block.add(v, L::load(x + k + v * L::width, left), L::first(left));
+    }
   }
-  return lanes[0];
+  return block.end();
 }
 
 template <class K, class T>
