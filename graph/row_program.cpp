@@ -3,20 +3,7 @@
 namespace blockgrad {
 
 std::optional<RowSpace> space_of(const Reduce& reduce, const Shape& shape) {
-  RowSpace space{1, 1, 1};
-  bool inside = false, behind = false;
-  for (int a = 0; a < shape.rank(); ++a) {
-    if (shape[a] == 1) continue;
-    if (reduce.axes >> a & 1u) {
-      if (behind) return std::nullopt;
-      inside = true;
-      space.n *= shape[a];
-    } else {
-      behind = inside;
-      (inside ? space.inner : space.outer) *= shape[a];
-    }
-  }
-  return space;
+  return space_of(shape, [&](int a) { return (reduce.axes >> a & 1u) != 0; });
 }
 
 DType reduced_dtype(ReduceKind kind, DType in) {
@@ -46,8 +33,7 @@ std::vector<TensorType> RowProgram::infer(Types in) const {
   };
   for (const TensorType& type : in) {
     check_internal(type.shape.size() == space.elements() || type.shape.size() == space.lines(),
-                   "a row program over [", space.outer, ", ", space.n, ", ", space.inner, "] got ",
-                   to_string(type));
+                   "a row program over ", space.spread().shape, " got ", to_string(type));
   }
   for (std::size_t s = 0; s < steps.size(); ++s) {
     const RowStep& step = steps[s];
@@ -71,7 +57,8 @@ std::vector<Expr> RowProgram::vjp(const Backward&) const {
 }
 
 std::string RowProgram::print() const {
-  std::string text = join({"[", space.outer, ", ", space.n, ", ", space.inner, "]"});
+  std::string text =
+      to_string(space.tail == 1 ? Shape{space.outer, space.n, space.inner} : space.spread().shape);
   for (const RowStep& step : steps) {
     text += join({"; ", step.name, step.by_line && !step.reduce ? " by line(" : "("});
     for (std::size_t i = 0; i < step.inputs.size(); ++i)

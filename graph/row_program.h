@@ -13,16 +13,35 @@
 
 namespace blockgrad {
 
-/// Elements (o, k, i) in row-major order, of which a line is those with one o and one i.
+/// Elements (o, k, i, t) in row-major order, of which a line is those with one o and one i. There
+/// is a t only where two stretches of axes are reduced, as over the images and pixels of each
+/// channel.
 struct RowSpace {
-  std::int64_t outer = 0, n = 0, inner = 0;
+  std::int64_t outer = 0, n = 0, inner = 0, tail = 1;
 
   bool operator==(const RowSpace&) const = default;
   std::int64_t lines() const { return outer * inner; }
-  std::int64_t elements() const { return outer * n * inner; }
+  std::int64_t length() const { return n * tail; }  // of a line
+  std::int64_t elements() const { return lines() * length(); }
   /// Where a value per line lies for every element.
-  Layout spread() const { return {Shape{outer, n, inner}, {inner, 0, 1}, 0}; }
+  Layout spread() const { return {Shape{outer, n, inner, tail}, {inner, 0, 1, 0}, 0}; }
 };
+
+/// The space of a shape whose axes are inside the lines where `is_inside` says so; nothing if they
+/// lie in more than two stretches. Axes of size 1 do not count.
+template <class IsInside>
+std::optional<RowSpace> space_of(const Shape& shape, IsInside is_inside) {
+  RowSpace space{1, 1, 1, 1};
+  std::int64_t* const parts[] = {&space.outer, &space.n, &space.inner, &space.tail};
+  std::size_t at = 0;
+  for (int a = 0; a < shape.rank(); ++a) {
+    if (shape[a] == 1) continue;
+    if (is_inside(a) != (at % 2 == 1)) ++at;
+    if (at == std::size(parts)) return std::nullopt;
+    *parts[at] *= shape[a];
+  }
+  return space;
+}
 
 /// The space whose lines are what a Reduce adds up; nothing if other axes lie between its own.
 std::optional<RowSpace> space_of(const Reduce& reduce, const Shape& shape);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backends/cpu/numerics.h"
+#include "backends/cpu/tape_steps.h"
 
 namespace blockgrad {
 
@@ -15,6 +16,8 @@ RowDraft::RowDraft(const KernelRequest& request, bool lines_are_long)
   for (const Operand& in : request.inputs) add_input(in);
   for (const RowStep& step : program.steps) add_step(step);
   for (std::size_t r = 0; r < program.results.size(); ++r) add_result(program, r);
+  find_carried();
+  join(request.isa);
   find_reads();
 }
 
@@ -147,17 +150,89 @@ void RowDraft::add_result(const RowProgram& program, std::size_t r) {
   value(v).results.push_back(static_cast<std::int32_t>(r));
 }
 
-void RowDraft::find_reads() {
-  for (std::int32_t i = static_cast<std::int32_t>(code.size()); i-- > 0;) {
-    const RowDraftInstruction& step = code[static_cast<std::size_t>(i)];
-    for (std::size_t a = 0; a < step.args.size(); ++a) {
-      RowDraftValue& arg = value(step.args[a]);
-      arg.last_read = std::max(arg.last_read, i);
-      const bool passes = step.kind == Kind::map      ? carries(step.op, static_cast<int>(a))
-                          : step.kind == Kind::reduce ? step.reduce == ReduceKind::sum
-                                                      : value(step.out).is_carried;
+void RowDraft::find_carried() {
+  for (auto step = code.rbegin(); step != code.rend(); ++step) {
+    for (std::size_t a = 0; a < step->args.size(); ++a) {
+      RowDraftValue& arg = value(step->args[a]);
+      const bool passes = step->kind == Kind::map      ? carries(step->op, static_cast<int>(a))
+                          : step->kind == Kind::reduce ? step->reduce == ReduceKind::sum
+                                                       : value(step->out).is_carried;
       arg.is_carried = arg.is_carried || passes;
     }
+  }
+}
+
+// Whether elements read the same of it all along a chunk.
+bool RowDraft::stays(std::int32_t v) { return is_scalar(v) || (is_long_ && is_spread(v)); }
+
+void RowDraft::join(Isa isa) {
+  std::vector<RowDraftInstruction> joined;
+  for (std::size_t first = 0; first < code.size();) {
+    std::size_t last = first;
+    while (last < code.size() && code[last].kind == Kind::map &&
+           code[last].by_line == code[first].by_line)
+      ++last;
+    if (last == first) {
+      joined.push_back(code[first++]);
+      continue;
+    }
+    join_run(first, last, isa, joined);
+    first = last;
+  }
+  code = std::move(joined);
+}
+
+// Maps first .. last-1 as a scalar program of their own, whose results are what others read.
+void RowDraft::join_run(std::size_t first, std::size_t last, Isa isa,
+                        std::vector<RowDraftInstruction>& joined) {
+  std::vector<DType> dtypes;
+  std::vector<ScalarInstr> program;
+  std::vector<std::int32_t> values_of;  // of each instruction of the program
+  std::vector<char> is_number;
+  const auto place = [&](std::int32_t v) {
+    const auto known = std::find(values_of.begin(), values_of.end(), v);
+    if (known != values_of.end()) return static_cast<std::int32_t>(known - values_of.begin());
+    program.push_back({ScalarOp::input, value(v).dtype, {-1, -1, -1}, dtypes.size()});
+    dtypes.push_back(value(v).dtype);
+    values_of.push_back(v);
+    is_number.push_back(stays(v) ? 1 : 0);
+    return static_cast<std::int32_t>(values_of.size()) - 1;
+  };
+  for (std::size_t i = first; i < last; ++i) {
+    ScalarInstr instr{code[i].op, value(code[i].out).dtype, {-1, -1, -1}, 0};
+    for (std::size_t a = 0; a < code[i].args.size(); ++a) instr.args[a] = place(code[i].args[a]);
+    program.push_back(instr);
+    values_of.push_back(code[i].out);
+    is_number.push_back(0);
+  }
+  std::vector<std::int32_t> results;
+  for (std::size_t p = 0; p < program.size(); ++p) {
+    const auto reads = [&](const RowDraftInstruction& step) {
+      return std::find(step.args.begin(), step.args.end(), values_of[p]) != step.args.end();
+    };
+    const auto begin = code.begin();
+    const bool is_read = std::any_of(begin, begin + static_cast<std::ptrdiff_t>(first), reads) ||
+                         std::any_of(begin + static_cast<std::ptrdiff_t>(last), code.end(), reads);
+    const bool is_made = program[p].op != ScalarOp::input;
+    if (is_made && (is_read || !value(values_of[p]).results.empty()))
+      results.push_back(static_cast<std::int32_t>(p));
+  }
+  const ScalarFn fn(std::move(dtypes), std::move(program), std::move(results));
+  for (const TapeStep& step : tape_steps(fn, is_number, isa)) {
+    RowDraftInstruction made;
+    made.by_line = code[first].by_line;
+    made.out = values_of[static_cast<std::size_t>(step.value)];
+    for (const std::int32_t a : step.operands())
+      made.args.push_back(values_of[static_cast<std::size_t>(a)]);
+    made.run = step.run;
+    made.sweep = step.sweep;
+    joined.push_back(std::move(made));
+  }
+}
+
+void RowDraft::find_reads() {
+  for (std::size_t i = 0; i < code.size(); ++i) {
+    for (const std::int32_t arg : code[i].args) value(arg).last_read = static_cast<std::int32_t>(i);
   }
 }
 

@@ -29,6 +29,8 @@ struct RowDraftInstruction {
   bool by_line = false;
   std::int32_t out = -1;
   std::vector<std::int32_t> args;
+  TapeFn run = nullptr;  // of a Map, once they are joined
+  SweepFn sweep = nullptr;
 };
 
 class RowDraft {
@@ -67,6 +69,11 @@ class RowDraft {
                           const std::vector<std::int32_t>& in,
                           const std::vector<std::int32_t>& local);
   void add_result(const RowProgram& program, std::size_t r);
+  void find_carried();
+  bool stays(std::int32_t v);
+  void join(Isa isa);
+  void join_run(std::size_t first, std::size_t last, Isa isa,
+                std::vector<RowDraftInstruction>& joined);
   void find_reads();
 
   const RowSpace space_;

@@ -27,8 +27,9 @@ class RowTapeBuilder {
       : request_(request),
         space_(request.node.op.as<RowProgram>()->space),
         table_(tape_table(request.isa)),
-        is_long_(space_.inner == 1 && space_.n >= long_line),
-        is_strided_(space_.inner > 1 && space_.n * space_.inner > most_dense_elements),
+        is_long_(space_.tail > 1 || (space_.inner == 1 && space_.n >= long_line)),
+        is_strided_(space_.tail > 1 ||
+                    (space_.inner > 1 && space_.n * space_.inner > most_dense_elements)),
         draft_(request, is_long_),
         registers_(draft_.values.size(), -1) {
     tape_.space = space_;
@@ -156,18 +157,17 @@ class RowTapeBuilder {
     step.kind = draft.kind;
     step.by_line = draft.by_line;
     const DType operand = value(draft.args[0]).dtype;
-    if (draft.kind == Kind::map) {
-      step.run = table_.find(draft.op, operand, made.dtype);
-      check_internal(step.run != nullptr, "no kernel for ", name(draft.op), " on ", operand);
+    step.run = draft.run;
+    step.sweep = draft.sweep;
+    if (draft.kind == Kind::copy) {
+      step.sweep = sweep_table(request_.isa).find_copy(static_cast<std::int32_t>(size_of(operand)));
     } else if (draft.kind == Kind::reduce) {
-      step.reduce = space_.inner == 1 ? table_.find_rows(draft.reduce, operand)
-                                      : table_.find_columns(draft.reduce, operand);
+      step.reduce = space_.inner == 1 || space_.tail > 1
+                        ? table_.find_rows(draft.reduce, operand)
+                        : table_.find_columns(draft.reduce, operand);
       check_internal(step.reduce != nullptr, "no kernel for ", name(draft.reduce), " of ", operand);
       step.picks_index = draft.reduce == ReduceKind::argmax || draft.reduce == ReduceKind::argmin;
     }
-    step.a = reg_of(draft.args[0]);
-    if (draft.args.size() > 1) step.b = reg_of(draft.args[1]);
-    if (draft.args.size() > 2) step.c = reg_of(draft.args[2]);
     const std::int32_t result = direct_result(i);
     if (RowDraft::is_elementwise(draft.kind)) give_back(draft, i, true);
     if (result >= 0) {
@@ -180,11 +180,30 @@ class RowTapeBuilder {
                                                              : RowSlot::Length::elements);
     }
     give_back(draft, i, false);
-    step.out = reg_of(draft.out);
+    set_registers(step, draft);
     step.magnitude = draft.kind == Kind::spread ? nullptr : table_.find_magnitude(made.dtype);
     step.is_result = result >= 0 || !made.results.empty();
     step.is_carried = made.is_carried;
     tape_.code.push_back(step);
+  }
+
+  void set_registers(RowInstruction& step, const RowDraftInstruction& draft) {
+    for (std::size_t i = 0; i < 5; ++i) {
+      const std::int32_t v = i == 0 || i > draft.args.size() ? draft.out : draft.args[i - 1];
+      const RowRegister& reg = tape_.registers[static_cast<std::size_t>(reg_of(v))];
+      step.registers[i] = reg_of(v);
+      step.bytes[i] = reg.is_chunk ? 0 : reg.size;
+      if (i > 0) step.operands.step[i - 1] = reg.is_chunk ? 0 : sweep_block;
+    }
+  }
+
+  // Of what stays for a line sweeps read one block, other kernels a chunk.
+  std::int64_t spread_elements(std::int32_t v) const {
+    const bool is_block =
+        std::none_of(draft_.code.begin(), draft_.code.end(), [&](const RowDraftInstruction& step) {
+          return step.run && std::find(step.args.begin(), step.args.end(), v) != step.args.end();
+        });
+    return is_block ? sweep_block : tape_.chunk;
   }
 
   // Slots of operands that nothing reads any more: before the result gets its own, those as wide as
@@ -192,7 +211,8 @@ class RowTapeBuilder {
   void give_back(const RowDraftInstruction& draft, std::int32_t i, bool before) {
     for (const std::int32_t arg : draft.args) {
       const RowDraftValue& it = value(arg);
-      if (it.from != From::instruction || it.last_read != i || !it.results.empty()) continue;
+      const bool is_made = it.from == From::instruction || is_taken_each_time(arg);
+      if (!is_made || it.last_read != i || !it.results.empty()) continue;
       const RowRegister& reg = tape_.registers[static_cast<std::size_t>(reg_of(arg))];
       if (reg.kind != RowRegister::Kind::slot || reg.is_chunk) continue;
       if (before && size_of(it.dtype) != size_of(value(draft.out).dtype)) continue;
@@ -203,6 +223,12 @@ class RowTapeBuilder {
       if (std::find(free_slots_.begin(), free_slots_.end(), reg.index) == free_slots_.end())
         free_slots_.push_back(reg.index);
     }
+  }
+
+  bool is_taken_each_time(std::int32_t v) const {
+    return std::any_of(tape_.loads.begin(), tape_.loads.end(), [&](const RowLoad& load) {
+      return load.reg == registers_[static_cast<std::size_t>(v)];
+    });
   }
 
   void add_stores() {
@@ -219,7 +245,7 @@ class RowTapeBuilder {
     std::int64_t target = most_block_elements;
     while (target > 256 && target * per_element > cache_budget) target /= 2;
     if (is_long_) {
-      tape_.chunk = std::min(space_.n, line_chunk);
+      tape_.chunk = std::min(space_.length(), line_chunk);
     } else if (is_strided_) {
       const std::int64_t columns = std::max(
           fewest_columns, most_dense_elements / space_.n / fewest_columns * fewest_columns);
@@ -229,6 +255,12 @@ class RowTapeBuilder {
       tape_.columns = space_.inner;
       tape_.outers = std::clamp<std::int64_t>(target / (space_.n * space_.inner), 1, space_.outer);
       tape_.chunk = tape_.block_elements();
+    }
+    // Slots of a chunk hold a block of a sweep at least.
+    tape_.chunk = std::max(tape_.chunk, sweep_block);
+    for (std::size_t i = 0; is_long_ && i < tape_.code.size(); ++i) {
+      if (tape_.code[i].kind == Kind::spread)
+        tape_.code[i].spread_elements = spread_elements(draft_.code[i].out);
     }
     tape_.blocks_per_part = std::max<std::int64_t>(1, part_elements / tape_.block_elements());
   }
@@ -301,9 +333,9 @@ void add_row_program_kernels(KernelTable& table) {
       each += step.by_line && step.kind != RowInstruction::Kind::reduce ? 0 : 0.15;
     kernel.cost = 20 + each * static_cast<double>(tape->space.elements()) +
                   5 * static_cast<double>(tape->space.lines());
-    kernel.why =
-        join({tape->space.lines(), " lines of ", tape->space.n, ", ", tape->outers * tape->columns,
-              " at a time, ", tape->code.size(), " instructions, ", tape->slots.size(), " slots"});
+    kernel.why = join({tape->space.lines(), " lines of ", tape->space.length(), ", ",
+                       tape->outers * tape->columns, " at a time, ", tape->code.size(),
+                       " instructions, ", tape->slots.size(), " slots"});
     kernel.run = [tape](const KernelCall& call, std::int64_t first, std::int64_t last) {
       tape->run(call, first, last);
     };

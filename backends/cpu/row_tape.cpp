@@ -108,8 +108,8 @@ class RowRun {
     block_.columns = std::min(tape_.columns, s.inner - block_.column);
     first_line_ = block_.outer * s.inner + block_.column;
     lines_ = block_.outers * block_.columns;
-    first_element_ = block_.outer * s.n * s.inner + block_.column;
-    elements_ = lines_ * s.n;
+    first_element_ = (block_.outer * s.n * s.inner + block_.column) * s.tail;
+    elements_ = lines_ * s.length();
     for (const std::int32_t r : tape_.moving)
       at(r) = start_of(reg(r)) + (reg(r).by_line ? first_line_ : first_element_) * size_of(r);
   }
@@ -118,8 +118,10 @@ class RowRun {
   template <class F>
   void for_each_run(F f) const {
     if (!tape_.is_strided()) return f(first_element_, 0, elements_);
-    for (std::int64_t k = 0; k < tape_.space.n; ++k)
-      f(first_element_ + k * tape_.space.inner, k * block_.columns, block_.columns);
+    const RowSpace& s = tape_.space;
+    const std::int64_t piece = block_.columns * s.tail;
+    for (std::int64_t k = 0; k < s.n; ++k)
+      f(first_element_ + k * s.inner * s.tail, k * piece, piece);
   }
 
   void take(const RowLoad& load) {
@@ -161,55 +163,53 @@ class RowRun {
   void run_chunks(const RowPhase& phase) {
     for (std::int64_t first = 0; first < elements_; first += tape_.chunk) {
       const std::int64_t n = std::min(tape_.chunk, elements_ - first);
-      const auto part = [&](std::int32_t r) {
-        return reg(r).is_chunk ? at(r) : at(r) + first * size_of(r);
-      };
-      for (std::int32_t i = phase.first; i < phase.last; ++i) {
-        const RowInstruction& step = tape_.code[static_cast<std::size_t>(i)];
-        map(step, part(step.out), part(step.a), part(step.b), part(step.c), n);
-      }
+      for (std::int32_t i = phase.first; i < phase.last; ++i)
+        map(tape_.code[static_cast<std::size_t>(i)], first, n);
     }
   }
 
-  void map(const RowInstruction& step, std::byte* out, const std::byte* a, const std::byte* b,
-           const std::byte* c, std::int64_t n) {
-    if (step.kind == RowInstruction::Kind::map) step.run(out, a, b, c, n);
-    else std::memcpy(out, a, static_cast<std::size_t>(n * size_of(step.a)));
-    look(step, out, n);
+  void map(const RowInstruction& step, std::int64_t first, std::int64_t n) {
+    std::byte* p[5];
+    for (int i = 0; i < 5; ++i) p[i] = at(step.registers[i]) + first * step.bytes[i];
+    if (step.sweep) step.sweep(p, step.operands, n);
+    else step.run(p[0], p[1], p[2], p[3], n);
+    look(step, p[0], n);
   }
 
   void run_whole(const RowInstruction& step) {
     switch (step.kind) {
       case RowInstruction::Kind::map:
-      case RowInstruction::Kind::copy:
-        map(step, at(step.out), at(step.a), at(step.b), at(step.c), lines_);
-        return;
+      case RowInstruction::Kind::copy: map(step, 0, lines_); return;
       case RowInstruction::Kind::reduce:
         reduce(step);
-        look(step, at(step.out), lines_);
+        look(step, at(step.registers[0]), lines_);
         return;
-      case RowInstruction::Kind::spread:
-        if (reg(step.out).is_chunk)
-          spread(size_of(step.a), at(step.out), at(step.a), 1, std::min(tape_.chunk, elements_), 1);
-        else
-          spread(size_of(step.a), at(step.out), at(step.a), block_.outers, tape_.space.n,
-                 block_.columns);
-        return;
+      case RowInstruction::Kind::spread: spread_whole(step); return;
     }
   }
 
+  void spread_whole(const RowInstruction& step) {
+    std::byte* to = at(step.registers[0]);
+    const std::byte* from = at(step.registers[1]);
+    const std::int32_t size = size_of(step.registers[1]);
+    if (step.spread_elements > 0) spread(size, to, from, 1, step.spread_elements, 1);
+    else spread(size, to, from, block_.outers, tape_.space.n, block_.columns);
+  }
+
   void reduce(const RowInstruction& step) {
+    const std::int32_t to = step.registers[0], from = step.registers[1];
     const std::int64_t n = tape_.space.n;
     const auto one = [&](std::int64_t line, std::int64_t first, std::int64_t count,
-                         std::int64_t stride) {
-      std::byte* out = at(step.out) + line * size_of(step.out);
+                         std::int64_t stride, std::int64_t length) {
+      std::byte* out = at(to) + line * size_of(to);
       auto* index = step.picks_index ? reinterpret_cast<std::int32_t*>(out) : nullptr;
-      step.reduce(index ? nullptr : out, index, at(step.a) + first * size_of(step.a), n, count,
+      step.reduce(index ? nullptr : out, index, at(from) + first * size_of(from), length, count,
                   stride);
     };
-    if (tape_.space.inner == 1) return one(0, 0, lines_, n);
+    if (tape_.space.tail > 1) return one(0, 0, 1, 0, elements_);
+    if (tape_.space.inner == 1) return one(0, 0, lines_, n, n);
     for (std::int64_t o = 0; o < block_.outers; ++o)
-      one(o * block_.columns, o * n * block_.columns, block_.columns, block_.columns);
+      one(o * block_.columns, o * n * block_.columns, block_.columns, block_.columns, n);
   }
 
   void look(const RowInstruction& step, const std::byte* out, std::int64_t n) {

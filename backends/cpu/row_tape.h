@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "backends/cpu/sweep.h"
 #include "backends/cpu/tape.h"
 #include "backends/cpu/walk.h"
 #include "backends/kernel.h"
@@ -26,14 +27,19 @@ struct RowRegister {
   bool is_chunk = false;    // the same for every chunk of a line: as long as one chunk
 };
 
+/// `run` or `sweep` for Maps and copies.
 struct RowInstruction {
   enum class Kind : std::uint8_t { map, copy, reduce, spread } kind = Kind::map;
   TapeFn run = nullptr;
+  SweepFn sweep = nullptr;
   ReduceFn reduce = nullptr;
   bool picks_index = false;
-  bool by_line = false;  // over the lines, not the elements
-  std::int32_t out = 0, a = 0, b = 0, c = 0;
-  MagnitudeFn magnitude = nullptr;  // of `out`; null where it is not floating
+  bool by_line = false;                         // over the lines, not the elements
+  std::int32_t registers[5] = {};               // of the result and up to four operands
+  std::int32_t bytes[5] = {};                   // from one element to the next; 0 where it stays
+  SweepOperands operands{0, {1, 2, 3, 4}, {}};  // which of these, and how they go on
+  std::int64_t spread_elements = 0;             // of what stays for a line; 0: of all lines
+  MagnitudeFn magnitude = nullptr;              // of `out`; null where it is not floating
   bool is_result = false;
   bool is_carried = false;  // if `out` is not finite, a later value is not either
 };
@@ -85,7 +91,7 @@ struct RowTape {
   std::int64_t parts() const { return (blocks() + blocks_per_part - 1) / blocks_per_part; }
   /// Whether the elements of a block do not lie one behind the other in a dense value.
   bool is_strided() const { return columns < space.inner; }
-  std::int64_t block_elements() const { return outers * space.n * columns; }
+  std::int64_t block_elements() const { return outers * space.length() * columns; }
 
   /// Blocks of parts first .. last-1. Allocates nothing.
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const;

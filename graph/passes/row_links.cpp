@@ -10,27 +10,15 @@ namespace blockgrad {
 
 namespace {
 
-constexpr std::int64_t longest_line = 16384;  // elements that stay in a core's second cache
-constexpr std::int64_t fewest_columns = 16;   // side by side
-constexpr std::size_t most_wanted = 4;        // spaces remembered per value
+constexpr std::int64_t longest_line = 16384;    // elements that stay in a core's second cache
+constexpr std::int64_t longest_pieces = 65536;  // of a line that lies in pieces, one at a time
+constexpr std::int64_t fewest_columns = 16;     // side by side
+constexpr std::size_t most_wanted = 4;          // spaces remembered per value
 
-// The space over which a layout spreads a value per line: the one stretch of axes with stride 0.
+// The space over which a layout spreads a value per line: along its axes with stride 0.
 std::optional<RowSpace> spread_space(const Layout& layout) {
-  RowSpace space{1, 1, 1};
-  bool inside = false, behind = false;
-  for (int a = 0; a < layout.shape.rank(); ++a) {
-    const std::int64_t size = layout.shape[a];
-    if (size == 1) continue;
-    if (layout.strides[static_cast<std::size_t>(a)] == 0) {
-      if (behind) return std::nullopt;
-      inside = true;
-      space.n *= size;
-    } else {
-      behind = inside;
-      (inside ? space.inner : space.outer) *= size;
-    }
-  }
-  return space;
+  return space_of(layout.shape,
+                  [&](int a) { return layout.strides[static_cast<std::size_t>(a)] == 0; });
 }
 
 bool spreads(const Layout& layout, const RowSpace& space) {
@@ -106,7 +94,10 @@ void RowLinks::find_spaces() {
     if (!reduce) continue;
     const std::optional<RowSpace> space = space_of(*reduce, graph_.type(node.inputs[0]).shape);
     if (!space || space->n < 2 || space->elements() == 0) continue;
-    if (space->n * std::min(space->inner, fewest_columns) <= longest_line) spaces_[i] = space;
+    const bool fits = space->tail > 1
+                          ? space->length() <= longest_pieces
+                          : space->n * std::min(space->inner, fewest_columns) <= longest_line;
+    if (fits) spaces_[i] = space;
   }
 }
 

@@ -116,6 +116,21 @@ struct Lines {
   int axis;
 };
 
+// As batch norm over [N, C, H, W], with an output that is a sum of the same lines.
+Question channels(const Shape& shape, DType dtype) {
+  const Expr x = input("x", shape, dtype), dy = input("dy", shape, dtype);
+  const Expr g = input("g", {shape[1]}, dtype), b = input("b", {shape[1]}, dtype);
+  const BatchNorm norm = batch_norm_training(x, g, b);
+  const Expr y = relu(norm.y) + x;
+  Question question{{y, norm.mean, norm.variance},
+                    {{x, random_tensor(shape, dtype, 1)},
+                     {dy, random_tensor(shape, dtype, 2)},
+                     {g, random_tensor({shape[1]}, dtype, 3)},
+                     {b, random_tensor({shape[1]}, dtype, 4)}}};
+  for (const Expr& slope : grad(sum(y * dy), {x, g, b})) question.outputs.emplace_back(slope);
+  return question;
+}
+
 // Short and long lines, one and many, columns in whole and in strided blocks, odd sizes everywhere.
 const Lines sizes[] = {{{1, 2}, 1},    {{3, 5}, 1},       {{33, 65}, 1},      {{300, 17}, 1},
                        {{5, 511}, 1},  {{4, 512}, 1},     {{3, 1031}, 1},     {{2, 2, 3000}, 2},
@@ -140,6 +155,17 @@ BOOST_AUTO_TEST_CASE(fused_lines_have_the_bits_of_separate_kernels) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(lines_in_pieces_have_the_bits_of_separate_kernels) {
+  for (const Shape& shape : {Shape{2, 3, 2, 2}, Shape{3, 1, 5, 7}, Shape{2, 5, 19, 31},
+                             Shape{40, 2, 3, 9}, Shape{5, 4, 1, 3}}) {
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      const Question question = channels(shape, dtype);
+      BOOST_TEST(question.kernels() < question.kernels(apart), to_string(shape));
+      check_bits(question, to_string(shape) + " " + std::string(name(dtype)));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(known_ops_are_one_kernel_forward) {
   const Expr x = input("x", {48, 96}), image = input("image", {4, 6, 5, 5});
   const Expr g = input("g", {96}), b = input("b", {96}), c = input("c", {6});
@@ -153,6 +179,7 @@ BOOST_AUTO_TEST_CASE(known_ops_are_one_kernel_forward) {
   BOOST_TEST(kernels(group_norm(image, 3, c, c)) == 1);
   BOOST_TEST(kernels(softmax(image, 1)) == 1);
   BOOST_TEST(kernels(batch_norm_training(x, g, b).y) == 1);
+  BOOST_TEST(kernels(batch_norm_training(image, c, c).y) == 1);
   BOOST_TEST(kernels(relu(layer_norm(x, g, b)) + x) == 1);
 }
 
