@@ -2,6 +2,7 @@
 // What passes share that join nodes into clusters: which joins make no circle, and the order in
 // which clusters and other nodes are emitted.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -74,8 +75,49 @@ class Clusters {
     enter(node, cluster);
   }
 
+  /// Whether two open clusters and a node that joins them may become one: then no way from one of
+  /// the three to another leads through a node of none.
+  bool may_merge(const Graph& graph, std::int32_t a, std::int32_t b, std::int32_t node) const {
+    if (a == b || !is_open(a) || !is_open(b)) return false;
+    for (const std::int32_t c : {a, b}) {
+      for (const std::int32_t m : members_[static_cast<std::size_t>(c)]) {
+        if (waits_by_others(graph, m, a, b)) return false;
+      }
+    }
+    return !waits_by_others(graph, node, a, b);
+  }
+
+  /// The members of `from` join `into`. What waits for the one now waits for the other.
+  void merge(std::int32_t into, std::int32_t from) {
+    auto& members = members_[static_cast<std::size_t>(into)];
+    auto& others = members_[static_cast<std::size_t>(from)];
+    for (const std::int32_t node : others) cluster_[static_cast<std::size_t>(node)] = into;
+    const auto middle = static_cast<std::ptrdiff_t>(members.size());
+    members.insert(members.end(), others.begin(), others.end());
+    std::inplace_merge(members.begin(), members.begin() + middle, members.end());
+    others.clear();
+    const Mask both = bit(into) | bit(from);
+    const Mask joint = (waiting_[slot(into)] | waiting_[slot(from)]) & ~both;
+    for (Mask& waiting : waiting_) {
+      if (waiting & both) waiting |= joint | both;
+    }
+    waiting_[slot(into)] = joint;
+    waiting_[slot(from)] = joint | bit(into);
+  }
+
  private:
   using Mask = std::uint64_t;
+
+  // Whether a node waits for a or b through a node that is in neither.
+  bool waits_by_others(const Graph& graph, std::int32_t node, std::int32_t a,
+                       std::int32_t b) const {
+    for (const Value& v : graph.nodes[static_cast<std::size_t>(node)].inputs) {
+      const std::int32_t c = cluster_of(v.node);
+      if (c != a && c != b && (waits_for(std::span(&v, 1), -1) & (bit(a) | bit(b)))) return true;
+    }
+    return false;
+  }
+
   std::size_t slot(std::int32_t cluster) const {
     return static_cast<std::size_t>(cluster - first_open_);
   }

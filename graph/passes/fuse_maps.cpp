@@ -39,9 +39,20 @@ class Fusion {
   const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
   static std::int64_t key(Value v) { return std::int64_t{v.node} << 32 | v.result; }
   const Shape& shape(std::int32_t i) const { return at(i).types[0].shape; }
+  std::span<const std::int32_t> members(std::int32_t cluster) const {
+    return clusters_.members()[static_cast<std::size_t>(cluster)];
+  }
+  // Reads of a value from outside its cluster.
+  std::int32_t& outside(Value v) {
+    return outside_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
+  }
+  std::int32_t outside(Value v) const {
+    return outside_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
+  }
 
   void add_map(std::int32_t i) {
     const std::int32_t cluster = best_cluster(i);
+    if (cluster >= 0) join_others_it_reads(i, cluster);
     if (log_) note_refusals(i, cluster);
     if (cluster >= 0) {
       enter(i, cluster);
@@ -67,6 +78,27 @@ class Fusion {
     return -1;
   }
 
+  // A Map that reads two clusters makes them one where it can, so that neither writes for it.
+  void join_others_it_reads(std::int32_t i, std::int32_t cluster) {
+    for (const Value v : at(i).inputs) {
+      const std::int32_t other = clusters_.cluster_of(v.node);
+      if (other < 0 || other == cluster || !clusters_.is_open(other)) continue;
+      if (!is_alike(members(cluster)[0], members(other)[0])) continue;
+      if (!clusters_.may_merge(graph_, cluster, other, i)) continue;
+      const Sweep sweep = joint(cluster, other);
+      if (!fits(sweep) || !fits(with(i, cluster, sweep, other))) continue;
+      for (const std::int32_t c : {cluster, other}) {
+        for (const std::int32_t m : members(c)) {
+          for (const Value in : at(m).inputs) {
+            if (clusters_.cluster_of(in.node) == (c == cluster ? other : cluster)) --outside(in);
+          }
+        }
+      }
+      sweeps_[static_cast<std::size_t>(cluster)] = sweep;
+      clusters_.merge(cluster, other);
+    }
+  }
+
   // What a cluster's fused sweep would read, write and compute.
   struct Sweep {
     std::vector<Value> reads;
@@ -75,26 +107,64 @@ class Fusion {
   };
 
   Sweep with(std::int32_t i, std::int32_t cluster) const {
-    Sweep sweep = cluster < static_cast<std::int32_t>(sweeps_.size())
-                      ? sweeps_[static_cast<std::size_t>(cluster)]
-                      : Sweep{};
+    return with(i, cluster,
+                cluster < static_cast<std::int32_t>(sweeps_.size())
+                    ? sweeps_[static_cast<std::size_t>(cluster)]
+                    : Sweep{},
+                cluster);
+  }
+  // Of a cluster that is about to take in another one.
+  Sweep with(std::int32_t i, std::int32_t cluster, Sweep sweep, std::int32_t other) const {
     sweep.instructions += at(i).op.as<Map>()->fn.code().size();
     sweep.writes += static_cast<std::int64_t>(at(i).types.size());
     const std::vector<Value>& inputs = at(i).inputs;
     for (auto v = inputs.begin(); v != inputs.end(); ++v) {
-      const bool inside = clusters_.cluster_of(v->node) == cluster;
+      const std::int32_t source = clusters_.cluster_of(v->node);
+      const bool inside = source >= 0 && (source == cluster || source == other);
       if (inside) {
         const bool first = std::find(inputs.begin(), v, *v) == v;
         const auto times = std::count(inputs.begin(), inputs.end(), *v);
-        if (first &&
-            outside_[static_cast<std::size_t>(v->node)][static_cast<std::size_t>(v->result)] ==
-                times)
-          --sweep.writes;
+        if (first && outside(*v) == times) --sweep.writes;
       } else if (std::find(sweep.reads.begin(), sweep.reads.end(), *v) == sweep.reads.end()) {
         sweep.reads.push_back(*v);
       }
     }
     return sweep;
+  }
+
+  // Of two clusters together: what one reads from the other stays inside, and is not written if
+  // nobody else reads it.
+  Sweep joint(std::int32_t a, std::int32_t b) const {
+    Sweep sweep;
+    std::unordered_map<std::int64_t, int> inner;  // reads between the two
+    for (const std::int32_t c : {a, b}) {
+      const Sweep& own = sweeps_[static_cast<std::size_t>(c)];
+      sweep.instructions += own.instructions;
+      sweep.writes += own.writes;
+      for (const Value v : own.reads) {
+        const std::int32_t source = clusters_.cluster_of(v.node);
+        const bool inside = source >= 0 && (source == a || source == b);
+        if (!inside && std::find(sweep.reads.begin(), sweep.reads.end(), v) == sweep.reads.end())
+          sweep.reads.push_back(v);
+      }
+      for (const std::int32_t m : members(c)) {
+        for (const Value v : at(m).inputs) {
+          if (clusters_.cluster_of(v.node) == (c == a ? b : a) && ++inner[key(v)] == outside(v))
+            --sweep.writes;
+        }
+      }
+    }
+    return sweep;
+  }
+
+  static bool fits(const Sweep& sweep) {
+    return sweep.instructions <= most_instructions &&
+           static_cast<std::int64_t>(sweep.reads.size()) + sweep.writes <= most_streams;
+  }
+
+  bool is_alike(std::int32_t a, std::int32_t b) const {
+    return shape(a) == shape(b) &&
+           tail_[static_cast<std::size_t>(a)] == tail_[static_cast<std::size_t>(b)];
   }
 
   // Why a Map cannot join a cluster; "" if it can.

@@ -141,6 +141,40 @@ BOOST_AUTO_TEST_CASE(fusion_never_makes_a_circle) {
   BOOST_TEST(count<Map>(graph) == 2);
 }
 
+BOOST_AUTO_TEST_CASE(sweeps_that_one_map_reads_become_one) {
+  // Two chains that meet read nothing in common before they do.
+  const Expr x = input("x", {30}, DType::f64), y = input("y", {30}, DType::f64);
+  const Expr a = exp(x) * x, b = tanh(y) + y, c = a * b;
+  const Graph graph = fuse_maps(graph_of({c + a}));
+  verify(graph, "test");
+  BOOST_TEST(count<Map>(graph) == 1);
+  BOOST_TEST(graph.nodes.back().inputs.size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_rule_that_reads_its_gradient_twice_is_one_sweep) {
+  const Expr g = input("g", {30});
+  const Expr w = parameter(zeros({30}), "w"), m = parameter(zeros({30}), "m");
+  const Expr s = parameter(zeros({30}), "s");
+  const Expr m1 = 0.9 * m + 0.1 * g, s1 = 0.999 * s + 0.001 * square(g);
+  Updates updates;
+  updates.set(m, m1).set(s, s1).set(w, w - 0.001 * (m1 / (sqrt(s1) + 1e-8)));
+  const Graph graph = fuse_maps(graph_of({}, updates));
+  verify(graph, "test");
+  BOOST_TEST(count<Map>(graph) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(sweeps_stay_apart_where_a_node_between_them_waits_for_one) {
+  // b waits for a through a sum; c reads both.
+  const Expr x = input("x", {30}, DType::f64), y = input("y", {30}, DType::f64);
+  const Expr a = exp(x), b = tanh(y) * sum(a), c = a + b;
+  const Graph graph = fuse_maps(graph_of({c}));
+  verify(graph, "test");
+  BOOST_TEST(count<Map>(graph) >= 2);
+  // d waits for a through a sum and reads what b's sweep makes.
+  const Expr e = tanh(y), d = (a + e) * sum(e);
+  verify(fuse_maps(graph_of({d, e})), "test");
+}
+
 BOOST_AUTO_TEST_CASE(a_copy_stands_where_outputs_would_share_memory_with_leaves) {
   const Expr x = input("x", {2, 3});
   const Graph graph = insert_copies(graph_of({x, transpose(x)}));
