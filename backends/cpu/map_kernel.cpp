@@ -349,13 +349,12 @@ TapeProgram make_tape(const KernelRequest& request) { return TapeBuilder(request
 void add_map_kernels(KernelTable& table) {
   table.add<Map>([](const KernelRequest& request) {
     auto tape = std::make_shared<const TapeProgram>(make_tape(request));
-    const auto steps = tape->code.size() + tape->loads.size();
     Kernel kernel;
     kernel.parts = tape->parts();
     kernel.scratch = tape->scratch();
     kernel.trial_scratch = tape->trial_scratch();
     kernel.can_watch = true;
-    kernel.cost = 20 + 0.15 * static_cast<double>(tape->elements) * static_cast<double>(steps);
+    kernel.cost = tape->cost();
     kernel.why = join({tape->code.size(), " instructions in chunks of ", tape->chunk, ", ",
                        tape->scratch_bytes, " bytes of scratch"});
     kernel.run = [tape](const KernelCall& call, std::int64_t first, std::int64_t last) {

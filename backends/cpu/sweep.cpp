@@ -39,9 +39,13 @@ SweepFn SweepTable::find_products(ScalarOp joined, DType value) const {
 SweepFn SweepTable::find_select(ScalarOp comparison, DType value) const {
   const int d = column_of(value);
   if (d < 0) return nullptr;
-  return comparison == ScalarOp::less         ? selects[0][d]
-         : comparison == ScalarOp::less_equal ? selects[1][d]
-                                              : nullptr;
+  switch (comparison) {
+    case ScalarOp::less: return selects[0][d];
+    case ScalarOp::less_equal: return selects[1][d];
+    case ScalarOp::greater: return selects[2][d];
+    case ScalarOp::greater_equal: return selects[3][d];
+    default: return nullptr;
+  }
 }
 
 SweepFn SweepTable::find_copy(std::int32_t bytes) const {

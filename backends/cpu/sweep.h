@@ -24,8 +24,9 @@ struct SweepOperands {
   std::int32_t step[4] = {};
 };
 
-/// at[out][k] = f(at[in[0]][k], ...) for k < n; where step[j] is 0, operand j is its element k
-/// % 64. `out` is apart from each operand, or the same array where the element sizes are equal.
+/// at[out][k] = f(at[in[0]][k], ...) for k < n; where step[j] is 0, operand j is a block of
+/// equal elements. `out` is apart from each operand, or the same array where the element sizes are
+/// equal.
 using SweepFn = void (*)(std::byte* const* at, const SweepOperands& operands, std::int64_t n);
 
 struct SweepTable {
@@ -38,7 +39,7 @@ struct SweepTable {
   SweepFn find_pair(ScalarOp first, ScalarOp second, bool is_right, DType value) const;
   /// a b + c d, or a b - c d.
   SweepFn find_products(ScalarOp joined, DType value) const;
-  /// where(comparison(a, b), c, d); less and less_equal.
+  /// where(comparison(a, b), c, d); less, less_equal, greater and greater_equal.
   SweepFn find_select(ScalarOp comparison, DType value) const;
   /// A copy of elements of 1, 2, 4 or 8 bytes.
   SweepFn find_copy(std::int32_t bytes) const;
@@ -46,7 +47,7 @@ struct SweepTable {
   SweepFn single[ops][2] = {};
   SweepFn pairs[3][4][2] = {};
   SweepFn products[2][2] = {};
-  SweepFn selects[2][2] = {};
+  SweepFn selects[4][2] = {};
   SweepFn copies[4] = {};
 };
 

@@ -105,29 +105,56 @@ namespace two {
 #undef BG_LOGICAL
 }  // namespace two
 
+/// Operands b, c and d, as far as they stay, are read once.
+template <class T>
+struct Operands {
+  const T *a, *b, *c, *d;
+};
+template <class F, bool keeps_b, bool keeps_c, bool keeps_d, class T, class R>
+BG_INLINE void sweep_elements(R* y, Operands<T> x, int64_t n) {
+  const T b = keeps_b ? *x.b : T(0), c = keeps_c ? *x.c : T(0), d = keeps_d ? *x.d : T(0);
+  BG_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] = static_cast<R>(
+        F::of(x.a[i], keeps_b ? b : x.b[i], keeps_c ? c : x.c[i], keeps_d ? d : x.d[i]));
+  }
+}
+template <class F, bool keeps_b, bool keeps_c, bool keeps_d, class T, class R>
+BG_INLINE void sweep_blocks(R* y, Operands<T> x, const std::int32_t* step, int64_t n) {
+  if (n == 0) return;  // there may be no number to read
+  const int64_t a_step = step[0], b_step = step[1], c_step = step[2], d_step = step[3];
+  for (; n >= sweep_block; n -= sweep_block) {
+    sweep_elements<F, keeps_b, keeps_c, keeps_d>(y, x, sweep_block);
+    y += sweep_block;
+    x.a += a_step;
+    x.b += b_step;
+    x.c += c_step;
+    x.d += d_step;
+  }
+  if (n > 0) sweep_elements<F, keeps_b, keeps_c, keeps_d>(y, x, n);
+}
+
+/// Numbers that all elements share stay in registers where that spares loads: a core reads two
+/// vectors while it writes one.
 template <class F, class T, class R>
 void sweep(std::byte* const* at, const SweepOperands& operands, int64_t n) {
-  R* y = reinterpret_cast<R*>(at[operands.out]);
-  const T* a = reinterpret_cast<const T*>(at[operands.in[0]]);
   // In place of what does not count there may be anything: operand 0 once more is as good.
-  constexpr int second = F::operands > 1 ? 1 : 0;
-  constexpr int third = F::operands > 2 ? 2 : 0, fourth = F::operands > 3 ? 3 : 0;
-  const T* b = reinterpret_cast<const T*>(at[operands.in[second]]);
-  const T* c = reinterpret_cast<const T*>(at[operands.in[third]]);
-  const T* d = reinterpret_cast<const T*>(at[operands.in[fourth]]);
-  const int64_t a_step = operands.step[0], b_step = operands.step[second];
-  const int64_t c_step = operands.step[third], d_step = operands.step[fourth];
-  for (; n >= sweep_block; n -= sweep_block) {
-    BG_INDEPENDENT
-    for (int64_t i = 0; i < sweep_block; ++i) y[i] = static_cast<R>(F::of(a[i], b[i], c[i], d[i]));
-    y += sweep_block;
-    a += a_step;
-    b += b_step;
-    c += c_step;
-    d += d_step;
+  constexpr int nth[] = {0, F::operands > 1 ? 1 : 0, F::operands > 2 ? 2 : 0,
+                         F::operands > 3 ? 3 : 0};
+  const auto operand = [&](int k) { return reinterpret_cast<const T*>(at[operands.in[nth[k]]]); };
+  R* const y = reinterpret_cast<R*>(at[operands.out]);
+  const Operands<T> x = {operand(0), operand(1), operand(2), operand(3)};
+  const std::int32_t step[] = {operands.step[0], operands.step[nth[1]], operands.step[nth[2]],
+                               operands.step[nth[3]]};
+  if constexpr (F::operands == 3) {
+    if (step[1] == 0 && step[2] == 0) return sweep_blocks<F, true, true, false>(y, x, step, n);
+    if (step[1] == 0) return sweep_blocks<F, true, false, false>(y, x, step, n);
+    if (step[2] == 0) return sweep_blocks<F, false, true, false>(y, x, step, n);
   }
-  BG_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<R>(F::of(a[i], b[i], c[i], d[i]));
+  if constexpr (F::operands == 4) {
+    if (step[1] == 0 && step[3] == 0) return sweep_blocks<F, true, false, true>(y, x, step, n);
+  }
+  sweep_blocks<F, false, false, false>(y, x, step, n);
 }
 
 template <class T>
@@ -195,6 +222,8 @@ constexpr void add_sweeps(SweepTable& table) {
   table.products[1][d] = sweep<Products<Subtract>, T, T>;
   table.selects[0][d] = sweep<Select<two::less>, T, T>;
   table.selects[1][d] = sweep<Select<two::less_equal>, T, T>;
+  table.selects[2][d] = sweep<Select<two::greater>, T, T>;
+  table.selects[3][d] = sweep<Select<two::greater_equal>, T, T>;
 }
 
 constexpr SweepTable sweep_kernels() {

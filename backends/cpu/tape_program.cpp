@@ -53,6 +53,12 @@ std::int64_t TapeProgram::parts() const {
   return std::max<std::int64_t>(1, (elements + part - 1) / part);
 }
 
+double TapeProgram::cost() const {
+  double per_element = 0.05 * static_cast<double>(loads.size() + counters.size());
+  for (const TapeInstruction& step : code) per_element += step.sweep ? 0.04 : 0.15;
+  return 20 + per_element * static_cast<double>(elements);
+}
+
 void TapeProgram::run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
   run_elements(call, first * part, std::min(elements, last * part));
 }

@@ -65,7 +65,7 @@ class StepFinder {
     const auto [a, b] = two_args(op);
     if (a != b && may_join_product(a, i) && may_join_product(b, i)) {
       if (const SweepFn sweep = sweeps_.find_products(op.op, op.dtype)) {
-        const auto ab = two_args(instr(a)), cd = two_args(instr(b));
+        const auto ab = number_last(a), cd = number_last(b);
         drop(a);
         drop(b);
         return {.sweep = sweep, .count = 4, .args = {ab[0], ab[1], cd[0], cd[1]}};
@@ -76,14 +76,13 @@ class StepFinder {
       if (!may_join(arg, i)) continue;
       const SweepFn sweep = sweeps_.find_pair(as_two(instr(arg).op), op.op, is_right, op.dtype);
       if (!sweep) continue;
-      const auto ab = two_args(instr(arg));
+      const auto ab = number_last(arg);
       drop(arg);
       return {.sweep = sweep, .count = 3, .args = {ab[0], ab[1], other}};
     }
     return single(op);
   }
 
-  /// a > b is b < a, and so are their forms with `or equal`.
   TapeStep select(std::int32_t i) {
     const ScalarInstr& op = instr(i);
     const std::int32_t condition = op.args[0];
@@ -91,16 +90,33 @@ class StepFinder {
     auto [a, b] = two_args(instr(condition));
     if (instr(a).dtype != op.dtype) return single(op);
     ScalarOp comparison = instr(condition).op;
-    const bool is_greater =
-        comparison == ScalarOp::greater || comparison == ScalarOp::greater_equal;
-    if (is_greater) {
+    if (is_number_[at(a)]) {
       std::swap(a, b);
-      comparison = comparison == ScalarOp::greater ? ScalarOp::less : ScalarOp::less_equal;
+      comparison = mirrored(comparison);
     }
     const SweepFn sweep = sweeps_.find_select(comparison, op.dtype);
     if (!sweep) return single(op);
     drop(condition);
     return {.sweep = sweep, .count = 4, .args = {a, b, op.args[1], op.args[2]}};
+  }
+
+  /// The comparison of b with a that says what this one says of a with b.
+  static ScalarOp mirrored(ScalarOp comparison) {
+    switch (comparison) {
+      case ScalarOp::less: return ScalarOp::greater;
+      case ScalarOp::less_equal: return ScalarOp::greater_equal;
+      case ScalarOp::greater: return ScalarOp::less;
+      case ScalarOp::greater_equal: return ScalarOp::less_equal;
+      default: return comparison;
+    }
+  }
+
+  /// The operands of a sum or product with a number behind, where kernels look for it.
+  std::array<std::int32_t, 2> number_last(std::int32_t i) const {
+    auto [a, b] = two_args(instr(i));
+    const bool commutes = instr(i).op == ScalarOp::add || instr(i).op == ScalarOp::multiply;
+    if (commutes && is_number_[at(a)]) std::swap(a, b);
+    return {a, b};
   }
 
   TapeStep single(const ScalarInstr& op) const {

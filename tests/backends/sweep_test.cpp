@@ -138,7 +138,8 @@ std::vector<Case> cases() {
                                       apply(ScalarOp::multiply, d, d, {x[2], x[3]})});
                       }});
     }
-    for (const ScalarOp f : {ScalarOp::less, ScalarOp::less_equal}) {
+    for (const ScalarOp f :
+         {ScalarOp::less, ScalarOp::less_equal, ScalarOp::greater, ScalarOp::greater_equal}) {
       list.push_back({std::string(name(f)) + " then where" + type,
                       {d, d, d, d},
                       d,
@@ -172,7 +173,7 @@ std::int64_t wrong(const Case& c, const std::vector<std::vector<std::byte>>& arg
   for (std::int64_t i = 0; i < n; ++i) {
     Bits values[4] = {};
     for (std::size_t a = 0; a < args.size(); ++a)
-      values[a] = bits_at(args[a].data(), c.args[a], staying >> a & 1 ? i % sweep_block : i);
+      values[a] = bits_at(args[a].data(), c.args[a], staying >> a & 1 ? 0 : i);
     count += !same(bits_at(out, c.result, i), c.value(values), c.result);
   }
   for (std::size_t i = static_cast<std::size_t>(n) * size_of(c.result); i < bytes; ++i)
@@ -190,6 +191,14 @@ BOOST_AUTO_TEST_CASE(sweeps_give_the_interpreters_bits) {
     std::vector<std::vector<std::byte>> args;
     for (std::size_t a = 0; a < c.args.size(); ++a)
       args.push_back(numbers(c.args[a], static_cast<unsigned>(3 + a)));
+    // A number is a block of equal elements: of the first one.
+    std::vector<std::vector<std::byte>> numbers_alone;
+    for (std::size_t a = 0; a < args.size(); ++a) {
+      const std::size_t bytes = size_of(c.args[a]);
+      numbers_alone.emplace_back(bytes * sweep_block);
+      for (std::size_t i = 0; i < static_cast<std::size_t>(sweep_block); ++i)
+        std::memcpy(numbers_alone[a].data() + i * bytes, args[a].data(), bytes);
+    }
     for (const Isa isa : list) {
       const SweepFn kernel = c.find(sweep_table(isa));
       BOOST_REQUIRE_MESSAGE(kernel != nullptr, c.name);
@@ -200,7 +209,7 @@ BOOST_AUTO_TEST_CASE(sweeps_give_the_interpreters_bits) {
           SweepOperands operands;
           std::byte* at[5] = {out.data()};
           for (std::size_t a = 0; a < args.size(); ++a) {
-            at[a + 1] = args[a].data();
+            at[a + 1] = (staying >> a & 1 ? numbers_alone[a] : args[a]).data();
             operands.in[a] = static_cast<std::int32_t>(a) + 1;
             operands.step[a] = staying >> a & 1 ? 0 : sweep_block;
           }
