@@ -124,10 +124,10 @@ std::string plan_of(const bg::Program& program) {
   return program.report().nodes.empty() ? "" : program.report().nodes.front().kernel;
 }
 
-/// Workers of whoever ran last poll for some milliseconds: let them sleep, then wake our own.
+/// Workers of whoever ran last poll for some milliseconds, OpenMP's for ten: let them sleep.
 template <class Run>
 double timed_alone(int threads, Run run, std::int64_t steps) {
-  if (threads > 1) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+  if (threads > 1) std::this_thread::sleep_for(std::chrono::milliseconds(25));
   run(steps > 20 ? steps / 10 : 1);
   return run(steps);
 }

@@ -5,6 +5,7 @@
 
 namespace blockgrad {
 
+using detail::Ahead;
 using detail::LayoutA;
 using detail::TileKernels;
 
@@ -24,6 +25,173 @@ std::int64_t round_up(std::int64_t size, std::int64_t step) {
 }
 
 }  // namespace
+
+/// Five loops around the tile: column block, slice of k (the sums wait in C), row block, strip,
+/// tile. While a strip of a large product is computed, what the next one reads is brought near and
+/// packed, a part after each tile; during the last strip of a row block it is the next row block's
+/// A.
+template <class T>
+struct Gemm::Walk {
+  const Gemm& gemm;
+  const TileKernels<T>& table;
+  const T* a;
+  const T* b;
+  T* c;
+  Range rows, columns;
+  T* packed_a;
+  T* packed_b;
+
+  // Where the loops are: columns jb .. je-1, `depth` elements of k from p, rows ib .. ie-1.
+  std::int64_t jb = 0, je = 0, p = 0, depth = 0, ib = 0, ie = 0;
+  const T* a_block = nullptr;
+  std::int64_t lda = 0;
+  bool packs_b = false;  // no row block before has packed it
+
+  void run() {
+    const std::int64_t k = gemm.shape_.k;
+    for (jb = columns.begin; jb < columns.end; jb = je) {
+      je = std::min(jb + gemm.block_n_, columns.end);
+      // At least once: an empty chain still writes its zeros.
+      for (p = 0; p == 0 || p < k; p += gemm.block_k_) {
+        depth = std::min(gemm.block_k_, k - p);
+        for (ib = rows.begin; ib < rows.end; ib = ie) {
+          ie = std::min(ib + gemm.block_m_, rows.end);
+          row_block();
+        }
+      }
+    }
+  }
+
+  bool a_has_rows() const { return gemm.layout_a_ == LayoutA::rows; }
+  const T* a_at(std::int64_t row, std::int64_t q) const {
+    return a + (a_has_rows() ? row * gemm.lda_ + q : row + q * gemm.lda_);
+  }
+  const T* b_at(std::int64_t q, std::int64_t column) const {
+    return b + (gemm.b_is_transposed_ ? q + column * gemm.ldb_ : q * gemm.ldb_ + column);
+  }
+  const Strip& strip_at(std::int64_t j) const {
+    return j < gemm.shape_.n / gemm.main_.columns * gemm.main_.columns ? gemm.main_ : gemm.edge_;
+  }
+  std::int64_t width(const Strip& strip) const { return std::int64_t{strip.vectors} * table.lanes; }
+
+  void row_block() {
+    packs_b = gemm.packs_b_ && ib == rows.begin;
+    a_block = a_at(ib, p);
+    lda = gemm.lda_;
+    if (gemm.packs_a_) {
+      lda = gemm.packed_lda_;
+      const std::int64_t high = a_has_rows() ? ie - ib : depth;
+      table.copy(high, a_has_rows() ? depth : ie - ib, a_block, gemm.lda_, packed_a, lda);
+      a_block = packed_a;
+    }
+    T* panel = packed_b;
+    for (std::int64_t j = jb; j < je;) {
+      const Strip& strip = strip_at(j);
+      if (packs_b && (j == jb || !gemm.fetches_ahead_)) pack_b(j, panel, 0, depth);
+      walk_strip(strip, j, panel);
+      panel += depth * width(strip);
+      j += strip.columns;
+    }
+  }
+
+  /// Rows first .. last-1 of the slice of B for the strip at j.
+  void pack_b(std::int64_t j, T* panel, std::int64_t first, std::int64_t last) const {
+    if (first >= last) return;
+    const Strip& strip = strip_at(j);
+    const auto pack = gemm.b_is_transposed_ ? table.transpose : table.copy;
+    const std::int64_t ldb = width(strip);
+    pack(last - first, strip.columns, b_at(p + first, j), gemm.ldb_, panel + first * ldb, ldb);
+  }
+
+  void walk_strip(const Strip& strip, std::int64_t j, T* panel) const {
+    const std::int64_t n = gemm.shape_.n;
+    const bool is_cut = strip.lanes < table.lanes;
+    const T* b_strip = gemm.packs_b_ ? panel : b_at(p, j);
+    std::int64_t ldb = gemm.packs_b_ ? width(strip) : gemm.ldb_;
+    // Tiles of nearly equal height: a low one at the end would leave the sums waiting.
+    const std::int64_t tiles = (ie - ib + strip.rows - 1) / strip.rows;
+    const std::int64_t low = (ie - ib) / tiles;
+    const std::int64_t higher = (ie - ib) % tiles;
+    std::int64_t i = ib;
+    for (std::int64_t made = 0; made < tiles; ++made) {
+      const std::int64_t size = low + (made < higher ? 1 : 0);
+      const int height = static_cast<int>(size);
+      const T* const a_tile = a_block + (i - ib) * (a_has_rows() ? lda : 1);
+      T* const c_tile = c + i * n + j;
+      auto tile = table.find(gemm.layout_a_, is_cut, strip.vectors, height, gemm.fetches_ahead_);
+      Ahead<T> ahead;
+      bool packs = false;
+      if (gemm.packs_in_tiles_) {
+        const auto packing = table.find_packing(gemm.layout_a_, strip.vectors, height);
+        packs = made == 0 && tiles > 1 && !is_cut && packing;
+        if (packs) tile = packing;
+        ahead.panel = packed_b;
+        ahead.at = j + strip.columns < je ? b_at(p, j + strip.columns) : b_strip;
+      } else if (gemm.fetches_ahead_) {
+        ahead = look_ahead(strip, j, i + size, panel, made, tiles);
+      }
+      tile(depth, a_tile, lda, b_strip, ldb, c_tile, n, strip.lanes, p > 0, ahead);
+      if (packs) {
+        b_strip = packed_b;
+        ldb = width(strip);
+      }
+      if (packs_b && gemm.fetches_ahead_ && j + strip.columns < je) {
+        const std::int64_t share = share_of(tiles);
+        pack_b(j + strip.columns, panel + depth * width(strip), std::min(made * share, depth),
+               std::min((made + 1) * share, depth));
+      }
+      i += size;
+    }
+  }
+
+  static constexpr std::int64_t piece = detail::ahead_bytes / std::int64_t{sizeof(T)};
+
+  /// Rows of the next panel that are packed after each tile.
+  std::int64_t share_of(std::int64_t tiles) const {
+    return round_up((depth + tiles - 1) / tiles, gemm.b_is_transposed_ ? piece : 16);
+  }
+
+  /// What comes after the tile number `made` of the strip at j, whose panel this is.
+  Ahead<T> look_ahead(const Strip& strip, std::int64_t j, std::int64_t next_i, const T* panel,
+                      std::int64_t made, std::int64_t tiles) const {
+    const std::int64_t n = gemm.shape_.n;
+    const std::int64_t next_j = j + strip.columns;
+    Ahead<T> ahead;
+    if (next_i < ie) ahead.c = c + next_i * n + j;
+    else if (next_j < je) ahead.c = c + ib * n + next_j;
+    if (next_j >= je) {
+      look_ahead_to_a(ahead, made);
+      return ahead;
+    }
+    const Strip& next = strip_at(next_j);
+    const std::int64_t first = std::min(made * share_of(tiles), depth);
+    ahead.rows = std::min(first + share_of(tiles), depth) - first;
+    if (gemm.packs_b_ && !packs_b) {
+      ahead.at = panel + depth * width(strip) + first * width(next);
+      ahead.step = width(next);
+    } else {
+      ahead.at = b_at(p + first, next_j);
+      ahead.step = gemm.ldb_;
+      if (gemm.b_is_transposed_) ahead.rows = next.columns;
+    }
+    return ahead;
+  }
+
+  /// Pieces of rows of the next row block of A: as many of them as a tile has steps for.
+  void look_ahead_to_a(Ahead<T>& ahead, std::int64_t made) const {
+    if (ie >= rows.end) return;
+    const std::int64_t next = std::min(gemm.block_m_, rows.end - ie);
+    const std::int64_t wide = a_has_rows() ? depth : next;
+    const std::int64_t high = a_has_rows() ? next : depth;
+    const std::int64_t across = (wide + piece - 1) / piece;
+    const std::int64_t column = made % across * piece;
+    const std::int64_t row = made / across * (depth / 4);
+    if (row >= high) return;
+    ahead.at = a_has_rows() ? a_at(ie + row, p + column) : a_at(ie + column, p + row);
+    ahead.step = gemm.lda_;
+    ahead.rows = high - row;
+  }
+};
 
 void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::int64_t last,
                std::byte* scratch) const noexcept {
@@ -58,7 +226,16 @@ void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::i
       const Range columns =
           parts_cut_rows_ ? Range{0, shape_.n} : Range{begin, std::min(end, shape_.n)};
       T* const made = turns_c_ ? reinterpret_cast<T*>(scratch + scratch_c_) : c_begin;
-      run_block<T>(table, a_begin, b_begin, made, rows, columns, scratch);
+      Walk<T>{*this,
+              table,
+              a_begin,
+              b_begin,
+              made,
+              rows,
+              columns,
+              reinterpret_cast<T*>(scratch),
+              reinterpret_cast<T*>(scratch + scratch_b_)}
+          .run();
       if (turns_c_) {
         table.transpose_exactly(columns.end - columns.begin, rows.end - rows.begin,
                                 made + rows.begin * shape_.n + columns.begin, shape_.n,
@@ -70,128 +247,6 @@ void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::i
     run_as(float());
   } else {
     run_as(double());
-  }
-}
-
-/// Five loops around the tile: column block, slice of k (the sums wait in C), row block, strip,
-/// tile. While a strip is computed, what the next one reads is brought near and packed, a part
-/// after each tile; during the last strip of a row block it is the next row block's A.
-template <class T>
-void Gemm::run_block(const TileKernels<T>& table, const T* a, const T* b, T* c, Range rows,
-                     Range columns, std::byte* scratch) const noexcept {
-  T* const packed_a = reinterpret_cast<T*>(scratch);
-  T* const packed_b = reinterpret_cast<T*>(scratch + scratch_b_);
-  constexpr std::int64_t piece = detail::ahead_bytes / std::int64_t{sizeof(T)};
-  const std::int64_t n = shape_.n;
-  const std::int64_t main_end = n / main_.columns * main_.columns;
-  const bool a_has_rows = layout_a_ == LayoutA::rows;
-  const std::int64_t lda = packs_a_ ? packed_lda_ : lda_;
-  const std::int64_t row_step = a_has_rows ? lda : 1;
-
-  for (std::int64_t jb = columns.begin; jb < columns.end; jb += block_n_) {
-    const std::int64_t je = std::min(jb + block_n_, columns.end);
-    // At least once: an empty chain still writes its zeros.
-    for (std::int64_t p = 0; p == 0 || p < shape_.k; p += block_k_) {
-      const std::int64_t depth = std::min(block_k_, shape_.k - p);
-      // Rows first .. last-1 of the slice of B for the strip at j.
-      const auto pack_b = [&](const Strip& strip, std::int64_t j, T* panel, std::int64_t first,
-                              std::int64_t last) {
-        if (first >= last) return;
-        const std::int64_t ldb = std::int64_t{strip.vectors} * table.lanes;
-        if (b_is_transposed_) {
-          table.transpose(last - first, strip.columns, b + p + first + j * ldb_, ldb_,
-                          panel + first * ldb, ldb);
-        } else {
-          table.copy(last - first, strip.columns, b + (p + first) * ldb_ + j, ldb_,
-                     panel + first * ldb, ldb);
-        }
-      };
-      for (std::int64_t ib = rows.begin; ib < rows.end; ib += block_m_) {
-        const std::int64_t ie = std::min(ib + block_m_, rows.end);
-        const bool packs_b = packs_b_ && ib == rows.begin;
-        const T* a_block = a + (a_has_rows ? ib * lda_ + p : ib + p * lda_);
-        if (packs_a_) {
-          if (a_has_rows) {
-            table.copy(ie - ib, depth, a_block, lda_, packed_a, lda);
-          } else {
-            table.copy(depth, ie - ib, a_block, lda_, packed_a, lda);
-          }
-          a_block = packed_a;
-        }
-
-        T* panel = packed_b;
-        for (std::int64_t j = jb; j < je;) {
-          const Strip& strip = j < main_end ? main_ : edge_;
-          const std::int64_t next_j = j + strip.columns;
-          const Strip& next = next_j < main_end ? main_ : edge_;
-          const std::int64_t ldb = packs_b_ ? std::int64_t{strip.vectors} * table.lanes : ldb_;
-          const T* const b_strip = packs_b_ ? panel : b + p * ldb_ + j;
-          if (packs_b && (j == jb || !fetches_ahead_)) pack_b(strip, j, panel, 0, depth);
-          panel += depth * ldb;
-
-          // Tiles of nearly equal height: a low one at the end would leave the sums waiting.
-          const std::int64_t height = ie - ib;
-          const std::int64_t tiles = (height + strip.rows - 1) / strip.rows;
-          const std::int64_t low = height / tiles;
-          const std::int64_t share = !fetches_ahead_ ? depth
-                                                     : round_up((depth + tiles - 1) / tiles,
-                                                                b_is_transposed_ ? piece : 16);
-          const bool is_cut = strip.lanes < table.lanes;
-          std::int64_t i = ib;
-          std::int64_t made = 0;
-          const auto walk = [&](std::int64_t count, std::int64_t size) {
-            if (count == 0) return;
-            const auto tile = table.find(layout_a_, is_cut, strip.vectors, static_cast<int>(size),
-                                         fetches_ahead_);
-            for (const std::int64_t end = i + count * size; i < end; i += size, ++made) {
-              T* const c_tile = c + i * n + j;
-              detail::Ahead<T> ahead;
-              const std::int64_t first = std::min(made * share, depth);
-              const std::int64_t last = std::min(first + share, depth);
-              if (fetches_ahead_) {
-                if (i + size < ie) ahead.c = c_tile + size * n;
-                else if (next_j < je) ahead.c = c + ib * n + next_j;
-                if (next_j < je) {
-                  if (packs_b_ && !packs_b) {
-                    ahead.at = panel + first * next.vectors * table.lanes;
-                    ahead.step = std::int64_t{next.vectors} * table.lanes;
-                    ahead.rows = last - first;
-                  } else if (b_is_transposed_) {
-                    ahead.at = b + p + first + next_j * ldb_;
-                    ahead.step = ldb_;
-                    ahead.rows = next.columns;
-                  } else {
-                    ahead.at = b + (p + first) * ldb_ + next_j;
-                    ahead.step = ldb_;
-                    ahead.rows = last - first;
-                  }
-                } else if (ie < rows.end) {
-                  // Pieces of rows of A: as many of them as there are steps for.
-                  const std::int64_t wide = a_has_rows ? depth : std::min(block_m_, rows.end - ie);
-                  const std::int64_t high = a_has_rows ? std::min(block_m_, rows.end - ie) : depth;
-                  const std::int64_t across = (wide + piece - 1) / piece;
-                  const std::int64_t column = made % across * piece;
-                  const std::int64_t row = made / across * (depth / 4);
-                  if (row < high) {
-                    ahead.at = a + (a_has_rows ? (ie + row) * lda_ + p + column
-                                               : ie + column + (p + row) * lda_);
-                    ahead.step = lda_;
-                    ahead.rows = high - row;
-                  }
-                }
-              }
-              tile(depth, a_block + (i - ib) * row_step, lda, b_strip, ldb, c_tile, n, strip.lanes,
-                   p > 0, ahead);
-              if (packs_b && fetches_ahead_ && next_j < je)
-                pack_b(next, next_j, panel, first, last);
-            }
-          };
-          walk(height % tiles, low + 1);
-          walk(tiles - height % tiles, low);
-          j = next_j;
-        }
-      }
-    }
   }
 }
 

@@ -84,8 +84,7 @@ class Gemm {
   void choose_parts();
   void describe(Isa isa);
   template <class T>
-  void run_block(const detail::TileKernels<T>& table, const T* a, const T* b, T* c, Range rows,
-                 Range columns, std::byte* scratch) const noexcept;
+  struct Walk;
 
   GemmShape shape_;          // the product that is computed
   bool is_swapped_ = false;  // computed as transpose(B) * transpose(A)
@@ -97,6 +96,7 @@ class Gemm {
   bool packs_a_ = false;
   bool packs_b_ = false;
   bool fetches_ahead_ = false;
+  bool packs_in_tiles_ = false;  // the first tile of a strip packs B for the others
   bool parts_cut_rows_ = false;
   std::int64_t lda_ = 0;
   std::int64_t ldb_ = 0;

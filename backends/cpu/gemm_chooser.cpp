@@ -114,6 +114,8 @@ void Gemm::choose_packing(const TileKernels<T>& table) {
   packs_a_ = s.m > 16 && s.n * size >= 1024 && (is_bad_stride(lda_ * size) || a_bytes > l2_bytes);
   packs_b_ = b_is_transposed_ || (s.m >= 96 && (is_bad_stride(ldb_ * size) || b_bytes > l2_bytes));
   fetches_ahead_ = a_bytes + b_bytes + c_bytes > 4 * l2_bytes && s.m > 1;
+  packs_in_tiles_ =
+      fetches_ahead_ && !packs_b_ && b_bytes > l2_bytes && layout_a_ == LayoutA::rows;
 
   const double elements = 1.0 / table.lanes;  // that a copy moves per cycle, the other way round
   if (b_is_transposed_) cost_ += 6 * elements * static_cast<double>(s.k * s.n);
@@ -224,8 +226,9 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
   packed_lda_ = round_up(a_has_rows ? block_k_ : block_m_, table.lanes) + 64 / size;
   const std::int64_t bytes_a =
       packs_a_ ? bytes_64((a_has_rows ? block_m_ : block_k_) * packed_lda_) : 0;
-  const std::int64_t bytes_b =
-      packs_b_ ? bytes_64(block_k_ * round_up(block_n_, main_.columns)) : 0;
+  const std::int64_t bytes_b = packs_b_ ? bytes_64(block_k_ * round_up(block_n_, main_.columns))
+                               : packs_in_tiles_ ? bytes_64(block_k_ * main_.columns)
+                                                 : 0;
   scratch_b_ = static_cast<std::size_t>(bytes_a);
   scratch_c_ = static_cast<std::size_t>(bytes_a + bytes_b);
   scratch_ = scratch_c_ + static_cast<std::size_t>(turns_c_ ? bytes_64(s.m * s.n) : 0);

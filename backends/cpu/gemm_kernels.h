@@ -6,14 +6,17 @@
 
 namespace blockgrad::detail {
 
-/// What a tile brings near while it computes: a tile of C of its own size, and `rows` pieces of
-/// `ahead_bytes`, `step` elements apart, four steps of k for each. Reads nothing.
+/// What a tile does beside its sums. A tile that fetches brings near a tile of C of its own size
+/// and `rows` pieces of `ahead_bytes`, `step` elements apart, four steps of k for each. A tile that
+/// packs copies its part of B to `panel` and brings near the next rows of B, then the first ones at
+/// `at`.
 template <class T>
 struct Ahead {
   const T* c = nullptr;  // null: none
   const T* at = nullptr;
   std::int64_t step = 0;
   std::int64_t rows = 0;
+  T* panel = nullptr;
 };
 
 inline constexpr std::int64_t ahead_bytes = 256;
@@ -61,6 +64,7 @@ struct TileKernels {
   TileKernel<T> tile[2][2][max_vectors][max_rows] = {};
   /// [layout of A][vectors - 1][rows - 1]: whole tiles that heed their Ahead; all others ignore it.
   TileKernel<T> fetching_tile[2][max_vectors][max_rows] = {};
+  TileKernel<T> packing_tile[2][max_vectors][max_rows] = {};
   BlockCopy<T> copy = nullptr;
   BlockCopy<T> transpose = nullptr;
   BlockCopy<T> transpose_exactly = nullptr;  // writes nothing behind the last element of a row
@@ -75,6 +79,10 @@ struct TileKernels {
     const auto looks = fetching_tile[layout == LayoutA::columns][vectors - 1][rows - 1];
     if (fetches && !cut && looks) return looks;
     return tile[layout == LayoutA::columns][cut][vectors - 1][rows - 1];
+  }
+  /// Null if there is none.
+  TileKernel<T> find_packing(LayoutA layout, int vectors, int rows) const {
+    return packing_tile[layout == LayoutA::columns][vectors - 1][rows - 1];
   }
 };
 

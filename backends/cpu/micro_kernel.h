@@ -1,8 +1,10 @@
 #pragma once
-// The tile kernel and the packing copies, written once for every instruction set. Included only by
-// the units gemm_*.cpp; internal linkage throughout (see simd.h).
+// The tile kernels and the table of all kernels, written once for every instruction set. Included
+// only by the units gemm_*.cpp; internal linkage throughout (see simd.h).
 
+#include "backends/cpu/gemm_copies.h"
 #include "backends/cpu/gemm_kernels.h"
+#include "backends/cpu/gemm_vectors.h"
 #include "backends/cpu/simd.h"
 
 #include <cstdint>
@@ -24,14 +26,21 @@ void bring_near(const typename V::Scalar* c, std::int64_t ldc) {
   }
 }
 
+/// What a tile does beside its sums; see Ahead.
+enum class Beside { nothing, fetches, packs };
+
+/// Rows of B that a tile which packs is ahead of itself: enough for a distant cache to answer, few
+/// enough to stay where they meet in few sets.
+constexpr std::int64_t rows_ahead = 64;
+
 /// See TileKernel. Every loop over the accumulators is unrolled in full: a single one that is not
 /// moves the whole array to the stack.
-template <class V, LayoutA layout, bool cut, bool fetches, int vectors, int rows>
+template <class V, LayoutA layout, bool cut, Beside beside, int vectors, int rows>
 void tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
           const typename V::Scalar* b, std::int64_t ldb, typename V::Scalar* c, std::int64_t ldc,
           int lanes, bool load, const Ahead<typename V::Scalar>& ahead) {
   using Reg = typename V::Reg;
-  if (fetches && ahead.c) bring_near<V, vectors, rows>(ahead.c, ldc);
+  if (beside == Beside::fetches && ahead.c) bring_near<V, vectors, rows>(ahead.c, ldc);
   const typename V::Mask mask = V::first(cut ? lanes : V::lanes);
   const auto load_vector = [mask](const typename V::Scalar* p, int v) {
     return cut && v == vectors - 1 ? V::load(p + v * V::lanes, mask) : V::load(p + v * V::lanes);
@@ -52,12 +61,18 @@ void tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
   }
   const std::int64_t row_step = layout == LayoutA::rows ? lda : 1;
   const std::int64_t k_step = layout == LayoutA::rows ? 1 : lda;
+  [[maybe_unused]] typename V::Scalar* panel = ahead.panel;
   const auto add = [&] {
     // The shorter side of the tile stays in registers, the longer one passes through a single one.
     if constexpr (rows >= vectors) {
       Reg right[vectors];
 #pragma GCC unroll 16
       for (int v = 0; v < vectors; ++v) right[v] = load_vector(b, v);
+      if constexpr (beside == Beside::packs) {
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; ++v) V::store(panel + v * V::lanes, right[v]);
+        panel += vectors * V::lanes;
+      }
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
         const Reg left = V::broadcast(a + r * row_step);
@@ -79,8 +94,19 @@ void tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
     b += ldb;
   };
   std::int64_t p = 0;
-  if constexpr (fetches) {
-    constexpr std::int64_t line = 64 / sizeof(typename V::Scalar);
+  constexpr std::int64_t line = 64 / sizeof(typename V::Scalar);
+  if constexpr (beside == Beside::packs) {
+    static_assert(rows >= vectors && !cut);
+    const typename V::Scalar* near = b + rows_ahead * ldb;
+    for (; p < k; ++p) {
+      if (p == k - rows_ahead) near = ahead.at;
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) __builtin_prefetch(near + i * line, 0, 2);
+      near += ldb;
+      add();
+    }
+  }
+  if constexpr (beside == Beside::fetches) {
     const typename V::Scalar* near = ahead.at;
     for (std::int64_t left = ahead.rows; left > 0 && p + 4 <= k; --left, p += 4) {
 #pragma GCC unroll 4
@@ -165,196 +191,6 @@ void narrow_tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
   }
 }
 
-/// See BlockCopy.
-template <class V>
-void copy_block(std::int64_t rows, std::int64_t columns, const typename V::Scalar* from,
-                std::int64_t ld_from, typename V::Scalar* to, std::int64_t ld_to) {
-  const std::int64_t whole = columns - columns % V::lanes;
-  const auto mask = V::first(static_cast<int>(columns == whole ? V::lanes : columns - whole));
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t c = 0; c < whole; c += V::lanes) V::store(to + c, V::load(from + c));
-    if (columns != whole) V::store(to + whole, V::load(from + whole, mask));
-    from += ld_from;
-    to += ld_to;
-  }
-}
-
-/// See BlockCopy. Squares of vectors are transposed in registers; at the edges the missing elements
-/// are zero.
-template <class Wide, bool exactly>
-void transpose_block(std::int64_t rows, std::int64_t columns, const typename Wide::Scalar* from,
-                     std::int64_t ld_from, typename Wide::Scalar* to, std::int64_t ld_to) {
-  using V = typename Wide::Square;
-  constexpr int side = V::lanes;
-  // The destination of a wide vector is zeroed up to its own width, not only to this square's.
-  const std::int64_t end =
-      exactly ? columns : (columns + Wide::lanes - 1) / Wide::lanes * Wide::lanes;
-  for (std::int64_t c = 0; c < end; c += side) {
-    const std::int64_t height = columns - c < side ? (columns > c ? columns - c : 0) : side;
-    const auto written = V::first(static_cast<int>(exactly ? height : side));
-    for (std::int64_t r = 0; r < rows; r += side) {
-      const std::int64_t width = rows - r < side ? rows - r : side;
-      typename V::Reg square[side];
-      if (height == side && width == side) {
-        V::load_transposed(square, from + c * ld_from + r, ld_from);
-#pragma GCC unroll 16
-        for (int i = 0; i < side; ++i) V::store(to + (r + i) * ld_to + c, square[i]);
-      } else {
-        const auto mask = V::first(static_cast<int>(width));
-#pragma GCC unroll 16
-        for (int i = 0; i < side; ++i) {
-          square[i] = i < height ? V::load(from + (c + i) * ld_from + r, mask) : V::zero();
-        }
-        V::transpose(square);
-#pragma GCC unroll 16
-        for (int i = 0; i < side; ++i) {
-          if (i < width) V::store(to + (r + i) * ld_to + c, square[i], written);
-        }
-      }
-    }
-  }
-}
-
-/// Adds the next products of V::lanes chains: a square of A, turned in registers so that its rows
-/// lie in lanes. Only height rows and width columns exist unless `whole`.
-template <class V, bool whole>
-void add_square(typename V::Reg& sum, const typename V::Scalar* a, std::int64_t lda,
-                std::int64_t height, std::int64_t width, const typename V::Scalar* x,
-                std::int64_t x_step) {
-  typename V::Reg square[V::lanes];
-  if constexpr (whole && V::lanes >= 16) {
-    // Whole lines, each once: their rows may all fall into one set of the cache.
-    constexpr std::int64_t ahead = 512 / sizeof(typename V::Scalar);
-#pragma GCC unroll 16
-    for (int i = 0; i < V::lanes; ++i) {
-      __builtin_prefetch(a + i * lda + ahead);
-      square[i] = V::load(a + i * lda);
-    }
-    V::transpose(square);
-  } else if constexpr (whole) {
-    V::load_transposed(square, a, lda);
-  } else {
-    const auto mask = V::first(static_cast<int>(width));
-#pragma GCC unroll 16
-    for (int i = 0; i < V::lanes; ++i) {
-      square[i] = i < height ? V::load(a + i * lda, mask) : V::zero();
-    }
-    V::transpose(square);
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < V::lanes; ++i) {
-    if (whole || i < width) sum = V::fma(square[i], V::broadcast(x + i * x_step), sum);
-  }
-}
-
-/// Vectors of rows at a time, which hide the latency of each other's chains.
-template <class V>
-constexpr int dot_groups = V::lanes >= 16 ? 1 : 2;
-
-/// See RowDots. Each
-/// takes a whole cache line of its rows before the next one's turn: rows may all fall into one
-/// cache set.
-template <class Wide>
-void row_dots(std::int64_t rows, std::int64_t k, const typename Wide::Scalar* a, std::int64_t lda,
-              const typename Wide::Scalar* x, std::int64_t x_step, typename Wide::Scalar* y) {
-  using V = typename Wide::Square;
-  constexpr std::int64_t side = V::lanes;
-  constexpr int groups = dot_groups<V>;
-  constexpr std::int64_t line = 64 / sizeof(typename V::Scalar);
-  const std::int64_t whole_k = k - k % line;
-  std::int64_t r = 0;
-  for (; r + groups * side <= rows; r += groups * side) {
-    const typename V::Scalar* const from = a + r * lda;
-    typename V::Reg sum[groups];
-#pragma GCC unroll 4
-    for (int g = 0; g < groups; ++g) sum[g] = V::zero();
-    for (std::int64_t p = 0; p < whole_k; p += line) {
-#pragma GCC unroll 4
-      for (int g = 0; g < groups; ++g) {
-#pragma GCC unroll 4
-        for (std::int64_t q = p; q < p + line; q += side) {
-          add_square<V, true>(sum[g], from + g * side * lda + q, lda, side, side, x + q * x_step,
-                              x_step);
-        }
-      }
-    }
-#pragma GCC unroll 4
-    for (int g = 0; g < groups; ++g) {
-      for (std::int64_t p = whole_k; p < k; p += side) {
-        add_square<V, false>(sum[g], from + g * side * lda + p, lda, side,
-                             k - p < side ? k - p : side, x + p * x_step, x_step);
-      }
-      V::store(y + r + g * side, sum[g]);
-    }
-  }
-  for (; r < rows; r += side) {
-    const std::int64_t height = rows - r < side ? rows - r : side;
-    typename V::Reg sum = V::zero();
-    for (std::int64_t p = 0; p < k; p += side) {
-      add_square<V, false>(sum, a + r * lda + p, lda, height, k - p < side ? k - p : side,
-                           x + p * x_step, x_step);
-    }
-    V::store(y + r, sum, V::first(static_cast<int>(height)));
-  }
-}
-
-constexpr int summed_rows = 8;
-
-/// Adds `rows` more products to each chain of a strip of `vectors` vectors, the last one cut if
-/// asked.
-template <class V, int vectors, bool cut>
-void add_rows(int rows, const typename V::Scalar* x, std::int64_t x_step,
-              const typename V::Scalar* b, std::int64_t ldb, typename V::Scalar* y, bool load,
-              typename V::Mask mask) {
-  typename V::Reg sum[vectors];
-  const auto read = [mask](const typename V::Scalar* p, int v) {
-    return cut && v == vectors - 1 ? V::load(p + v * V::lanes, mask) : V::load(p + v * V::lanes);
-  };
-#pragma GCC unroll 4
-  for (int v = 0; v < vectors; ++v) sum[v] = load ? read(y, v) : V::zero();
-  const auto add = [&](int r) {
-    const typename V::Reg left = V::broadcast(x + r * x_step);
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) sum[v] = V::fma(left, read(b + r * ldb, v), sum[v]);
-  };
-  if (rows == summed_rows) {
-#pragma GCC unroll 8
-    for (int r = 0; r < summed_rows; ++r) add(r);
-  } else {
-    for (int r = 0; r < rows; ++r) add(r);
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < vectors; ++v) {
-    if (cut && v == vectors - 1) {
-      V::store(y + v * V::lanes, sum[v], mask);
-    } else {
-      V::store(y + v * V::lanes, sum[v]);
-    }
-  }
-}
-
-/// See SumRows.
-template <class V>
-void sum_rows(std::int64_t n, std::int64_t k, const typename V::Scalar* x, std::int64_t x_step,
-              const typename V::Scalar* b, std::int64_t ldb, typename V::Scalar* y) {
-  constexpr std::int64_t wide = 4 * V::lanes;
-  for (std::int64_t p = 0; p < k; p += summed_rows) {
-    const int rows = static_cast<int>(k - p < summed_rows ? k - p : summed_rows);
-    const typename V::Scalar* const x_now = x + p * x_step;
-    const typename V::Scalar* const b_now = b + p * ldb;
-    const auto whole = V::first(V::lanes);
-    std::int64_t j = 0;
-    for (; j + wide <= n; j += wide)
-      add_rows<V, 4, false>(rows, x_now, x_step, b_now + j, ldb, y + j, p > 0, whole);
-    for (; j + V::lanes <= n; j += V::lanes)
-      add_rows<V, 1, false>(rows, x_now, x_step, b_now + j, ldb, y + j, p > 0, whole);
-    if (j < n) {
-      add_rows<V, 1, true>(rows, x_now, x_step, b_now + j, ldb, y + j, p > 0,
-                           V::first(static_cast<int>(n - j)));
-    }
-  }
-}
-
 /// See TileKernels::fma_chains.
 template <class V, int accumulators>
 typename V::Scalar fma_chains(std::int64_t n) {
@@ -395,18 +231,19 @@ constexpr TileKernel<typename V::Scalar> tile_or_null() {
   } else if constexpr (vectors == 1 && layout == LayoutA::rows && V::can_spread) {
     return narrow_tile<V, cut, rows>;
   } else {
-    return tile<V, layout, cut, false, vectors, rows>;
+    return tile<V, layout, cut, Beside::nothing, vectors, rows>;
   }
 }
 
-/// Only the tiles of large products look ahead.
-template <class V, int accumulators, LayoutA layout, int vectors, int rows>
-constexpr TileKernel<typename V::Scalar> fetching_tile_or_null() {
-  constexpr bool is_large = 2 * rows * vectors >= accumulators && vectors >= 2 && vectors <= 4;
+/// Only the tiles of large products do something beside.
+template <class V, int accumulators, LayoutA layout, Beside beside, int vectors, int rows>
+constexpr TileKernel<typename V::Scalar> large_tile_or_null() {
+  constexpr bool is_large = 2 * rows * vectors >= accumulators && vectors >= 2 && vectors <= 4 &&
+                            (beside != Beside::packs || (rows >= vectors && vectors >= 3));
   if constexpr (!has_tile(accumulators, vectors, rows) || !is_large) {
     return nullptr;
   } else {
-    return tile<V, layout, false, true, vectors, rows>;
+    return tile<V, layout, false, beside, vectors, rows>;
   }
 }
 
@@ -418,8 +255,14 @@ constexpr void add_tiles(TileKernels<typename V::Scalar>& table,
         tile_or_null<V, accumulators, layout, cut, index / rows + 1, index % rows + 1>()),
    ...);
   if constexpr (!cut) {
-    ((table.fetching_tile[layout == LayoutA::columns][index / rows][index % rows] =
-          fetching_tile_or_null<V, accumulators, layout, index / rows + 1, index % rows + 1>()),
+    constexpr int column = layout == LayoutA::columns;
+    ((table.fetching_tile[column][index / rows][index % rows] =
+          large_tile_or_null<V, accumulators, layout, Beside::fetches, index / rows + 1,
+                             index % rows + 1>()),
+     ...);
+    ((table.packing_tile[column][index / rows][index % rows] =
+          large_tile_or_null<V, accumulators, layout, Beside::packs, index / rows + 1,
+                             index % rows + 1>()),
      ...);
   }
 }

@@ -190,6 +190,34 @@ BOOST_AUTO_TEST_CASE(products_of_several_blocks_equal_the_fma_chain) {
   check_all_layouts(2, 129, 1025, fast);
 }
 
+BOOST_AUTO_TEST_CASE(large_products_that_fetch_and_pack_ahead_equal_the_fma_chain) {
+  const std::vector<Isa> fast{best_isa()};
+  // Several blocks of rows and slices of k, both operands packed.
+  BOOST_TEST(mismatch<float>({131, 256, 3072}, fast) == "");
+  BOOST_TEST(mismatch<float>({131, 256, 3072, true, true}, fast) == "");
+  // The first tile of each strip packs B for the others; the last strip is narrower.
+  BOOST_TEST(mismatch<float>({20, 2085, 520, false, false}, fast) == "");
+  BOOST_TEST(mismatch<float>({20, 2085, 520, true, false}, fast) == "");
+  BOOST_TEST(mismatch<double>({9, 1601, 530, false, false, 2}, fast) == "");
+}
+
+BOOST_AUTO_TEST_CASE(products_made_transposed_equal_the_fma_chain) {
+  for (const bool transpose_a : {false, true}) {
+    check({31, 700, 40, transpose_a, true, 1});
+    check({70, 10, 33, transpose_a, false, 2});
+    check({3, 150, 900, transpose_a, true}, {best_isa()});
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_row_times_a_large_matrix_equals_the_fma_chain) {
+  for (const bool transpose_b : {false, true}) {
+    for (const std::int64_t n : {257, 512, 1003}) {
+      check({1, n, 263, false, transpose_b, 1});
+      check({n, 1, 259, transpose_b, false, 1});
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(single_rows_and_columns_equal_the_fma_chain) {
   for (const std::int64_t size : {1, 7, 8, 9, 63, 300, 1025}) {
     for (const std::int64_t k : {1, 7, 8, 100, 513}) {
