@@ -80,8 +80,8 @@ struct Gemm::Walk {
     lda = gemm.lda_;
     if (gemm.packs_a_) {
       lda = gemm.packed_lda_;
-      const std::int64_t high = a_has_rows() ? ie - ib : depth;
-      table.copy(high, a_has_rows() ? depth : ie - ib, a_block, gemm.lda_, packed_a, lda);
+      const auto pack = a_has_rows() ? table.copy : table.transpose;
+      pack(ie - ib, depth, a_block, gemm.lda_, packed_a, lda);
       a_block = packed_a;
     }
     T* panel = packed_b;
@@ -106,6 +106,7 @@ struct Gemm::Walk {
   void walk_strip(const Strip& strip, std::int64_t j, T* panel) const {
     const std::int64_t n = gemm.shape_.n;
     const bool is_cut = strip.lanes < table.lanes;
+    const LayoutA layout = gemm.packs_a_ ? LayoutA::rows : gemm.layout_a_;
     const T* b_strip = gemm.packs_b_ ? panel : b_at(p, j);
     std::int64_t ldb = gemm.packs_b_ ? width(strip) : gemm.ldb_;
     // Tiles of nearly equal height: a low one at the end would leave the sums waiting.
@@ -116,13 +117,13 @@ struct Gemm::Walk {
     for (std::int64_t made = 0; made < tiles; ++made) {
       const std::int64_t size = low + (made < higher ? 1 : 0);
       const int height = static_cast<int>(size);
-      const T* const a_tile = a_block + (i - ib) * (a_has_rows() ? lda : 1);
+      const T* const a_tile = a_block + (i - ib) * (layout == LayoutA::rows ? lda : 1);
       T* const c_tile = c + i * n + j;
-      auto tile = table.find(gemm.layout_a_, is_cut, strip.vectors, height, gemm.fetches_ahead_);
+      auto tile = table.find(layout, is_cut, strip.vectors, height, gemm.fetches_ahead_);
       Ahead<T> ahead;
       bool packs = false;
       if (gemm.packs_in_tiles_) {
-        const auto packing = table.find_packing(gemm.layout_a_, strip.vectors, height);
+        const auto packing = table.find_packing(layout, strip.vectors, height);
         packs = made == 0 && tiles > 1 && !is_cut && packing;
         if (packs) tile = packing;
         ahead.panel = packed_b;

@@ -114,8 +114,7 @@ void Gemm::choose_packing(const TileKernels<T>& table) {
   packs_a_ = s.m > 16 && s.n * size >= 1024 && (is_bad_stride(lda_ * size) || a_bytes > l2_bytes);
   packs_b_ = b_is_transposed_ || (s.m >= 96 && (is_bad_stride(ldb_ * size) || b_bytes > l2_bytes));
   fetches_ahead_ = a_bytes + b_bytes + c_bytes > 4 * l2_bytes && s.m > 1;
-  packs_in_tiles_ =
-      fetches_ahead_ && !packs_b_ && b_bytes > l2_bytes && layout_a_ == LayoutA::rows;
+  packs_in_tiles_ = fetches_ahead_ && !packs_b_ && b_bytes > l2_bytes && layout_a_ == LayoutA::rows;
 
   const double elements = 1.0 / table.lanes;  // that a copy moves per cycle, the other way round
   if (b_is_transposed_) cost_ += 6 * elements * static_cast<double>(s.k * s.n);
@@ -125,13 +124,15 @@ void Gemm::choose_packing(const TileKernels<T>& table) {
 }
 
 /// Cycles of one tile, relative to others: two multiply-adds and two loads start per cycle, a sum
-/// waits four cycles for itself, and a tile costs a call and the traffic of its sums. What is not
-/// near comes with 18 bytes per cycle.
+/// waits four cycles for itself, and a tile costs a call and the traffic of its sums. A strip of B
+/// that L1 does not hold comes with 28 bytes per cycle, from afar with 18.
 double Gemm::tile_cycles(int rows, int vectors) const {
   const double adds = rows * vectors / 2.0;
   const double loads = (rows + vectors) / 2.0;
   double step = std::max({adds, loads, 4.0}) + 0.02 * loads;
-  if (fetches_ahead_ && !packs_b_) step = std::max(step, vectors * 64 / 18.0);
+  const std::int64_t strip_bytes = shape_.k * vectors * 64;
+  if (strip_bytes > 32768)
+    step = std::max(step, vectors * 64 / (fetches_ahead_ && !packs_b_ ? 18.0 : 28.0));
   // Rows of A that lie in one line of the cache.
   if (layout_a_ == LayoutA::columns && !packs_a_ && 16 % rows != 0) step += 0.1;
   return static_cast<double>(shape_.k) * step + 12 + rows * vectors;
@@ -210,7 +211,7 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
     return;
   }
   const std::int64_t max_k = s.k <= 800 ? 800 : 512;
-  const std::int64_t max_m = 120 * 4 / size;
+  const std::int64_t max_m = 96 * 4 / size;
   const std::int64_t max_n = 4096;
   const std::int64_t k_blocks = std::max<std::int64_t>(1, divide_up(s.k, max_k));
   block_k_ = k_blocks == 1 ? std::max<std::int64_t>(s.k, 1) : round_up(divide_up(s.k, k_blocks), 8);
@@ -222,10 +223,8 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
                        s.n <= main_.columns && s.m > 0 && s.n > 0;
   path_ = is_tile ? Path::tile : Path::blocks;
   const auto bytes_64 = [](std::int64_t elements) { return round_up(elements * size, 64); };
-  const bool a_has_rows = layout_a_ == LayoutA::rows;
-  packed_lda_ = round_up(a_has_rows ? block_k_ : block_m_, table.lanes) + 64 / size;
-  const std::int64_t bytes_a =
-      packs_a_ ? bytes_64((a_has_rows ? block_m_ : block_k_) * packed_lda_) : 0;
+  packed_lda_ = round_up(block_k_, table.lanes) + 64 / size;
+  const std::int64_t bytes_a = packs_a_ ? bytes_64(block_m_ * packed_lda_) : 0;
   const std::int64_t bytes_b = packs_b_ ? bytes_64(block_k_ * round_up(block_n_, main_.columns))
                                : packs_in_tiles_ ? bytes_64(block_k_ * main_.columns)
                                                  : 0;
