@@ -285,9 +285,8 @@ Kernel weight_kernel(const Sizes& s, Isa isa) {
   kernel.parts = s.groups * sums->channel_blocks() * sums->result_blocks();
   kernel.scratch = bytes_of_elements<T>(sums->scratch());
   kernel.cost = s.nanoseconds();
-  kernel.why =
-      join({"blocks of ", sums->image_block(), " images and ", sums->row_block(), " rows, ",
-            planes_text(sums->is_in_place(), static_cast<std::int64_t>(kernel.scratch))});
+  kernel.why = join({"blocks of ", sums->image_block(), " images and ", sums->row_block(),
+                     " rows, scratch of ", kernel.scratch, " bytes"});
   kernel.run = [s, sums, &kernels](const KernelCall& call, std::int64_t first, std::int64_t last) {
     const T* const x = reinterpret_cast<const T*>(call.in[0]);
     const T* const dy = reinterpret_cast<const T*>(call.in[1]);

@@ -22,28 +22,32 @@ template <class T>
 using ConvTile = void (*)(std::int64_t count, const ConvTap* taps, const T* a, std::int64_t lda,
                           const T* b, T* c, std::int64_t ldc, int lanes, bool load);
 
-/// `count` lines of `length` elements: line l of A's row r begins at l * a_line + r * a_row, that
-/// of every B at l * b_line.
-struct ConvLines {
-  std::int64_t count = 0, length = 0;
-  std::int64_t a_line = 0, a_row = 0, b_line = 0;
-};
-
-/// What a sum over the elements of lines is kept in: lane e of `dot_lanes` adds the elements e, e +
-/// dot_lanes, .. of each line, line by line, as one fma chain. 64 bytes for every instruction set.
+/// What a sum over many places is kept in: lane e of `dot_lanes` adds the places e, e + dot_lanes,
+/// .. as one fma chain. 64 bytes for every instruction set.
 template <class T>
 constexpr std::int64_t dot_lanes = 64 / static_cast<std::int64_t>(sizeof(T));
 
-/// sums[r * sums_row + t * dot_lanes + e] is lane e of the sum over lines of A's row r times b +
-/// taps[t].source, added to what is there if `load`; for a fixed number of rows and of taps.
-template <class T>
-using ConvDots = void (*)(const ConvLines& lines, const T* a, const T* b, const ConvTap* taps,
-                          T* sums, std::int64_t sums_row, bool load);
+/// Rows of a panel, in which dot_lanes of each row lie side by side, step by step.
+constexpr std::int64_t dot_panel = 8;
 
-/// A row that lies in another one, or zeros around it: `before` zeros, then `count` elements of the
-/// source, each `step` behind the one before, then zeros up to `length`.
+/// sums[r * sums_row + t * dot_lanes + e] is lane e of the sum over steps s < count of
+///   a[(s * dot_panel + r) * dot_lanes + e] * b[taps[t].source + steps[s] + e],
+/// added to what is there if `load`; for a fixed number of rows and of taps.
+template <class T>
+using ConvDots = void (*)(std::int64_t count, const std::int64_t* steps, const T* a, const T* b,
+                          const ConvTap* taps, T* sums, std::int64_t sums_row, bool load);
+
+/// Rows of a plane: `before` zeros, then `count` elements of the source, each `step` behind the one
+/// before, then zeros up to `length`.
 struct ConvRow {
   std::int64_t before = 0, count = 0, length = 0, step = 1;
+};
+
+/// A plane: `above` rows of zeros, `rows` from sources `from_row` elements apart, zeros up to
+/// `size` elements, at least one vector of them.
+struct ConvPlane {
+  ConvRow row;
+  std::int64_t above = 0, rows = 0, from_row = 0, size = 0;
 };
 
 template <class T>
@@ -63,10 +67,9 @@ struct ConvKernels {
   /// y[i] = the sum of the dot_lanes of sums[i]: lane e with e + 8, then e + 4, e + 2, e + 1; fewer
   /// lanes begin further down.
   void (*add_lanes)(T* y, const T* sums, std::int64_t count) = nullptr;
-  /// `count` rows one behind the other, from sources `from_row` apart. Up to `lanes` elements
-  /// behind the last one are written too.
-  void (*copy_rows)(const ConvRow& row, T* to, const T* from, std::int64_t from_row,
-                    std::int64_t count) = nullptr;
+  void (*copy_plane)(const ConvPlane& plane, T* to, const T* from) = nullptr;
+  /// count elements to the rows of a panel's steps, with zeros up to whole steps.
+  void (*copy_to_panel)(T* to, const T* from, std::int64_t count) = nullptr;
   /// to[i * step] = from[i].
   void (*spread)(T* to, const T* from, std::int64_t count, std::int64_t step) = nullptr;
   /// to[2 i] = even[i] and to[2 i + 1] = odd[i].

@@ -65,66 +65,66 @@ void keep_in_register(Reg& x) {
 #endif
 }
 
-/// One pass of ConvDots: the lanes first_lane .. first_lane + V::lanes - 1 of each sum.
+/// One pass of ConvDots: V::lanes lanes of each sum.
 template <class V, int taps, int rows>
-void dot_pass(const ConvLines& lines, const typename V::Scalar* a,
-              const typename V::Scalar* const (&b)[taps], typename V::Scalar* sums,
-              std::int64_t sums_row, std::int64_t first_lane, bool load) {
+void dot_pass(std::int64_t count, const std::int64_t* steps, const typename V::Scalar* a,
+              const typename V::Scalar* b, const ConvTap* tap, typename V::Scalar* sums,
+              std::int64_t sums_row, bool load) {
   using T = typename V::Scalar;
   using Reg = typename V::Reg;
-  constexpr std::int64_t step = dot_lanes<T>;
+  constexpr std::int64_t width = dot_lanes<T>;
+  const T* from[taps];
+#pragma GCC unroll 8
+  for (int t = 0; t < taps; ++t) from[t] = b + tap[t].source;
   Reg sum[rows][taps];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 8
     for (int t = 0; t < taps; ++t)
-      sum[r][t] = load ? V::load(sums + r * sums_row + t * step) : V::zero();
+      sum[r][t] = load ? V::load(sums + r * sums_row + t * width) : V::zero();
   }
-  const std::int64_t a_row = lines.a_row;
-  for (std::int64_t l = 0; l < lines.count; ++l) {
-    const T* const left = a + l * lines.a_line;
-    const std::int64_t line = l * lines.b_line;
-    std::int64_t i = first_lane;
-    for (; i + V::lanes <= lines.length; i += step) {
-      Reg right[taps];
-#pragma GCC unroll 8
-      for (int t = 0; t < taps; ++t) right[t] = V::load(b[t] + line + i);
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) {
-        Reg x = V::load(left + r * a_row + i);
-        keep_in_register(x);
-#pragma GCC unroll 8
-        for (int t = 0; t < taps; ++t) sum[r][t] = V::fma(x, right[t], sum[r][t]);
-      }
-    }
-    if (i >= lines.length) continue;
-    const typename V::Mask mask = V::first(static_cast<int>(lines.length - i));
+  for (std::int64_t s = 0; s < count; ++s) {
+    const std::int64_t at = steps[s];
     Reg right[taps];
 #pragma GCC unroll 8
-    for (int t = 0; t < taps; ++t) right[t] = V::load(b[t] + line + i, mask);
+    for (int t = 0; t < taps; ++t) right[t] = V::load(from[t] + at);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      const Reg x = V::load(left + r * a_row + i, mask);
+      Reg left = V::load(a + r * width);
+      keep_in_register(left);
 #pragma GCC unroll 8
-      for (int t = 0; t < taps; ++t) sum[r][t] = V::fma(x, right[t], sum[r][t]);
+      for (int t = 0; t < taps; ++t) sum[r][t] = V::fma(left, right[t], sum[r][t]);
     }
+    a += dot_panel * width;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 8
-    for (int t = 0; t < taps; ++t) V::store(sums + r * sums_row + t * step, sum[r][t]);
+    for (int t = 0; t < taps; ++t) V::store(sums + r * sums_row + t * width, sum[r][t]);
   }
 }
 
 /// See ConvDots.
 template <class V, int taps, int rows>
-void conv_dots(const ConvLines& lines, const typename V::Scalar* a, const typename V::Scalar* b,
-               const ConvTap* tap, typename V::Scalar* sums, std::int64_t sums_row, bool load) {
-  const typename V::Scalar* from[taps];
-#pragma GCC unroll 8
-  for (int t = 0; t < taps; ++t) from[t] = b + tap[t].source;
+void conv_dots(std::int64_t count, const std::int64_t* steps, const typename V::Scalar* a,
+               const typename V::Scalar* b, const ConvTap* tap, typename V::Scalar* sums,
+               std::int64_t sums_row, bool load) {
   for (std::int64_t e = 0; e < dot_lanes<typename V::Scalar>; e += V::lanes)
-    dot_pass<V, taps, rows>(lines, a, from, sums + e, sums_row, e, load);
+    dot_pass<V, taps, rows>(count, steps, a + e, b + e, tap, sums + e, sums_row, load);
+}
+
+/// See ConvKernels::copy_to_panel.
+template <class V>
+void copy_to_panel(typename V::Scalar* to, const typename V::Scalar* from, std::int64_t count) {
+  constexpr std::int64_t width = dot_lanes<typename V::Scalar>;
+  for (; count >= width; count -= width) {
+#pragma GCC unroll 16
+    for (std::int64_t e = 0; e < width; e += V::lanes) V::store(to + e, V::load(from + e));
+    to += dot_panel * width;
+    from += width;
+  }
+  if (count == 0) return;
+  for (std::int64_t e = 0; e < width; ++e) to[e] = e < count ? from[e] : 0;
 }
 
 template <class T>
@@ -143,34 +143,115 @@ void add_lanes(T* y, const T* sums, std::int64_t count) {
   }
 }
 
-/// See ConvKernels::copy_rows. What a row writes behind its end the next row writes again.
+/// The lanes low .. high-1 of p; the others are zero, and their memory is not touched.
 template <class V>
-void copy_rows(const ConvRow& row, typename V::Scalar* to, const typename V::Scalar* from,
-               std::int64_t from_row, std::int64_t count) {
-  using T = typename V::Scalar;
+typename V::Reg load_between(const typename V::Scalar* p, int low, int high) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(typename V::Mask) <= 2) {
+    return V::load(p, static_cast<typename V::Mask>(V::first(high) & ~V::first(low)));
+  }
+#endif
+  typename V::Scalar lanes[V::lanes];
+  for (int e = 0; e < V::lanes; ++e) lanes[e] = e >= low && e < high ? p[e] : 0;
+  return V::load(lanes);
+}
+
+/// Rows of at most one vector. What a store writes behind a row's end the next row writes again.
+template <class V>
+void copy_short_rows(const ConvPlane& plane, typename V::Scalar* to,
+                     const typename V::Scalar* from) {
+  const int low = static_cast<int>(plane.row.before);
+  const int high = low + static_cast<int>(plane.row.count);
+  from -= low;
+  for (std::int64_t r = 0; r < plane.rows; ++r) {
+    V::store(to, load_between<V>(from, low, high));
+    to += plane.row.length;
+    from += plane.from_row;
+  }
+}
+
+template <class V>
+void copy_long_rows(const ConvPlane& plane, typename V::Scalar* to,
+                    const typename V::Scalar* from) {
+  const ConvRow& row = plane.row;
   const std::int64_t whole = row.count - row.count % V::lanes;
-  const auto mask = V::first(static_cast<int>(row.count - whole > 0 ? row.count - whole : 1));
-  for (std::int64_t r = 0; r < count; ++r) {
+  const auto mask = V::first(static_cast<int>(row.count > whole ? row.count - whole : 1));
+  for (std::int64_t r = 0; r < plane.rows; ++r) {
     for (std::int64_t j = 0; j < row.before; j += V::lanes) V::store(to + j, V::zero());
-    T* const inside = to + row.before;
+    typename V::Scalar* const inside = to + row.before;
     std::int64_t j = 0;
-    if (row.step == 1) {
-      for (; j < whole; j += V::lanes) V::store(inside + j, V::load(from + j));
-      if (j < row.count) {
-        V::store(inside + j, V::load(from + j, mask));
-        j += V::lanes;
-      }
-    } else if (row.step == 2) {
-      for (std::int64_t i = 0; i < row.count; ++i) inside[i] = from[2 * i];
-      j = row.count;
-    } else {
-      for (std::int64_t i = 0; i < row.count; ++i) inside[i] = from[i * row.step];
-      j = row.count;
+    for (; j < whole; j += V::lanes) V::store(inside + j, V::load(from + j));
+    if (j < row.count) {
+      V::store(inside + j, V::load(from + j, mask));
+      j += V::lanes;
     }
     for (; row.before + j < row.length; j += V::lanes) V::store(inside + j, V::zero());
     to += row.length;
-    from += from_row;
+    from += plane.from_row;
   }
+}
+
+/// Every second element. While the rows behind a row exist, whole vectors are read over its end.
+template <class V>
+void copy_halved_rows(const ConvPlane& plane, typename V::Scalar* to,
+                      const typename V::Scalar* from) {
+  using T = typename V::Scalar;
+  constexpr std::int64_t width = dot_lanes<T>;
+  const ConvRow& row = plane.row;
+  const std::int64_t reach = (row.count + width - 1) / width * 2 * width;
+  const std::int64_t last = (reach + plane.from_row - 1) / plane.from_row;
+  for (std::int64_t r = 0; r < plane.rows; ++r) {
+    for (std::int64_t j = 0; j < row.before; ++j) to[j] = 0;
+    T* __restrict const inside = to + row.before;
+    if (r + last < plane.rows) {
+      for (std::int64_t j = 0; j < row.count; j += width) {
+#pragma GCC unroll 16
+        for (std::int64_t e = 0; e < width; ++e) inside[j + e] = from[2 * (j + e)];
+      }
+    } else {
+      for (std::int64_t j = 0; j < row.count; ++j) inside[j] = from[2 * j];
+    }
+    for (std::int64_t j = row.before + row.count; j < row.length; ++j) to[j] = 0;
+    to += row.length;
+    from += plane.from_row;
+  }
+}
+
+template <class T>
+void copy_spaced_rows(const ConvPlane& plane, T* to, const T* from) {
+  const ConvRow& row = plane.row;
+  for (std::int64_t r = 0; r < plane.rows; ++r) {
+    for (std::int64_t j = 0; j < row.before; ++j) to[j] = 0;
+    for (std::int64_t j = 0; j < row.count; ++j) to[row.before + j] = from[j * row.step];
+    for (std::int64_t j = row.before + row.count; j < row.length; ++j) to[j] = 0;
+    to += row.length;
+    from += plane.from_row;
+  }
+}
+
+template <class V>
+void fill_zeros(typename V::Scalar* to, std::int64_t count) {
+  std::int64_t i = 0;
+  for (; i + V::lanes <= count; i += V::lanes) V::store(to + i, V::zero());
+  for (; i < count; ++i) to[i] = 0;
+}
+
+/// See ConvPlane. Stores may reach behind a row, but the zeros come after them.
+template <class V>
+void copy_plane(const ConvPlane& plane, typename V::Scalar* to, const typename V::Scalar* from) {
+  const std::int64_t above = plane.above * plane.row.length;
+  fill_zeros<V>(to, above);
+  typename V::Scalar* const inside = to + above;
+  if (plane.row.step == 1) {
+    if (V::lanes > 1 && plane.row.length <= V::lanes) copy_short_rows<V>(plane, inside, from);
+    else copy_long_rows<V>(plane, inside, from);
+  } else if (plane.row.step == 2) {
+    copy_halved_rows<V>(plane, inside, from);
+  } else {
+    copy_spaced_rows(plane, inside, from);
+  }
+  const std::int64_t done = above + plane.rows * plane.row.length;
+  fill_zeros<V>(to + done, plane.size - done);
 }
 
 template <class T>
@@ -234,7 +315,8 @@ constexpr ConvKernels<typename V::Scalar> conv_kernels() {
   table.dot_taps = dot_taps;
   add_conv_kernels<V, accumulators, dot_taps>(table, all);
   table.add_lanes = add_lanes<T>;
-  table.copy_rows = copy_rows<V>;
+  table.copy_plane = copy_plane<V>;
+  table.copy_to_panel = copy_to_panel<V>;
   table.spread = spread<T>;
   table.interleave = interleave<T>;
   return table;

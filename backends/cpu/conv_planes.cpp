@@ -8,6 +8,8 @@ namespace {
 
 std::int64_t up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+// Zeros behind a plane, so that lines may be read over its end; a multiple of every vector.
+constexpr std::int64_t plane_end = 16;
 // What a line costs beside its vectors, in vectors: short ones make narrow tiles.
 constexpr double line_start = 0.3;
 
@@ -46,7 +48,7 @@ struct ConvPlanes::Classes {
 };
 
 ConvPlanes::ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64_t block,
-                       double work, std::int64_t lanes)
+                       double work, std::int64_t lanes, bool may_be_in_place)
     : block_(block),
       columns_(columns.result),
       source_rows_(rows.source),
@@ -56,8 +58,8 @@ ConvPlanes::ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64
   row_taps_ = row_classes.taps;
   const std::int64_t width = columns_ + joint.most();
   const bool fits =
-      row_classes.first.size() == 1 && joint.first.size() == 1 && columns.stride == 1 &&
-      joint.first[0] >= 0 && joint.first[0] + width <= columns.source &&
+      may_be_in_place && row_classes.first.size() == 1 && joint.first.size() == 1 &&
+      columns.stride == 1 && joint.first[0] >= 0 && joint.first[0] + width <= columns.source &&
       row_classes.first[0] >= 0 &&
       row_classes.first[0] + (rows.result - 1 + row_classes.more[0]) * rows.stride < rows.source;
   // In vectors: what products and copies take by lines over all rows, and by a line per row.
@@ -85,10 +87,8 @@ ConvPlanes::ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64
   for (std::size_t r = 0; r < row_classes.first.size(); ++r) {
     row_classes_.push_back(
         {row_classes.first[r], row_classes.more[r], is_in_place_ ? 0 : channel_});
-    if (!is_in_place_) {
-      channel_ += static_cast<std::int64_t>(classes.first.size()) * (block_ + row_classes.more[r]) *
-                  row_step_;
-    }
+    if (!is_in_place_)
+      channel_ += static_cast<std::int64_t>(classes.first.size()) * plane_size(row_classes.more[r]);
   }
   for (const std::int64_t first : classes.first) {
     // Elements j with 0 <= first + j * stride < source.
@@ -101,12 +101,16 @@ ConvPlanes::ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64
   }
 }
 
+std::int64_t ConvPlanes::plane_size(std::int64_t more) const {
+  return up((block_ + more) * row_step_ + plane_end, plane_end) * plane_end;
+}
+
 std::int64_t ConvPlanes::place(std::size_t row_tap, std::size_t column_tap) const {
   const Tap& row = row_taps_[row_tap];
   const Tap& column = column_taps_[column_tap];
   const RowClass& rows = row_classes_[row.at];
-  const std::int64_t plane = static_cast<std::int64_t>(column.at) * (block_ + rows.more);
-  return rows.begin + (plane + row.shift) * row_step_ + column.shift;
+  const std::int64_t plane = static_cast<std::int64_t>(column.at) * plane_size(rows.more);
+  return rows.begin + plane + row.shift * row_step_ + column.shift;
 }
 
 template <class T>
@@ -114,26 +118,27 @@ const T* ConvPlanes::build(const ConvKernels<T>& kernels, const T* source, std::
                            std::int64_t first, T* to) const {
   if (is_in_place_) return source + in_place_from_ + first * row_step_;
   T* const begin = to;
-  for (std::int64_t c = 0; c < channels; ++c) {
-    const T* const image = source + c * source_rows_ * source_columns_;
-    for (const RowClass& rows : row_classes_) {
-      // Rows h with 0 <= top + h * stride < source_rows.
-      const std::int64_t height = block_ + rows.more;
-      const std::int64_t top = rows.first + first * row_stride_;
-      const std::int64_t above = std::min(height, top < 0 ? up(-top, row_stride_) : 0);
-      const std::int64_t from = top + above * row_stride_;
-      const std::int64_t inside = from < source_rows_ ? up(source_rows_ - from, row_stride_) : 0;
-      const std::int64_t count = std::min(inside, height - above);
-      for (const ColumnClass& columns : column_classes_) {
-        std::fill_n(to, above * row_step_, T(0));
-        to += above * row_step_;
-        if (count > 0) {
-          kernels.copy_rows(columns.row, to, image + from * source_columns_ + columns.from,
-                            row_stride_ * source_columns_, count);
-        }
-        to += count * row_step_;
-        std::fill_n(to, (height - above - count) * row_step_, T(0));
-        to += (height - above - count) * row_step_;
+  for (const RowClass& rows : row_classes_) {
+    // Rows h with 0 <= top + h * stride < source_rows.
+    const std::int64_t height = block_ + rows.more;
+    const std::int64_t top = rows.first + first * row_stride_;
+    const std::int64_t above = std::min(height, top < 0 ? up(-top, row_stride_) : 0);
+    const std::int64_t from = top + above * row_stride_;
+    const std::int64_t inside = from < source_rows_ ? up(source_rows_ - from, row_stride_) : 0;
+    ConvPlane plane;
+    plane.above = above;
+    plane.rows = std::min(inside, height - above);
+    plane.from_row = row_stride_ * source_columns_;
+    plane.size = plane_size(rows.more);
+    for (std::size_t c = 0; c < column_classes_.size(); ++c) {
+      plane.row = column_classes_[c].row;
+      const T* image =
+          source + (plane.rows > 0 ? from * source_columns_ : 0) + column_classes_[c].from;
+      to = begin + rows.begin + static_cast<std::int64_t>(c) * plane.size;
+      for (std::int64_t k = 0; k < channels; ++k) {
+        kernels.copy_plane(plane, to, image);
+        to += channel_;
+        image += source_rows_ * source_columns_;
       }
     }
   }

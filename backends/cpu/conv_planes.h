@@ -29,8 +29,9 @@ class ConvPlanes {
  public:
   /// Planes for `block` rows of the result at a time. `work`: how many vectors of products each
   /// vector of the source takes part in per tap; `lanes`: elements of a vector.
+  /// The image itself stands for its planes only if `may_be_in_place`.
   ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64_t block, double work,
-             std::int64_t lanes);
+             std::int64_t lanes, bool may_be_in_place = true);
 
   std::int64_t block() const { return block_; }
   bool is_in_place() const { return is_in_place_; }
@@ -47,7 +48,7 @@ class ConvPlanes {
   std::int64_t line_step() const { return row_step_; }
 
   /// The planes of `channels` channels for the result's rows from `first` on: where their first
-  /// element lies, in `to` or in the source. The last ones may end `lanes` elements further.
+  /// element lies, in `to` or in the source. Behind each plane in `to` are zeros for a vector.
   template <class T>
   const T* build(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
                  std::int64_t first, T* to) const;
@@ -66,6 +67,7 @@ class ConvPlanes {
     std::int64_t shift;  // in it
   };
   struct Classes;
+  std::int64_t plane_size(std::int64_t more) const;
 
   std::int64_t block_, columns_;
   std::int64_t source_rows_, source_columns_, row_stride_;

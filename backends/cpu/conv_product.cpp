@@ -47,7 +47,7 @@ ConvBlock conv_block(const ConvForm& form) {
 }
 
 template <class T>
-ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>& kernels)
+ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>&)
     : planes_(form.rows, form.columns, conv_block<T>(form).rows, work_of(form), dot_lanes<T>),
       channels_(form.channels),
       taps_per_channel_(static_cast<std::int64_t>(form.weight_taps.size())),
@@ -63,8 +63,7 @@ ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>& kernels)
       weight_row_(form.weight_row),
       weight_channel_(form.weight_channel),
       blocks_(up(rows_, planes_.block())),
-      scratch_(planes_.is_in_place() ? 0
-                                     : planes_.channel() * channels_at_a_time_ + kernels.lanes) {
+      scratch_(planes_.is_in_place() ? 0 : planes_.channel() * channels_at_a_time_) {
   const std::size_t across = form.columns.offsets.size();
   for (std::int64_t k = 0; k < channels_at_a_time_; ++k) {
     for (std::size_t t = 0; t < form.weight_taps.size(); ++t) {

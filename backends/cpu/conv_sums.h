@@ -16,10 +16,11 @@ struct ConvSumsForm {
   std::int64_t a_image = 0, source_image = 0;  // elements from one image to the next
 };
 
-/// An element is kept in lanes (see dot_lanes): places are counted from 0 in each line, a line
-/// being a block of rows or a row, as ConvPlanes and block() say; each lane is one fma chain from
-/// +0 over blocks of images, in each over blocks of rows, in each over images, and lines. The lanes
-/// are added in the end, see ConvKernels::add_lanes.
+/// An element is kept in lanes, see dot_lanes. Each line, which is a block of rows or a row as
+/// ConvPlanes and row_block() say, begins at lane 0; a lane is one fma chain from +0 over blocks of
+/// rows in blocks of images, in each over images, lines and places; where a line ends before its
+/// last lanes, these add 0 times what is read behind it: elements of the same channel, or 0. The
+/// lanes are added in the end, see ConvKernels::add_lanes.
 class ConvSums {
  public:
   template <class T>
@@ -28,10 +29,9 @@ class ConvSums {
   /// Channels k that are made at a time, and how often that is; the same for results o.
   std::int64_t channel_blocks() const { return channel_blocks_; }
   std::int64_t result_blocks() const { return result_blocks_; }
-  std::int64_t scratch() const { return planes_size_ + sums_size_; }
+  std::int64_t scratch() const { return planes_size_ + panel_size_ + sums_size_; }
   std::int64_t image_block() const { return images_at_a_time_; }
   std::int64_t row_block() const { return planes_.block(); }
-  bool is_in_place() const { return planes_.is_in_place(); }
 
   /// Blocks first .. last-1 of the results, for channels of one block. `a` and `source` begin at
   /// the first result and channel of all, `to` likewise; results lie `to_result` apart.
@@ -41,17 +41,27 @@ class ConvSums {
            std::int64_t last, T* scratch) const noexcept;
 
  private:
+  /// Images n .. n+images-1 and the rows of a block.
+  struct Unit {
+    std::int64_t image, images, top, rows;
+  };
   template <class T>
-  void add_block(const ConvKernels<T>& kernels, const T* a, const T* planes,
-                 std::int64_t plane_image, std::int64_t images, std::int64_t rows,
-                 std::int64_t results, std::int64_t channels, T* sums, bool load) const noexcept;
+  void build(const ConvKernels<T>& kernels, const Unit& unit, const T* source,
+             std::int64_t channels, T* planes) const noexcept;
+  template <class T>
+  std::int64_t copy_to_panel(const ConvKernels<T>& kernels, const Unit& unit, const T* a,
+                             std::int64_t results, T* panel) const noexcept;
+  template <class T>
+  void add_unit(const ConvKernels<T>& kernels, const Unit& unit, const T* a, std::int64_t results,
+                std::int64_t taps, T* scratch, bool load) const noexcept;
 
   ConvPlanes planes_;
   std::vector<ConvTap> taps_;
+  std::vector<std::int64_t> steps_;  // where the vectors of a unit's lines begin in the planes
   std::int64_t images_, results_, channels_, taps_per_channel_;
   std::int64_t rows_, columns_, a_image_, source_image_, source_channel_;
   std::int64_t channels_at_a_time_, images_at_a_time_, channel_blocks_, result_blocks_;
-  std::int64_t planes_size_, sums_size_;
+  std::int64_t image_planes_, planes_size_, panel_size_, sums_size_;
 };
 
 }  // namespace blockgrad::detail
