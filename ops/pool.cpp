@@ -83,6 +83,45 @@ Expr without(const Expr& x, const Pair& padding, const Shape& original) {
                padding.columns + columns);
 }
 
+// Where the first maximum of each window lies, in row-major order, or the first NaN.
+struct Firsts {
+  Shape whole;  // of x with its padding
+  Expr number;  // of the elements of a window, [h, w]
+  Expr first;   // of the maximum, [.., H', W', 1, 1]
+
+  Firsts(const Expr& x, const Pair& size, const Pair& stride, const Pair& padding) {
+    const Expr around = padded(x, padding, -infinity);
+    whole = around.shape();
+    const Expr elements = seen(around, size, stride);  // [.., H', W', h, w]
+    const std::int64_t taps = size.rows * size.columns;
+    number = constant(
+        arange(0, static_cast<double>(taps), 1, DType::i32).reshape({size.rows, size.columns}));
+    // A place of the padding is no maximum, even where all elements are -inf.
+    const Shape image{x.shape()[x.rank() - 2], x.shape()[x.rank() - 1]};
+    const Expr real = seen(padded(constant(ones(image, DType::boolean)), padding, 0), size, stride);
+    const Expr y = max(elements, {-2, -1}, true);
+    const Expr rank = map("max_pool2d", {elements, y, number, real}, [&](auto s) {
+      const Scalar is_largest =
+          logical_or(equal(s[0], s[1]), logical_and(isnan(s[0]), isnan(s[1])));
+      return where(logical_and(is_largest, s[3]), s[2], static_cast<double>(taps));
+    });
+    first = min(rank, {-2, -1}, true);
+  }
+};
+
+std::string text_of(const Pair& size, const Pair& stride, const Pair& padding) {
+  const auto pair = [](const Pair& p) { return join({p.rows, "x", p.columns}); };
+  return "size " + pair(size) + " stride " + pair(stride) + " padding " + pair(padding);
+}
+
+Expr nothing_like(const Expr& x) { return broadcast_to(constant(zeros({}, x.dtype())), x.shape()); }
+
+// bf16 and f16 are only stored; the largest element is the same in f32.
+template <class Pool>
+Expr in_working_dtype(const Expr& x, Pool pool) {
+  return is_half(x.dtype()) ? astype(pool(astype(x, DType::f32)), x.dtype()) : pool(x);
+}
+
 // A pool over [.., L] as one over [.., 1, L].
 template <class Pool>
 Expr over_one_row(const Expr& x, Pool pool) {
@@ -93,6 +132,7 @@ Expr over_one_row(const Expr& x, Pool pool) {
 
 TensorType MaxPool2d::infer(Types in) const {
   const TensorType y = pooled(in[0], steps_of(size, stride, padding));
+  require(!is_half(in[0].dtype), "pools ", in[0].dtype, " as f32 only; use max_pool2d()");
   require(checked_multiply(size.rows, size.columns) < std::int64_t{1} << 31, "a window of ",
           size.rows, " x ", size.columns, " has more than 2^31 elements");
   return y;
@@ -103,38 +143,65 @@ Expr MaxPool2d::expand(std::span<const Expr> in) const {
 }
 
 std::vector<Expr> MaxPool2d::vjp(const Backward& b) const {
-  const Expr& x = b.input(0);
-  const Expr whole = padded(x, padding, -infinity);
-  const Expr elements = seen(whole, size, stride);  // [.., H', W', h, w]
-  const std::int64_t taps = size.rows * size.columns;
-  const Expr number = constant(
-      arange(0, static_cast<double>(taps), 1, DType::i32).reshape({size.rows, size.columns}));
-  // A place of the padding is no maximum, even where all elements are -inf.
-  const Shape image{x.shape()[x.rank() - 2], x.shape()[x.rank() - 1]};
-  const Expr real = seen(padded(constant(ones(image, DType::boolean)), padding, 0), size, stride);
-  const Expr y = expand_dims(b.y(), {-2, -1}), dy = expand_dims(b.dy(), {-2, -1});
-  const Expr rank = map("max_pool2d", {elements, y, number, real}, [&](auto s) {
-    const Scalar is_largest = logical_or(equal(s[0], s[1]), logical_and(isnan(s[0]), isnan(s[1])));
-    return where(logical_and(is_largest, s[3]), s[2], static_cast<double>(taps));
-  });
-  const Expr first = min(rank, {-2, -1}, true);
-  const Expr sent = map("max_pool2d", {number, first, dy},
-                        [](auto s) { return where(equal(s[0], s[1]), s[2], 0); });
-  const Layout layout = detail::window_layout(whole.shape(), std::array{size.rows, size.columns},
-                                              std::array{stride.rows, stride.columns}, {});
-  return {
-      without(make(Unview{{layout}, whole.shape(), 0.0, "windows"}, {sent}), padding, x.shape())};
+  return {make(MaxPool2dInput{size, stride, padding}, {b.input(0), b.dy()})};
 }
 
-std::string MaxPool2d::print() const {
-  const auto pair = [](const Pair& p) { return join({p.rows, "x", p.columns}); };
-  return "size " + pair(size) + " stride " + pair(stride) + " padding " + pair(padding);
+std::string MaxPool2d::print() const { return text_of(size, stride, padding); }
+
+TensorType MaxPool2dInput::infer(Types in) const {
+  const TensorType y = MaxPool2d{size, stride, padding}.infer(in.first(1));
+  require(in[1] == y, "the adjoint must be ", to_string(y), ", got ", to_string(in[1]));
+  return in[0];
 }
+
+std::vector<Expr> MaxPool2dInput::vjp(const Backward& b) const {
+  std::vector<Expr> gradients(2);
+  const Expr& x = b.input(0);
+  if (b.wants(0)) gradients[0] = nothing_like(x);
+  if (b.wants(1)) gradients[1] = make(MaxPool2dPick{size, stride, padding}, {x, b.dy()});
+  return gradients;
+}
+
+Expr MaxPool2dInput::expand(std::span<const Expr> in) const {
+  const Expr& x = in[0];
+  const Firsts firsts(x, size, stride, padding);
+  const Expr sent = map("max_pool2d", {firsts.number, firsts.first, expand_dims(in[1], {-2, -1})},
+                        [](auto s) { return where(equal(s[0], s[1]), s[2], 0); });
+  const Layout layout = detail::window_layout(firsts.whole, std::array{size.rows, size.columns},
+                                              std::array{stride.rows, stride.columns}, {});
+  return without(make(Unview{{layout}, firsts.whole, 0.0, "windows"}, {sent}), padding, x.shape());
+}
+
+std::string MaxPool2dInput::print() const { return text_of(size, stride, padding); }
+
+TensorType MaxPool2dPick::infer(Types in) const {
+  const TensorType y = MaxPool2d{size, stride, padding}.infer(in.first(1));
+  require(in[1] == in[0], "the values must be ", to_string(in[0]), ", got ", to_string(in[1]));
+  return y;
+}
+
+std::vector<Expr> MaxPool2dPick::vjp(const Backward& b) const {
+  std::vector<Expr> gradients(2);
+  const Expr& x = b.input(0);
+  if (b.wants(0)) gradients[0] = nothing_like(x);
+  if (b.wants(1)) gradients[1] = make(MaxPool2dInput{size, stride, padding}, {x, b.dy()});
+  return gradients;
+}
+
+Expr MaxPool2dPick::expand(std::span<const Expr> in) const {
+  const Firsts firsts(in[0], size, stride, padding);
+  const Expr values = seen(padded(in[1], padding, 0), size, stride);
+  const Expr picked = map("max_pool2d", {firsts.number, firsts.first, values},
+                          [](auto s) { return where(equal(s[0], s[1]), s[2], 0); });
+  return sum(picked, {-2, -1});
+}
+
+std::string MaxPool2dPick::print() const { return text_of(size, stride, padding); }
 
 Expr max_pool2d(Arg x, const Pair& size, const MaxPool2dOptions& options) {
   return detail::in_context("max_pool2d", x.where(), [&] {
     const MaxPool2d op{size, options.stride.value_or(size), options.padding};
-    return make(op, {as_expr(x, DType::f32)});
+    return in_working_dtype(as_expr(x, DType::f32), [&](const Expr& e) { return make(op, {e}); });
   });
 }
 
@@ -144,7 +211,9 @@ Expr max_pool1d(Arg x, std::int64_t size, const MaxPool1dOptions& options) {
     const std::int64_t stride = options.stride.value_or(size);
     pooled(e.type(), std::array{Steps{size, stride, options.padding}});
     const MaxPool2d op{{1, size}, {1, stride}, {0, options.padding}, "max_pool1d"};
-    return over_one_row(e, [&](const Expr& rows) { return make(op, {rows}); });
+    return in_working_dtype(e, [&](const Expr& wide) {
+      return over_one_row(wide, [&](const Expr& rows) { return make(op, {rows}); });
+    });
   });
 }
 

@@ -12,7 +12,7 @@ struct MaxPool2dOptions {
   Pair padding = 0;                 // on both sides; counts as -inf
 };
 
-/// x [.., H, W] -> [.., H', W'], floating; H' = (H + 2 padding - h) / stride + 1, rounded down.
+/// x [.., H, W] -> [.., H', W'], f32 or f64; H' = (H + 2 padding - h) / stride + 1, rounded down.
 /// Gradient: dy goes to the first maximum of its window in row-major order, or to the first NaN.
 struct MaxPool2d {
   static constexpr std::string_view name = "max_pool2d";
@@ -26,6 +26,32 @@ struct MaxPool2d {
   std::vector<Expr> vjp(const Backward& b) const;
   Expr expand(std::span<const Expr> in) const;
   std::string_view title() const { return short_name; }
+  std::string print() const;
+};
+
+/// x [.., H, W], dy [.., H', W'] -> [.., H, W]: what MaxPool2d sends back to its input. Linear in
+/// dy; the gradient by x is 0.
+struct MaxPool2dInput {
+  static constexpr std::string_view name = "max_pool2d_input";
+  Pair size, stride, padding;
+
+  bool operator==(const MaxPool2dInput&) const = default;
+  TensorType infer(Types in) const;
+  std::vector<Expr> vjp(const Backward& b) const;
+  Expr expand(std::span<const Expr> in) const;
+  std::string print() const;
+};
+
+/// x, v [.., H, W] -> [.., H', W']: the elements of v where x has the first maximum of each window,
+/// the transpose of MaxPool2dInput; the gradient by x is 0.
+struct MaxPool2dPick {
+  static constexpr std::string_view name = "max_pool2d_pick";
+  Pair size, stride, padding;
+
+  bool operator==(const MaxPool2dPick&) const = default;
+  TensorType infer(Types in) const;
+  std::vector<Expr> vjp(const Backward& b) const;
+  Expr expand(std::span<const Expr> in) const;
   std::string print() const;
 };
 

@@ -1,0 +1,100 @@
+// MaxPool2d and its gradient on the CPU, channel by channel.
+#include <algorithm>
+
+#include "backends/cpu/families.h"
+#include "backends/cpu/pool_kernels.h"
+#include "blockgrad/ops/pool.h"
+
+namespace blockgrad {
+
+namespace detail {
+
+extern const PoolTable pool_portable;
+#if defined(__x86_64__)
+extern const PoolTable pool_avx2;
+extern const PoolTable pool_avx512;
+#endif
+
+const PoolTable& pool_table(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return pool_avx512;
+  if (isa == Isa::avx2) return pool_avx2;
+#endif
+  // Plain loops, which compilers vectorise for every 64-bit ARM.
+  check_internal(isa == Isa::portable || isa == Isa::neon, "no pooling for ", isa_name(isa));
+  return pool_portable;
+}
+
+}  // namespace detail
+
+namespace {
+
+using detail::PoolKernels;
+using detail::PoolShape;
+
+constexpr std::int64_t most_parts = 64;
+
+// `x` and `y` are the images and the results; what a part is depends on their number alone.
+template <class T, class Run>
+Kernel kernel_of(const Pair& size, const Pair& stride, const Pair& padding, const Shape& x,
+                 const Shape& y, Run run) {
+  const int rank = x.rank();
+  const PoolShape shape{{x[rank - 2], y[rank - 2], size.rows, stride.rows, padding.rows},
+                        {x[rank - 1], y[rank - 1], size.columns, stride.columns, padding.columns}};
+  const std::int64_t images = x.size() / (shape.rows.x * shape.columns.x);
+  const std::int64_t parts = std::clamp<std::int64_t>(images, 1, most_parts);
+  Kernel kernel;
+  kernel.parts = parts;
+  kernel.scratch = static_cast<std::size_t>(detail::pool_scratch(shape)) * sizeof(T);
+  kernel.cost = 20 + 0.5 * static_cast<double>(x.size());
+  kernel.why = join({images, " images, windows of ", size.rows, "x", size.columns});
+  kernel.run = [=](const KernelCall& call, std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = images * first / parts; i < images * last / parts; ++i) {
+      run(shape, call, i * shape.rows.x * shape.columns.x, i * shape.rows.y * shape.columns.y,
+          reinterpret_cast<T*>(call.scratch));
+    }
+  };
+  return kernel;
+}
+
+template <class T>
+Kernel largest_kernel(const MaxPool2d& op, const KernelRequest& r) {
+  const PoolKernels<T>& kernels = detail::pool_table(r.isa).of<T>();
+  return kernel_of<T>(op.size, op.stride, op.padding, r.inputs[0].layout.shape,
+                      r.outputs[0].layout.shape,
+                      [&kernels](const PoolShape& shape, const KernelCall& call, std::int64_t x,
+                                 std::int64_t y, T* scratch) {
+                        kernels.largest(shape, reinterpret_cast<const T*>(call.in[0]) + x,
+                                        reinterpret_cast<T*>(call.out[0]) + y, scratch);
+                      });
+}
+
+template <class T>
+Kernel to_largest_kernel(const MaxPool2dInput& op, const KernelRequest& r) {
+  const PoolKernels<T>& kernels = detail::pool_table(r.isa).of<T>();
+  return kernel_of<T>(op.size, op.stride, op.padding, r.inputs[0].layout.shape,
+                      r.inputs[1].layout.shape,
+                      [&kernels](const PoolShape& shape, const KernelCall& call, std::int64_t x,
+                                 std::int64_t y, T* scratch) {
+                        kernels.to_largest(shape, reinterpret_cast<const T*>(call.in[0]) + x,
+                                           reinterpret_cast<const T*>(call.in[1]) + y,
+                                           reinterpret_cast<T*>(call.out[0]) + x, scratch);
+                      });
+}
+
+}  // namespace
+
+void add_pool_kernels(KernelTable& table) {
+  table.add<MaxPool2d>([](const KernelRequest& r) {
+    const MaxPool2d& op = *r.node.op.as<MaxPool2d>();
+    return r.inputs[0].dtype == DType::f32 ? largest_kernel<float>(op, r)
+                                           : largest_kernel<double>(op, r);
+  });
+  table.add<MaxPool2dInput>([](const KernelRequest& r) {
+    const MaxPool2dInput& op = *r.node.op.as<MaxPool2dInput>();
+    return r.inputs[0].dtype == DType::f32 ? to_largest_kernel<float>(op, r)
+                                           : to_largest_kernel<double>(op, r);
+  });
+}
+
+}  // namespace blockgrad
