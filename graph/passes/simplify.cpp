@@ -11,6 +11,49 @@ namespace blockgrad {
 
 namespace {
 
+// The axes with more than one element, in the order in which they step through memory.
+std::vector<int> by_stride(const Layout& layout) {
+  const auto stride = [&](int a) { return layout.strides[static_cast<std::size_t>(a)]; };
+  std::vector<int> order;
+  for (int a = 0; a < layout.shape.rank(); ++a) {
+    if (layout.shape[a] != 1) order.push_back(a);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return stride(a) > stride(b); });
+  return order;
+}
+
+// Whether no two elements are sure to share a place.
+bool never_meets_itself(const Layout& layout) {
+  std::int64_t reach = 0;
+  const std::vector<int> order = by_stride(layout);
+  for (auto a = order.rbegin(); a != order.rend(); ++a) {
+    const std::int64_t stride = layout.strides[static_cast<std::size_t>(*a)];
+    if (stride <= reach) return false;
+    reach += stride * (layout.shape[*a] - 1);
+  }
+  return true;
+}
+
+// Where the elements of a dense value of shape `base` go, if those of its view, which shows each
+// one once, go to `target`.
+bool moved_through(const Layout& view, const Shape& base, const Layout& target, Layout& result) {
+  if (view.offset != 0 || view.shape.size() != base.size() || base.size() == 0 ||
+      !never_meets_itself(target))
+    return false;
+  std::int64_t expected = base.size();
+  std::vector<std::int64_t> sizes;
+  Layout moved;
+  for (const int a : by_stride(view)) {
+    expected /= view.shape[a];
+    if (view.strides[static_cast<std::size_t>(a)] != expected) return false;
+    moved.strides[sizes.size()] = target.strides[static_cast<std::size_t>(a)];
+    sizes.push_back(view.shape[a]);
+  }
+  moved.shape = Shape(sizes);
+  moved.offset = target.offset;
+  return compose(Layout::dense(base), moved, result);
+}
+
 class Simplify {
  public:
   explicit Simplify(const Graph& graph) : graph_(graph), rewrite_(graph) {}
@@ -19,6 +62,7 @@ class Simplify {
     for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph_.nodes.size()); ++i) {
       const Op& op = graph_.nodes[static_cast<std::size_t>(i)].op;
       if (op.as<View>()) add_view(i, op.as<View>()->layout, op.as<View>()->short_name);
+      else if (op.as<Unview>()) add_unview(i, *op.as<Unview>());
       else if (op.as<Map>()) add_map(i, op.as<Map>()->fn, op.as<Map>()->short_name);
       else if (op.as<Reduce>() && keeps_elements(i))
         add_view(i, Layout::dense(types(i)[0].shape), "reshape");
@@ -52,6 +96,26 @@ class Simplify {
     else
       rewrite_.rename(
           {i, 0}, {rewrite_.add({View{layout, short_name}, {source}, types(i), at(i).origin}), 0});
+  }
+
+  // Parts that are other views of whole values are taken from there: no copy is made before the one
+  // that puts them in place.
+  void add_unview(std::int32_t i, Unview op) {
+    GraphNode node = at(i);
+    for (std::size_t p = 0; p < node.inputs.size(); ++p) {
+      Value& part = node.inputs[p];
+      part = rewrite_.renamed(part);
+      while (const View* view = made(part).op.as<View>()) {
+        const Value below = made(part).inputs[0];
+        Layout moved;
+        if (!moved_through(view->layout, rewrite_.result().type(below).shape, op.layouts[p], moved))
+          break;
+        op.layouts[p] = moved;
+        part = below;
+      }
+    }
+    node.op = std::move(op);
+    rewrite_.rename({i, 0}, {rewrite_.add(std::move(node)), 0});
   }
 
   // The value of a constant scalar, also where it is spread over a shape.

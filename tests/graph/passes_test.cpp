@@ -175,6 +175,31 @@ BOOST_AUTO_TEST_CASE(sweeps_stay_apart_where_a_node_between_them_waits_for_one) 
   verify(fuse_maps(graph_of({d, e})), "test");
 }
 
+BOOST_AUTO_TEST_CASE(an_unview_takes_its_parts_from_behind_permutations_and_reshapes) {
+  const Expr x = input("x", {2, 3, 4, 5}), z = input("z", {2, 4, 7});
+  const int axes[] = {0, 2, 1, 3};
+  const Expr heads = reshape(permute_dims(sin(x), axes), {2, 4, 15});
+  const Expr joined = concat({heads, z, heads}, 2);
+  const Graph graph = insert_copies(simplify(graph_of({joined})));
+  BOOST_TEST(count<Map>(graph) == 1);  // the sine
+  Feeds feeds;
+  for (const Expr& leaf : {x, z}) {
+    std::vector<float> values;
+    for (std::int64_t i = 0; i < leaf.shape().size(); ++i)
+      values.push_back(std::sin(static_cast<float>(i)));
+    feeds.push_back({leaf, tensor(std::span<const float>(values), leaf.shape())});
+  }
+  BOOST_TEST(same_bits(evaluate(joined, feeds), evaluate(joined, feeds, {.skip = {"simplify"}})));
+}
+
+BOOST_AUTO_TEST_CASE(an_unview_whose_part_meets_itself_keeps_its_order_of_sums) {
+  const Expr x = input("x", {3, 4});
+  const Layout windows{{4, 3}, {1, 2}, 0};  // places are hit by several elements
+  const Expr y = make(Unview{{windows}, {8}, 0.0}, {transpose(x)});
+  const Graph graph = simplify(graph_of({y}));
+  BOOST_TEST(count<View>(graph) == 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_copy_stands_where_outputs_would_share_memory_with_leaves) {
   const Expr x = input("x", {2, 3});
   const Graph graph = insert_copies(graph_of({x, transpose(x)}));
