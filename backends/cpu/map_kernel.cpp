@@ -16,7 +16,8 @@ namespace {
 
 constexpr std::int64_t largest_chunk = 1024, least_chunk = 256;  // elements
 constexpr std::int64_t chunk_budget = 24 * 1024;                 // bytes of slots and streams
-constexpr std::int64_t part_size = 16384;                        // elements, about
+constexpr std::int64_t part_size = 16384;                        // elements at most, about
+constexpr std::int64_t part_work = 65536;                        // and elements times instructions
 
 using Kind = TapeRegister::Kind;
 
@@ -276,7 +277,9 @@ class TapeBuilder {
       if (unit == period_ && std::lcm(period_, whole) <= wanted) unit = std::lcm(period_, whole);
     }
     tape_.chunk = std::max<std::int64_t>(1, std::min(wanted / unit * unit, tape_.elements));
-    tape_.part = std::max<std::int64_t>(1, part_size / tape_.chunk) * tape_.chunk;
+    const auto steps = static_cast<std::int64_t>(tape_.code.size() + tape_.loads.size() + 1);
+    const std::int64_t part = std::min(part_size, part_work / steps);
+    tape_.part = std::max<std::int64_t>(1, part / tape_.chunk) * tape_.chunk;
     for (TapeStart& start : tape_.starts) {
       if (start.elements == 0) start.elements = tape_.chunk;
     }
