@@ -98,9 +98,12 @@ class Simplify {
           {i, 0}, {rewrite_.add({View{layout, short_name}, {source}, types(i), at(i).origin}), 0});
   }
 
-  // Parts that are other views of whole values are taken from there: no copy is made before the one
-  // that puts them in place.
+  // A part alone that is all there is stays where it is. Parts that are other views of whole values
+  // are taken from there: no copy is made before the one that puts them in place.
   void add_unview(std::int32_t i, Unview op) {
+    const Layout& first = op.layouts[0];
+    if (op.layouts.size() == 1 && first.shape.size() == op.shape.size() && first.is_dense())
+      return add_view(i, Layout::dense(op.shape), op.short_name);
     GraphNode node = at(i);
     for (std::size_t p = 0; p < node.inputs.size(); ++p) {
       Value& part = node.inputs[p];

@@ -192,6 +192,12 @@ BOOST_AUTO_TEST_CASE(an_unview_takes_its_parts_from_behind_permutations_and_resh
   BOOST_TEST(same_bits(evaluate(joined, feeds), evaluate(joined, feeds, {.skip = {"simplify"}})));
 }
 
+BOOST_AUTO_TEST_CASE(a_part_alone_is_not_copied) {
+  const Expr x = input("x", {2, 3}), y = sin(concat({x}, 1));
+  BOOST_TEST(count<Unview>(graph_of({y})) == 1);
+  BOOST_TEST(count<Unview>(simplify(graph_of({y}))) == 0);
+}
+
 BOOST_AUTO_TEST_CASE(an_unview_whose_part_meets_itself_keeps_its_order_of_sums) {
   const Expr x = input("x", {3, 4});
   const Layout windows{{4, 3}, {1, 2}, 0};  // places are hit by several elements
