@@ -50,8 +50,9 @@ BlockProduct<T>::BlockProduct(Isa isa) {
   else table_ = &kernels_for(isa).f64;
   // Few loads per multiply-add: (rows + vectors) / (rows * vectors).
   double best = 3;
-  for (int vectors = 1; vectors <= 4; ++vectors) {
+  for (int vectors = 1; vectors <= static_cast<int>(most_rows_.size()); ++vectors) {
     const int rows = rows_of(*table_, vectors);
+    most_rows_[static_cast<std::size_t>(vectors - 1)] = rows;
     const double loads = static_cast<double>(rows + vectors) / (rows * vectors);
     if (loads >= best || !table_->find(detail::LayoutA::rows, false, vectors, rows)) continue;
     best = loads;
@@ -78,7 +79,8 @@ void BlockProduct<T>::run(std::int64_t m, std::int64_t n, std::int64_t k, const 
     const std::int64_t begin = start(vectors, strips, s), end = start(vectors, strips, s + 1);
     const int width = static_cast<int>(end - begin);
     const int last = static_cast<int>(std::min(n - (end - 1) * lanes, lanes));
-    const std::int64_t tiles = (m + rows_of(*table_, width) - 1) / rows_of(*table_, width);
+    const std::int64_t most_rows = most_rows_[static_cast<std::size_t>(width - 1)];
+    const std::int64_t tiles = (m + most_rows - 1) / most_rows;
     for (std::int64_t t = 0; t < tiles; ++t) {
       const std::int64_t i = start(m, tiles, t);
       const int rows = static_cast<int>(start(m, tiles, t + 1) - i);

@@ -3,6 +3,7 @@
 // one thread, with the tiles of the matrix product. The sizes of each call are free; nothing is
 // packed or allocated.
 
+#include <array>
 #include <cstdint>
 
 #include "backends/cpu/gemm_kernels.h"
@@ -41,7 +42,8 @@ class BlockProduct {
 
  private:
   const detail::TileKernels<T>* table_;
-  int most_vectors_ = 1;  // of a tile that keeps enough sums in registers
+  std::array<int, 4> most_rows_{};  // of a tile of 1, 2, ... vectors
+  int most_vectors_ = 1;            // of a tile that keeps enough sums in registers
 };
 
 }  // namespace blockgrad
