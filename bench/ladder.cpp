@@ -95,6 +95,9 @@ void run_row(const bench::Row& row, const Options& options, bench::Peers* peers)
   nlohmann::json result =
       bench::to_json(row, work, {report.peak_bytes, report.kernels}, contestants, contest);
   bench::print(result);
+  if (contest.disturbed > 0) {
+    std::fprintf(stderr, "  %d repetitions left out: others used the machine\n", contest.disturbed);
+  }
   result["at"] = bench::circumstances();
   if (peers) result["at"]["peers"] = peers->versions();
   bg::data::write_text_file(options.folder + "/" + row.name + ".json", result.dump(2) + "\n");

@@ -22,7 +22,7 @@ Contestant Ours::contestant(const std::string& name) {
     program_.run_many(steps, feeds_);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  return {name, threads_, seconds, loss_};
+  return {name, threads_, seconds, 0, loss_};
 }
 
 void write_model(const Model& model, const std::string& path) {

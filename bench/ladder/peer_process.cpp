@@ -37,12 +37,6 @@ PeerProcess::PeerProcess(const std::string& python, const std::string& framework
   ::close(from[1]);
   requests_ = ::fdopen(to[1], "w");
   answers_ = ::fdopen(from[0], "r");
-  const nlohmann::json hello = answer();
-  if (hello.contains("error")) {
-    why_missing_ = hello["error"];
-  } else {
-    version_ = hello["version"];
-  }
 }
 
 PeerProcess::~PeerProcess() {
@@ -51,28 +45,32 @@ PeerProcess::~PeerProcess() {
   ::waitpid(process_, nullptr, 0);
 }
 
+void PeerProcess::ask(const nlohmann::json& request) {
+  std::fprintf(requests_, "%s\n", request.dump().c_str());
+  std::fflush(requests_);
+}
+
 nlohmann::json PeerProcess::answer() {
   char* line = nullptr;
   std::size_t size = 0;
   const bool is_there = ::getline(&line, &size, answers_) > 0;
   const std::string text = is_there ? line : "";
   std::free(line);
-  if (!is_there) return {{"error", name_ + " ended without an answer"}};
-  return nlohmann::json::parse(text);
-}
-
-nlohmann::json PeerProcess::ask(const nlohmann::json& request) {
-  std::fprintf(requests_, "%s\n", request.dump().c_str());
-  std::fflush(requests_);
-  const nlohmann::json reply = answer();
+  bg::require(is_there, name_, " ended without an answer");
+  nlohmann::json reply = nlohmann::json::parse(text);
   bg::require(!reply.contains("error"), name_, ": ", reply.value("error", std::string()));
   return reply;
 }
 
-double PeerProcess::load(const std::string& path) {
-  return ask({{"load", path}, {"train", loss_steps}})["loss"];
-}
+std::string PeerProcess::version() { return answer()["version"]; }
 
-double PeerProcess::seconds(std::int64_t steps) { return ask({{"steps", steps}})["seconds"]; }
+void PeerProcess::load(const std::string& path) { ask({{"load", path}, {"train", loss_steps}}); }
+
+double PeerProcess::loss() { return answer()["loss"]; }
+
+double PeerProcess::seconds(std::int64_t steps) {
+  ask({{"steps", steps}});
+  return answer()["seconds"];
+}
 
 }  // namespace bench

@@ -15,8 +15,7 @@ namespace bench {
 
 class PeerProcess {
  public:
-  /// Starts it; `why_missing` tells then whether it is there. Throws Error if no process can be
-  /// started.
+  /// Starts it, and does not wait. Throws Error if no process can be started.
   PeerProcess(const std::string& python, const std::string& framework, const std::string& mode,
               int threads);
   ~PeerProcess();
@@ -25,21 +24,22 @@ class PeerProcess {
 
   const std::string& name() const { return name_; }
   int threads() const { return threads_; }
-  const std::string& version() const { return version_; }
-  /// "" if it is there.
-  const std::string& why_missing() const { return why_missing_; }
+  pid_t process() const { return process_; }
+  /// Its version, once it is there. Throws Error that says why it is missing.
+  std::string version();
 
-  /// Makes the model in this file, as `write_model` wrote it, and trains it loss_steps steps: the
-  /// loss then. Throws Error with what it says.
-  double load(const std::string& path);
+  /// Asks it to make the model in this file, as `write_model` wrote it, and to train it loss_steps
+  /// steps; `loss` waits for the loss then. Both throw Error with what it says.
+  void load(const std::string& path);
+  double loss();
   /// Trains the model on: seconds of so many steps.
   double seconds(std::int64_t steps);
 
  private:
-  nlohmann::json ask(const nlohmann::json& request);
+  void ask(const nlohmann::json& request);
   nlohmann::json answer();
 
-  std::string name_, version_, why_missing_;
+  std::string name_;
   int threads_;
   pid_t process_ = -1;
   std::FILE* requests_ = nullptr;

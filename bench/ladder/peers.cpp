@@ -25,41 +25,38 @@ Peers::Peers(const std::string& python, std::span<const int> threads) {
     std::fprintf(stderr, "no peers: there is no %s; ./run peers installs them\n", python.c_str());
     return;
   }
+  // All start, and later load, at once: they take seconds to import and to compile.
+  std::vector<std::unique_ptr<PeerProcess>> started;
   for (const auto& [framework, mode] : kinds) {
     for (const int count : threads) {
-      auto process = std::make_unique<PeerProcess>(python, framework, mode, count);
-      if (process->why_missing().empty()) {
-        processes_.push_back(std::move(process));
-      } else {
-        std::fprintf(stderr, "%s on %d: %s\n", process->name().c_str(), count,
-                     process->why_missing().c_str());
-      }
+      started.push_back(std::make_unique<PeerProcess>(python, framework, mode, count));
+    }
+  }
+  for (std::unique_ptr<PeerProcess>& process : started) {
+    try {
+      const std::string framework = process->name().substr(0, process->name().find(' '));
+      versions_[framework] = process->version();
+      processes_.push_back(std::move(process));
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "left out: %s\n", error.what());
     }
   }
 }
 
 std::vector<Contestant> Peers::contestants(const std::string& model_file) {
   std::vector<Contestant> contestants;
+  for (const std::unique_ptr<PeerProcess>& process : processes_) process->load(model_file);
   for (const std::unique_ptr<PeerProcess>& process : processes_) {
-    std::fprintf(stderr, "  %s on %d\n", process->name().c_str(), process->threads());
     try {
-      const double loss = process->load(model_file);
+      const double loss = process->loss();
       contestants.push_back({process->name(), process->threads(),
                              [p = process.get()](std::int64_t steps) { return p->seconds(steps); },
-                             loss});
+                             process->process(), loss});
     } catch (const std::exception& error) {
       std::fprintf(stderr, "  left out: %s\n", error.what());
     }
   }
   return contestants;
-}
-
-nlohmann::json Peers::versions() const {
-  nlohmann::json versions = nlohmann::json::object();
-  for (const std::unique_ptr<PeerProcess>& process : processes_) {
-    versions[process->name().substr(0, process->name().find(' '))] = process->version();
-  }
-  return versions;
 }
 
 }  // namespace bench

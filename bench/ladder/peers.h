@@ -21,10 +21,11 @@ class Peers {
   /// and train it until the next call. Those that cannot are named on standard error.
   std::vector<Contestant> contestants(const std::string& model_file);
   /// {"torch": "2.1.0"}
-  nlohmann::json versions() const;
+  const nlohmann::json& versions() const { return versions_; }
 
  private:
   std::vector<std::unique_ptr<PeerProcess>> processes_;
+  nlohmann::json versions_ = nlohmann::json::object();
 };
 
 /// Losses after loss_steps steps are equal if they differ by no more than this share: sums in f32

@@ -42,6 +42,7 @@ nlohmann::json to_json(const Row& row, const Work& work, const Footprint& footpr
                         {"bytes", work.bytes},
                         {"peak_bytes", footprint.peak_bytes},
                         {"kernels", footprint.kernels},
+                        {"disturbed", contest.disturbed},
                         {"contestants", nlohmann::json::array()}};
   for (const auto& [threads, roof] : contest.roofs) {
     result["roofs"][std::to_string(threads)] = {{"flops", roof.flops}, {"bytes", roof.bytes}};
@@ -56,6 +57,7 @@ nlohmann::json to_json(const Row& row, const Work& work, const Footprint& footpr
                                      {"low", measured.seconds.low},
                                      {"high", measured.seconds.high},
                                      {"steps", measured.steps},
+                                     {"repetitions", measured.repetitions},
                                      {"floor", least},
                                      {"share_of_floor", least / measured.seconds.median},
                                      {"loss", contestant.loss}});

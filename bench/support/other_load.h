@@ -1,0 +1,31 @@
+#pragma once
+// How much of the processors others use meanwhile.
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <vector>
+
+namespace bench {
+
+class OtherLoad {
+ public:
+  /// Others are all but this process and those named.
+  explicit OtherLoad(std::vector<pid_t> ours);
+
+  /// Processors that others kept busy since the last call, on average; 0 where it cannot be told.
+  /// The system counts in hundredths of a second, so intervals of half a second are the least.
+  double since_last();
+
+ private:
+  struct Seconds {
+    double all = 0, ours = 0;
+  };
+  Seconds now() const;
+
+  std::vector<pid_t> ours_;
+  Seconds last_;
+  std::chrono::steady_clock::time_point time_;
+};
+
+}  // namespace bench
