@@ -17,8 +17,9 @@ std::vector<std::size_t> by_death(std::span<const Block> blocks) {
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     if (blocks[b].death != Block::forever) order.push_back(b);
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return blocks[a].death < blocks[b].death; });
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return blocks[a].death != blocks[b].death ? blocks[a].death < blocks[b].death : a < b;
+  });
   return order;
 }
 
@@ -99,8 +100,9 @@ std::vector<std::size_t> largest_first(std::span<const Block> blocks, bool by_ar
   };
   std::vector<std::size_t> order(blocks.size());
   for (std::size_t b = 0; b < blocks.size(); ++b) order[b] = b;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return size(a) > size(b); });
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return size(a) != size(b) ? size(a) > size(b) : a < b;
+  });
   return order;
 }
 

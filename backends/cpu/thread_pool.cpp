@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -207,7 +208,7 @@ void ThreadPool::prepare(int threads) {
   if (workers() + 1 >= wanted) return;
   try {
     state_->start(wanted);
-  } catch (...) {  // no more threads to be had: what there is does the work
+  } catch (const std::system_error&) {  // no more threads to be had: what there is does the work
   }
 }
 

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "graph/graph.h"
@@ -92,9 +94,11 @@ class Clusters {
     auto& members = members_[static_cast<std::size_t>(into)];
     auto& others = members_[static_cast<std::size_t>(from)];
     for (const std::int32_t node : others) cluster_[static_cast<std::size_t>(node)] = into;
-    const auto middle = static_cast<std::ptrdiff_t>(members.size());
-    members.insert(members.end(), others.begin(), others.end());
-    std::inplace_merge(members.begin(), members.begin() + middle, members.end());
+    std::vector<std::int32_t> all;
+    all.reserve(members.size() + others.size());
+    std::merge(members.begin(), members.end(), others.begin(), others.end(),
+               std::back_inserter(all));
+    members = std::move(all);
     others.clear();
     const Mask both = bit(into) | bit(from);
     const Mask joint = (waiting_[slot(into)] | waiting_[slot(from)]) & ~both;

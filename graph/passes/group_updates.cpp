@@ -117,8 +117,6 @@ class Grouping {
 
 }  // namespace
 
-Graph group_updates(const Graph& graph) {
-  return Grouping(graph).run();
-}
+Graph group_updates(const Graph& graph) { return Grouping(graph).run(); }
 
 }  // namespace blockgrad

@@ -30,10 +30,10 @@ struct PassRecord {
 Graph run_passes(Graph graph, std::span<const Pass> passes, std::span<const std::string> skip,
                  std::span<const std::string> print, std::vector<PassRecord>& records);
 
-/// Views of views become one View, Views that change nothing go, and what an Unview puts together it
-/// takes from behind permutations and reshapes; constant scalars move into the
-/// Maps that read them, and reductions over axes of size 1 become Views. No value changes, signed
-/// zeros and NaN included.
+/// Views of views become one View, Views that change nothing go, and what an Unview puts together
+/// it takes from behind permutations and reshapes; constant scalars move into the Maps that read
+/// them, and reductions over axes of size 1 become Views. No value changes, signed zeros and NaN
+/// included.
 Graph simplify(const Graph& graph);
 
 /// Equal ops on equal inputs become one node.

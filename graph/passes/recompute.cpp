@@ -47,8 +47,10 @@ class Search {
   /// nothing helps.
   std::vector<Candidate> choose() {
     std::vector<Candidate> all = candidates(), chosen;
-    std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
-      return static_cast<double>(a.saved) * b.cost > static_cast<double>(b.saved) * a.cost;
+    std::sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
+      const double x = static_cast<double>(a.saved) * b.cost;
+      const double y = static_cast<double>(b.saved) * a.cost;
+      return x != y ? x > y : a.node < b.node;
     });
     for (Candidate& c : all) {
       if (timeline_.live()[static_cast<std::size_t>(peak_)] <= limit_) break;

@@ -18,7 +18,8 @@ std::vector<int> by_stride(const Layout& layout) {
   for (int a = 0; a < layout.shape.rank(); ++a) {
     if (layout.shape[a] != 1) order.push_back(a);
   }
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return stride(a) > stride(b); });
+  std::sort(order.begin(), order.end(),
+            [&](int a, int b) { return stride(a) != stride(b) ? stride(a) > stride(b) : a < b; });
   return order;
 }
 
