@@ -233,15 +233,23 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
   scratch_ = scratch_c_ + static_cast<std::size_t>(turns_c_ ? bytes_64(s.m * s.n) : 0);
 }
 
-/// Parts of at least 2^17 multiply-adds, 64 at most: whole strips, or rows of tiles where C is
-/// taller than wide.
+/// Parts of at least 2^17 multiply-adds, 64 at most: whole strips or rows of tiles. Where nothing
+/// is packed, which every thread would do for itself, those whose halves differ less.
 void Gemm::choose_parts() {
   if (shape_.m == 0 || shape_.n == 0) return;
   const double work =
       static_cast<double>(shape_.m) * static_cast<double>(shape_.n) * static_cast<double>(shape_.k);
   const std::int64_t strips = divide_up(shape_.n, main_.columns);
   const std::int64_t tiles = divide_up(shape_.m, main_.rows);
-  parts_cut_rows_ = shape_.m > shape_.n;
+  // What half of the units may have of all.
+  const double by_rows = std::min(
+      1.0, static_cast<double>(divide_up(tiles, 2) * main_.rows) / static_cast<double>(shape_.m));
+  const double by_columns =
+      std::min(1.0, static_cast<double>(divide_up(strips, 2) * main_.columns) /
+                        static_cast<double>(shape_.n));
+  const bool is_taller = shape_.m > shape_.n;
+  parts_cut_rows_ =
+      packs_a_ || packs_b_ || by_rows == by_columns ? is_taller : by_rows < by_columns;
   units_ = parts_cut_rows_ ? tiles : strips;
   const std::int64_t wanted = static_cast<std::int64_t>(std::min(work / 131072, 64.0));
   parts_ = std::clamp<std::int64_t>(wanted, 1, units_);
