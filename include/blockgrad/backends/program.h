@@ -105,7 +105,7 @@ struct Report {
   double touch_seconds = 0;               // of these, for the first touch of arena and scratch
   std::vector<NodeReport> nodes;          // in order of running, updates last
   std::vector<std::string> passes;
-  std::vector<std::string> recomputed;    // nodes that run again, for memory_limit
+  std::vector<std::string> recomputed;             // nodes that run again, for memory_limit
   std::int64_t gradients_checked = 0;              // ops, with check_gradients
   std::vector<std::string> gradients_not_checked;  // ops that refused the inputs drawn, and why
 };
