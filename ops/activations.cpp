@@ -6,7 +6,8 @@ namespace {
 
 using Scalars = std::span<const Scalar>;
 
-// Beyond it erf and tanh of gelu are exactly +-1, while cubes and squares may overflow.
+// Beyond it erf and the sigmoid of gelu are exactly +-1, 0 or 1, while cubes and squares may
+// overflow.
 constexpr double flat_from = 30;
 
 Scalar silu_of(Scalar x) { return where(isinf(x), relu(x), x * sigmoid(x)); }
@@ -42,8 +43,8 @@ Expr gelu(Arg x) {
 
 Expr gelu_tanh(Arg x) {
   return map("gelu_tanh", {x}, [](Scalars s) {
-    const Scalar u = (s[0] + s[0] * s[0] * s[0] * 0.044715) * 0.79788456080286536;
-    return where(abs(s[0]) > flat_from, relu(s[0]), s[0] * 0.5 * (tanh(u) + 1));
+    const Scalar twice_u = s[0] * (s[0] * s[0] * 0.071354816272600245 + 1.5957691216057308);
+    return where(abs(s[0]) > flat_from, relu(s[0]), s[0] * sigmoid(twice_u));
   });
 }
 
