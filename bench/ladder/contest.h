@@ -40,7 +40,7 @@ struct Contest {
 struct ContestOptions {
   int repetitions = 15;
   double milliseconds = 20;  // of each repetition at least
-  double others = 0.05;      // processors that others may use in a repetition
+  double others = 0.1;       // processors that others may use in a repetition
 };
 
 /// In each repetition everybody runs once, in an order that is turned around every time, next to
