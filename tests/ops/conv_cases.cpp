@@ -244,6 +244,24 @@ BOOST_AUTO_TEST_CASE(the_gradients_of_a_convolution_are_two_nodes) {
   BOOST_TEST((g[0].op().as<Conv2dInput>() && g[1].op().as<Conv2dWeight>()));
 }
 
+BOOST_AUTO_TEST_CASE(halves_are_multiplied_as_f32_and_rounded_once) {
+  const Expr x = sin(constant(arange(0, 2 * 3 * 5 * 6, 1).reshape({2, 3, 5, 6})));
+  const Expr w = cos(constant(arange(0, 3 * 3 * 3 * 2, 1).reshape({3, 3, 3, 2})));
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    const Expr a = astype(x, dtype), b = astype(w, dtype);
+    const Expr wide_a = astype(a, DType::f32), wide_b = astype(b, DType::f32);
+    const auto check = [&](const Expr& half, const Expr& wide) {
+      BOOST_TEST((half.dtype() == dtype));
+      const Tensor difference =
+          evaluate(max(abs(astype(half, DType::f32) - astype(astype(wide, dtype), DType::f32))));
+      BOOST_TEST(difference.at(0) == 0);
+    };
+    check(conv2d(a, b, {.padding = 1}), conv2d(wide_a, wide_b, {.padding = 1}));
+    check(conv_transpose2d(a, b), conv_transpose2d(wide_a, wide_b));
+    check(grad(sum(conv2d(a, b)), {a})[0], grad(sum(conv2d(wide_a, wide_b)), {wide_a})[0]);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(the_kernel_is_not_flipped_and_zeros_surround_the_image) {
   const Expr x = constant(ones({1, 1, 3, 3}, DType::f64));
   const Expr w = constant(tensor<double>({1.0, 2, 3, 4}, {1, 1, 2, 2}));
