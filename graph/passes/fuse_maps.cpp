@@ -12,8 +12,10 @@ namespace blockgrad {
 namespace {
 
 constexpr std::size_t most_instructions = 256;
-constexpr std::int64_t most_streams =
-    12;  // values that a fused sweep reads from or writes to memory
+// Values that a fused sweep reads from or writes to memory, element by element; and what it reads
+// in all.
+constexpr std::int64_t most_streams = 12;
+constexpr std::size_t most_reads = 32;
 
 class Fusion {
  public:
@@ -157,9 +159,23 @@ class Fusion {
     return sweep;
   }
 
-  static bool fits(const Sweep& sweep) {
-    return sweep.instructions <= most_instructions &&
-           static_cast<std::int64_t>(sweep.reads.size()) + sweep.writes <= most_streams;
+  // One number for all elements.
+  bool is_number(Value v) const {
+    if (graph_.type(v).shape.size() <= 1) return true;
+    const View* view = at(v.node).op.as<View>();
+    if (!view) return false;
+    const auto strides = view->layout.strides;
+    return std::all_of(strides.begin(), strides.begin() + view->layout.shape.rank(),
+                       [](std::int64_t stride) { return stride == 0; });
+  }
+  bool has_few_streams(const Sweep& sweep) const {
+    const auto numbers = std::count_if(sweep.reads.begin(), sweep.reads.end(),
+                                       [&](Value v) { return is_number(v); });
+    const auto reads = static_cast<std::int64_t>(sweep.reads.size());
+    return sweep.reads.size() <= most_reads && reads - numbers + sweep.writes <= most_streams;
+  }
+  bool fits(const Sweep& sweep) const {
+    return sweep.instructions <= most_instructions && has_few_streams(sweep);
   }
 
   bool is_alike(std::int32_t a, std::int32_t b) const {
@@ -177,8 +193,7 @@ class Fusion {
       return "one is an update, which runs last and in place";
     const Sweep sweep = with(i, cluster);
     if (sweep.instructions > most_instructions) return "the formula would be too long";
-    if (static_cast<std::int64_t>(sweep.reads.size()) + sweep.writes > most_streams)
-      return "too many values would be read and written at once";
+    if (!has_few_streams(sweep)) return "too many values would be read and written at once";
     if (!clusters_.may_join(at(i).inputs, cluster)) return "something between them needs the first";
     return {};
   }
