@@ -3,6 +3,7 @@
 // Included only by micro_kernel.h; internal linkage throughout (see simd.h).
 
 #include "backends/cpu/simd.h"
+#include "graph/scalar_bits.h"
 
 #include <cstdint>
 
@@ -45,9 +46,11 @@ void add_square(typename V::Reg& sum, const typename V::Scalar* a, std::int64_t 
 template <class V>
 constexpr int dot_groups = V::lanes >= 16 ? 1 : 2;
 
-/// See RowDots. Each
-/// takes a whole cache line of its rows before the next one's turn: rows may all fall into one
-/// cache set.
+/// Chains this short take less time one by one than squares to turn.
+constexpr std::int64_t short_chain = 4;
+
+/// See RowDots. Each group takes a whole cache line of its rows before the next one's turn: rows
+/// may all fall into one cache set.
 template <class Wide>
 void row_dots(std::int64_t rows, std::int64_t k, const typename Wide::Scalar* a, std::int64_t lda,
               const typename Wide::Scalar* x, std::int64_t x_step, typename Wide::Scalar* y) {
@@ -55,6 +58,14 @@ void row_dots(std::int64_t rows, std::int64_t k, const typename Wide::Scalar* a,
   constexpr std::int64_t side = V::lanes;
   constexpr int groups = dot_groups<V>;
   constexpr std::int64_t line = 64 / sizeof(typename V::Scalar);
+  if (k <= short_chain) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      typename V::Scalar sum = 0;
+      for (std::int64_t p = 0; p < k; ++p) sum = math::fma(a[row * lda + p], x[p * x_step], sum);
+      y[row] = sum;
+    }
+    return;
+  }
   const std::int64_t whole_k = k - k % line;
   std::int64_t r = 0;
   for (; r + groups * side <= rows; r += groups * side) {
