@@ -45,7 +45,7 @@ bool lists_cpu(std::string_view controllers) {
 int quota_threads(const std::string& membership, const std::string& mount, int most) {
   int threads = most;
   std::ifstream file(membership);
-  file.exceptions(std::ios::badbit);  // else no memory for a line reads as the end
+  file.exceptions(std::ios::badbit);                   // else no memory for a line reads as the end
   for (std::string line; std::getline(file, line);) {  // "number:controllers:/path"
     const std::size_t first = line.find(':');
     const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
