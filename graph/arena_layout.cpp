@@ -12,10 +12,10 @@ constexpr std::size_t most_ordered = 4096;    // blocks that are tried in other 
 constexpr std::size_t most_pairs = 1u << 22;  // looked at for that, after the first such order
 
 // Numbers of the blocks that end, in the order in which they do.
-std::vector<std::size_t> by_death(std::span<const Block> blocks) {
+std::vector<std::size_t> by_death(std::span<const ArenaBlock> blocks) {
   std::vector<std::size_t> order;
   for (std::size_t b = 0; b < blocks.size(); ++b) {
-    if (blocks[b].death != Block::forever) order.push_back(b);
+    if (blocks[b].death != ArenaBlock::forever) order.push_back(b);
   }
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     return blocks[a].death != blocks[b].death ? blocks[a].death < blocks[b].death : a < b;
@@ -25,7 +25,7 @@ std::vector<std::size_t> by_death(std::span<const Block> blocks) {
 
 // Calls `end` for every block that ends before `begin` is called for those born after it.
 template <class Begin, class End>
-void in_time_order(std::span<const Block> blocks, Begin begin, End end) {
+void in_time_order(std::span<const ArenaBlock> blocks, Begin begin, End end) {
   const std::vector<std::size_t> ends = by_death(blocks);
   std::size_t next = 0;
   for (std::size_t b = 0; b < blocks.size(); ++b) {
@@ -39,7 +39,7 @@ void in_time_order(std::span<const Block> blocks, Begin begin, End end) {
 
 std::int64_t whole_lines(std::int64_t bytes) { return checked_add(bytes, 63) / 64 * 64; }
 
-std::int64_t most_live(std::span<const Block> blocks) {
+std::int64_t most_live(std::span<const ArenaBlock> blocks) {
   std::int64_t now = 0, most = 0;
   in_time_order(
       blocks,
@@ -51,7 +51,7 @@ std::int64_t most_live(std::span<const Block> blocks) {
   return most;
 }
 
-Placement place_in_time_order(std::span<const Block> blocks) {
+Placement place_in_time_order(std::span<const ArenaBlock> blocks) {
   Placement placed;
   placed.at.resize(blocks.size());
   ArenaLayout arena;
@@ -62,7 +62,7 @@ Placement place_in_time_order(std::span<const Block> blocks) {
   return placed;
 }
 
-Placement place_in_order(std::span<const Block> blocks, std::span<const std::size_t> order) {
+Placement place_in_order(std::span<const ArenaBlock> blocks, std::span<const std::size_t> order) {
   Placement placed;
   placed.at.resize(blocks.size());
   std::vector<std::size_t> by_offset;  // those placed
@@ -92,7 +92,7 @@ Placement place_in_order(std::span<const Block> blocks, std::span<const std::siz
 namespace {
 
 // Numbers of the blocks by bytes, or by bytes times steps.
-std::vector<std::size_t> largest_first(std::span<const Block> blocks, bool by_area) {
+std::vector<std::size_t> largest_first(std::span<const ArenaBlock> blocks, bool by_area) {
   const std::int32_t end = blocks.back().birth + 1;
   const auto size = [&](std::size_t b) {
     const double steps = by_area ? std::min(blocks[b].death, end) - blocks[b].birth + 1 : 1;
@@ -108,7 +108,7 @@ std::vector<std::size_t> largest_first(std::span<const Block> blocks, bool by_ar
 
 }  // namespace
 
-Placement place(std::span<const Block> blocks) {
+Placement place(std::span<const ArenaBlock> blocks) {
   const std::int64_t live = most_live(blocks);
   Placement best = place_in_time_order(blocks);
   const std::size_t n = blocks.size();

@@ -14,7 +14,7 @@ namespace blockgrad {
 
 namespace {
 
-constexpr std::int32_t forever = Block::forever;
+constexpr std::int32_t forever = ArenaBlock::forever;
 
 class Planner {
  public:
@@ -38,7 +38,7 @@ class Planner {
     plan_.live_bytes = most_live(blocks_);
     Live live{plan_.live_bytes, 0};
     const auto end = static_cast<std::int32_t>(plan_.steps.size());
-    for (const Block& b : blocks_)
+    for (const ArenaBlock& b : blocks_)
       live.byte_steps += static_cast<double>(b.bytes) * (std::min(b.death, end) - b.birth + 1);
     return live;
   }
@@ -285,7 +285,7 @@ class Planner {
   std::vector<std::vector<GraphUpdate>> update_of_;  // per node that makes a new value
   std::vector<char> late_;                           // nodes that write storage in place
   std::vector<Value> guards_;
-  std::vector<Block> blocks_;
+  std::vector<ArenaBlock> blocks_;
   Plan plan_;
 };
 

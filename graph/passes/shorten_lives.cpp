@@ -29,14 +29,15 @@ class Readers {
   /// Nodes that read the value and have not run.
   std::int32_t of(std::int32_t value) const { return count_[static_cast<std::size_t>(value)]; }
   /// The bytes live after the node less those before.
-  std::int64_t change(std::int32_t node) {
-    std::int64_t sum = 0;
+  double change(std::int32_t node) {
+    double sum = 0;  // of sizes that may be absurd
     for (std::int32_t v = values_.first(node); v < values_.first(node + 1); ++v) {
-      if (of(v) > 0 || values_.is_kept(v)) sum += values_.bytes(v);
+      if (of(v) > 0 || values_.is_kept(v)) sum += static_cast<double>(values_.bytes(v));
     }
     values_.reads(node, read_);
     for (const std::int32_t value : read_) {
-      if (of(value) == 1 && !values_.is_kept(value)) sum -= values_.bytes(value);
+      if (of(value) == 1 && !values_.is_kept(value))
+        sum -= static_cast<double>(values_.bytes(value));
     }
     return sum;
   }

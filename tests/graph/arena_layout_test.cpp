@@ -22,7 +22,7 @@ bool overlap(std::int64_t a, std::int64_t a_bytes, std::int64_t b, std::int64_t 
   return a < b + b_bytes && b < a + a_bytes;
 }
 
-void check(const std::vector<Block>& blocks, const Placement& placed) {
+void check(const std::vector<ArenaBlock>& blocks, const Placement& placed) {
   BOOST_TEST_REQUIRE(placed.at.size() == blocks.size());
   for (std::size_t a = 0; a < blocks.size(); ++a) {
     BOOST_TEST_REQUIRE(placed.at[a] % 64 == 0);
@@ -35,11 +35,11 @@ void check(const std::vector<Block>& blocks, const Placement& placed) {
 }
 
 // The most bytes live at one step, step by step.
-std::int64_t counted_live(const std::vector<Block>& blocks, std::int32_t steps) {
+std::int64_t counted_live(const std::vector<ArenaBlock>& blocks, std::int32_t steps) {
   std::int64_t most = 0;
   for (std::int32_t t = 0; t <= steps; ++t) {
     std::int64_t now = 0;
-    for (const Block& b : blocks) {
+    for (const ArenaBlock& b : blocks) {
       if (b.birth <= t && t <= b.death) now += whole_lines(b.bytes);
     }
     most = std::max(most, now);
@@ -49,8 +49,8 @@ std::int64_t counted_live(const std::vector<Block>& blocks, std::int32_t steps) 
 
 // Forward values that are read again in reverse order, with temporaries between: the lives of a
 // training step.
-std::vector<Block> training_step(std::mt19937& random, std::int32_t layers) {
-  std::vector<Block> blocks;
+std::vector<ArenaBlock> training_step(std::mt19937& random, std::int32_t layers) {
+  std::vector<ArenaBlock> blocks;
   const std::int32_t steps = 6 * layers;
   for (std::int32_t t = 0; t < steps; ++t) {
     const auto bytes = static_cast<std::int64_t>(64 << random() % 9) *
@@ -94,11 +94,11 @@ BOOST_AUTO_TEST_CASE(an_arena_hands_out_ranges_that_never_overlap) {
 BOOST_AUTO_TEST_CASE(blocks_of_any_lives_never_overlap_whoever_places_them) {
   for (unsigned seed = 0; seed < 100; ++seed) {
     std::mt19937 random(seed);
-    std::vector<Block> blocks;
+    std::vector<ArenaBlock> blocks;
     for (std::int32_t t = 0; t < 40; ++t) {
       const auto bytes = static_cast<std::int64_t>(random() % 5 == 0 ? 0 : random() % 2000);
       const auto death = static_cast<std::int32_t>(static_cast<unsigned>(t) + random() % 20);
-      blocks.push_back({bytes, t, random() % 9 == 0 ? Block::forever : death});
+      blocks.push_back({bytes, t, random() % 9 == 0 ? ArenaBlock::forever : death});
       if (random() % 4 == 0) blocks.push_back(blocks.back());
     }
     BOOST_TEST_CONTEXT("seed " << seed) {
@@ -120,7 +120,7 @@ BOOST_AUTO_TEST_CASE(an_arena_is_at_most_a_tenth_above_what_is_live) {
   constexpr int rounds = 400;
   for (unsigned seed = 0; seed < rounds; ++seed) {
     std::mt19937 random(seed);
-    const std::vector<Block> blocks =
+    const std::vector<ArenaBlock> blocks =
         training_step(random, 2 + static_cast<std::int32_t>(random() % 60));
     const double above =
         static_cast<double>(place(blocks).peak) / static_cast<double>(most_live(blocks));
@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(an_arena_is_at_most_a_tenth_above_what_is_live) {
 
 BOOST_AUTO_TEST_CASE(forty_thousand_blocks_are_placed_in_fifty_milliseconds) {
   std::mt19937 random(1);
-  const std::vector<Block> blocks = training_step(random, 40000 / 6);
+  const std::vector<ArenaBlock> blocks = training_step(random, 40000 / 6);
   double best = 1e9;
   for (int i = 0; i < 5; ++i) {
     const double start = processor_ms();
