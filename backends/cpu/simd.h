@@ -1,8 +1,8 @@
 #pragma once
-// Vectors of one instruction set, as much as the matrix product needs. One struct per instruction
-// set and element type with the same members; which ones exist depends on the flags of the
-// including translation unit. Everything has internal linkage, so that no unit built for a newer
-// processor can lend its code to another one.
+// Vectors of one instruction set, as much as products and convolutions need. One struct per
+// instruction set and element type with the same members; which ones exist depends on the flags of
+// the including translation unit. Everything has internal linkage, so that no unit built for a
+// newer processor can lend its code to another one.
 //
 //   lanes             elements of one Reg
 //   first(n)          Mask of the lanes 0 .. n-1, 1 <= n <= lanes

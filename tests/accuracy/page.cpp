@@ -26,7 +26,8 @@ std::string page(const std::vector<Measured>& rows, int inner, int outer) {
   std::string text =
       "# Accuracy of the elementwise functions\n\n"
       "Largest errors in ulp (units in the last place of the true value, subnormal ones "
-      "included). They hold for all arguments, and the bits are the same on every instruction "
+      "included). The bounds are stated for all arguments; `seen` is the largest error found. The "
+      "bits are the same on every instruction "
       "set. NaN gives NaN; infinities, zeros with their signs and subnormal numbers give what the "
       "mathematics says; tests/graph/scalar_math_test.cpp has their values. Of silu and gelu_tanh, "
       "results below "

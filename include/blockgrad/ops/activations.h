@@ -1,7 +1,7 @@
 #pragma once
-// Activations and other elementwise compositions. Floating dtypes, broadcasting as elsewhere. All
-// hold at
-// +-inf: where a product would be inf * 0, the limit is written out, with the slope of the limit.
+// Activations and other elementwise compositions. Floating dtypes, broadcasting as elsewhere.
+// Errors in ulp: docs/accuracy.md. All hold at +-inf: where a product would be inf * 0, the limit
+// is written out, with the slope of the limit.
 
 #include "blockgrad/ops/elementwise.h"
 
@@ -18,7 +18,8 @@ Expr elu(Arg x, double alpha = 1);
 Expr silu(Arg x);
 /// x (1 + erf(x / sqrt 2)) / 2 (Hendrycks and Gimpel 2016).
 Expr gelu(Arg x);
-/// The tanh form of the same paper: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+/// The tanh form of the same paper: x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3),
+/// computed as x sigmoid(2 u); the error grows to 230 ulp (f32) where the result nears 0.
 Expr gelu_tanh(Arg x);
 /// log(sigmoid(x)) = -softplus(-x), without overflow; slope sigmoid(-x).
 Expr logsigmoid(Arg x);

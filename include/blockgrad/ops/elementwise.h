@@ -2,7 +2,7 @@
 // Elementwise ops. Arguments broadcast as in NumPy; a number takes the tensor's dtype; two tensors
 // must share a dtype (convert with astype). Gradients are rows of graph/scalar.def. At a kink:
 // abs'(0) = 0, relu'(0) = 0; ties in maximum and minimum share the gradient evenly. IEEE
-// throughout: NaN goes through every op.
+// throughout: NaN goes through every op. Errors in ulp: docs/accuracy.md.
 
 #include "blockgrad/graph/map.h"
 
