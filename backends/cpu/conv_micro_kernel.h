@@ -245,7 +245,7 @@ void copy_plane(const ConvPlane& plane, typename V::Scalar* to, const typename V
   if (plane.row.step == 1) {
     if (V::lanes > 1 && plane.row.length <= V::lanes) copy_short_rows<V>(plane, inside, from);
     else copy_long_rows<V>(plane, inside, from);
-  } else if (plane.row.step == 2) {
+  } else if (plane.row.step == 2 && plane.from_row > 0) {
     copy_halved_rows<V>(plane, inside, from);
   } else {
     copy_spaced_rows(plane, inside, from);

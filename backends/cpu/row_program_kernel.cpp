@@ -122,7 +122,9 @@ class RowTapeBuilder {
     }
     const bool in_place = walk.is_contiguous() && (it.by_line || !is_strided_);
     const bool repeats = !it.by_line && !is_strided_ && !in_place && is_same_for_all_outers(walk);
-    if (in_place || (repeats && is_long_ && walk.rank == 2 && walk.strides[1] == 1)) {
+    const bool is_one_line =
+        walk.rank == 2 && walk.strides[1] == 1 && walk.sizes[1] * space_.outer == space_.elements();
+    if (in_place || (repeats && is_long_ && is_one_line)) {
       RowRegister made = register_of(it, RowRegister::Kind::input, it.input);
       made.offset = walk.offset;
       made.repeats = repeats;

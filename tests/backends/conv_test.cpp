@@ -10,8 +10,10 @@
 
 #include "backends/cpu/isa.h"
 #include "blockgrad/backends/program.h"
+#include "blockgrad/graph/grad.h"
 #include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/movement.h"
+#include "blockgrad/ops/reductions.h"
 
 using namespace blockgrad;
 
@@ -180,6 +182,15 @@ BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_threads_or_instruction_set) {
       }
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(an_image_without_columns_is_all_padding) {
+  const Expr x = input("x", {1, 1, 3, 0}), w = input("w", {1, 1, 1, 1});
+  const Expr y = conv2d(x, w, {.stride = {1, 2}, .padding = {0, 1}});
+  const Expr slope = grad(sum(y), {w})[0];
+  const Feeds feeds{{x, zeros({1, 1, 3, 0})}, {w, full({1, 1, 1, 1}, 2.0)}};
+  BOOST_TEST(are_equal(evaluate(y, feeds), zeros({1, 1, 3, 1})));
+  BOOST_TEST(are_equal(evaluate(slope, feeds), zeros({1, 1, 1, 1})));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -248,6 +248,16 @@ BOOST_AUTO_TEST_CASE(a_watched_step_names_what_is_not_finite_inside) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(what_repeats_within_a_line_is_read_where_it_lies) {
+  const Expr x = input("x", {32, 32}), b = input("b", {32}), z = input("z", {3, 32, 32});
+  const Expr y = x + b, w = z + b;
+  const Feeds feeds{{x, random_tensor({32, 32}, DType::f32, 1)},
+                    {b, random_tensor({32}, DType::f32, 2)},
+                    {z, random_tensor({3, 32, 32}, DType::f32, 3)}};
+  check_bits({{y - sum(y)}, {feeds[0], feeds[1]}}, "one line");
+  check_bits({{w - mean(w, {1, 2}, true)}, {feeds[1], feeds[2]}}, "three lines");
+}
+
 BOOST_AUTO_TEST_CASE(explain_tells_what_a_kernel_is_made_of) {
   const Expr x = input("x", {64, 32});
   const std::string text = compile({softmax(x), sum(softmax(x, 0), 1)}).explain();
