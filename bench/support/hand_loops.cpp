@@ -5,7 +5,7 @@
 #include <cstring>
 
 #if defined(__AVX512F__) && defined(__GLIBC__) && defined(__x86_64__) && __GLIBC_PREREQ(2, 35)
-#define BENCH_HAS_LIBMVEC 1
+#define BG_HAS_LIBMVEC 1
 #include <immintrin.h>
 #endif
 
@@ -111,7 +111,9 @@ void adam(Out out, In in, std::int64_t n) {
   }
 }
 
-#if BENCH_HAS_LIBMVEC
+#if BG_HAS_LIBMVEC
+// Names of the C library.
+// NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
 __m512 _ZGVeN16v_expf(__m512);
 __m512 _ZGVeN16v_expm1f(__m512);
@@ -122,6 +124,7 @@ __m512 _ZGVeN16v_cosf(__m512);
 __m512 _ZGVeN16v_tanhf(__m512);
 __m512 _ZGVeN16v_erff(__m512);
 }
+// NOLINTEND(readability-identifier-naming)
 namespace {
 template <__m512 (*f)(__m512)>
 void by_vectors(float* out, const float* in, std::int64_t n) {
