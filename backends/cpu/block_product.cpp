@@ -3,31 +3,9 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "blockgrad/graph/error.h"
-
 namespace blockgrad {
 
 namespace {
-
-const detail::GemmKernels& kernels_for(Isa isa) {
-  switch (isa) {
-    case Isa::portable: return detail::gemm_portable;
-#if defined(__x86_64__)
-    case Isa::avx2: return detail::gemm_avx2;
-    case Isa::avx512: return detail::gemm_avx512;
-    case Isa::neon: break;
-#elif defined(__aarch64__)
-    case Isa::neon: return detail::gemm_neon;
-    case Isa::avx2:
-    case Isa::avx512: break;
-#else
-    case Isa::avx2:
-    case Isa::avx512:
-    case Isa::neon: break;
-#endif
-  }
-  fail_internal({"no products of blocks for ", isa_name(isa)});
-}
 
 // The most rows of a tile of so many vectors.
 template <class T>
@@ -46,8 +24,8 @@ std::int64_t start(std::int64_t count, std::int64_t pieces, std::int64_t i) {
 
 template <class T>
 BlockProduct<T>::BlockProduct(Isa isa) {
-  if constexpr (std::is_same_v<T, float>) table_ = &kernels_for(isa).f32;
-  else table_ = &kernels_for(isa).f64;
+  if constexpr (std::is_same_v<T, float>) table_ = &detail::gemm_kernels(isa).f32;
+  else table_ = &detail::gemm_kernels(isa).f64;
   // Few loads per multiply-add: (rows + vectors) / (rows * vectors).
   double best = 3;
   for (int vectors = 1; vectors <= static_cast<int>(most_rows_.size()); ++vectors) {

@@ -14,26 +14,6 @@ using detail::TileKernels;
 
 namespace {
 
-const GemmKernels& kernels_for(Isa isa) {
-  switch (isa) {
-    case Isa::portable: return detail::gemm_portable;
-#if defined(__x86_64__)
-    case Isa::avx2: return detail::gemm_avx2;
-    case Isa::avx512: return detail::gemm_avx512;
-    case Isa::neon: break;
-#elif defined(__aarch64__)
-    case Isa::neon: return detail::gemm_neon;
-    case Isa::avx2:
-    case Isa::avx512: break;
-#else
-    case Isa::avx2:
-    case Isa::avx512:
-    case Isa::neon: break;
-#endif
-  }
-  fail_internal({"no matrix product kernels for ", isa_name(isa)});
-}
-
 std::int64_t divide_up(std::int64_t size, std::int64_t step) { return (size + step - 1) / step; }
 
 std::int64_t round_up(std::int64_t size, std::int64_t step) { return divide_up(size, step) * step; }
@@ -80,7 +60,7 @@ Gemm Gemm::attempt(const GemmShape& shape, Isa isa, bool turns_c) {
   Gemm gemm;
   gemm.shape_ = shape;
   gemm.turns_c_ = turns_c;
-  gemm.kernels_ = &kernels_for(isa);
+  gemm.kernels_ = &detail::gemm_kernels(isa);
   if (shape.type == GemmType::f32) {
     gemm.choose(gemm.kernels_->f32);
   } else {

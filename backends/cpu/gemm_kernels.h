@@ -4,6 +4,10 @@
 
 #include <cstdint>
 
+namespace blockgrad {
+enum class Isa;
+}
+
 namespace blockgrad::detail {
 
 /// What a tile does beside its sums. A tile that fetches brings near a tile of C of its own size
@@ -98,5 +102,8 @@ extern const GemmKernels gemm_avx512;
 #elif defined(__aarch64__)
 extern const GemmKernels gemm_neon;
 #endif
+
+/// The table of an instruction set that this build has.
+const GemmKernels& gemm_kernels(Isa isa);
 
 }  // namespace blockgrad::detail

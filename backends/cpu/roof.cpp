@@ -12,26 +12,6 @@ namespace blockgrad {
 
 namespace {
 
-const detail::GemmKernels& kernels_of(Isa isa) {
-  switch (isa) {
-#if defined(__x86_64__)
-    case Isa::avx2: return detail::gemm_avx2;
-    case Isa::avx512: return detail::gemm_avx512;
-    case Isa::neon:
-#elif defined(__aarch64__)
-    case Isa::neon: return detail::gemm_neon;
-    case Isa::avx2:
-    case Isa::avx512:
-#else
-    case Isa::avx2:
-    case Isa::avx512:
-    case Isa::neon:
-#endif
-    case Isa::portable: break;
-  }
-  return detail::gemm_portable;
-}
-
 using Work = ThreadPool::Work;
 
 void on_all(Work work, void* context, int threads) {
@@ -116,8 +96,8 @@ double Roof::seconds(const Cost& cost, DType dtype) const {
 
 Roof measure_roof(Isa isa, int threads) {
   Roof roof;
-  roof.flops32 = flops_per_second(kernels_of(isa).f32, threads);
-  roof.flops64 = flops_per_second(kernels_of(isa).f64, threads);
+  roof.flops32 = flops_per_second(detail::gemm_kernels(isa).f32, threads);
+  roof.flops64 = flops_per_second(detail::gemm_kernels(isa).f64, threads);
   for (const std::int64_t bytes : {std::int64_t{8} << 10, std::int64_t{128} << 10,
                                    std::int64_t{1} << 20, std::int64_t{32} << 20}) {
     roof.bytes_per_second.emplace_back(2.0 * static_cast<double>(bytes),

@@ -3,9 +3,9 @@
 // decide. A unit defines one constant, the table made by small_kernels(); everything else has
 // internal linkage and nothing of std is called.
 
+#include "backends/cpu/scalar_rows.h"
 #include "backends/cpu/simd.h"
 #include "backends/cpu/small_table.h"
-#include "graph/scalar_random.h"
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed"
@@ -29,33 +29,6 @@ constexpr int lanes_of() {
   ((most = 64 / int{sizeof(T)} < most ? 64 / int{sizeof(T)} : most), ...);
   return most < 16 ? most : 16;
 }
-
-// One functor per row of scalar.def; only cheap ones are used here.
-namespace lane {
-#define BG_UNARY(name, types, value, derivative)                   \
-  struct name {                                                    \
-    template <class T>                                             \
-    static inline __attribute__((always_inline)) auto of(T a, T) { \
-      return value;                                                \
-    }                                                              \
-  };
-#define BG_BINARY(name, types, value, by_a, by_b)                    \
-  struct name {                                                      \
-    template <class T>                                               \
-    static inline __attribute__((always_inline)) auto of(T a, T b) { \
-      return value;                                                  \
-    }                                                                \
-  };
-#define BG_PREDICATE(name, value) BG_UNARY(name, F, value, 0)
-#define BG_COMPARE(name, value) BG_BINARY(name, F, value, 0, 0)
-#define BG_LOGICAL(name, value) BG_BINARY(name, F, value, 0, 0)
-#include "blockgrad/graph/scalar.def"
-#undef BG_UNARY
-#undef BG_BINARY
-#undef BG_PREDICATE
-#undef BG_COMPARE
-#undef BG_LOGICAL
-}  // namespace lane
 
 template <class F, class T, class R, int operands>
 void small_map(void* out, const void* a, const void* b, const void*, int64_t) {
@@ -183,26 +156,26 @@ template <class T>
 constexpr void add_small(SmallTable& table) {
   constexpr int d = static_cast<int>(dtype_of<T>());
   const auto set = [&](ScalarOp op, TapeFn f) { table.maps[static_cast<int>(op)][d] = f; };
-  set(ScalarOp::negative, one<T, T, lane::negative>());
-  set(ScalarOp::square, one<T, T, lane::square>());
-  set(ScalarOp::add, two<T, T, lane::add>());
-  set(ScalarOp::subtract, two<T, T, lane::subtract>());
-  set(ScalarOp::multiply, two<T, T, lane::multiply>());
-  set(ScalarOp::equal, two<T, Truth, lane::equal>());
-  set(ScalarOp::less, two<T, Truth, lane::less>());
-  set(ScalarOp::less_equal, two<T, Truth, lane::less_equal>());
-  set(ScalarOp::greater, two<T, Truth, lane::greater>());
-  set(ScalarOp::greater_equal, two<T, Truth, lane::greater_equal>());
+  set(ScalarOp::negative, one<T, T, row::negative>());
+  set(ScalarOp::square, one<T, T, row::square>());
+  set(ScalarOp::add, two<T, T, row::add>());
+  set(ScalarOp::subtract, two<T, T, row::subtract>());
+  set(ScalarOp::multiply, two<T, T, row::multiply>());
+  set(ScalarOp::equal, two<T, Truth, row::equal>());
+  set(ScalarOp::less, two<T, Truth, row::less>());
+  set(ScalarOp::less_equal, two<T, Truth, row::less_equal>());
+  set(ScalarOp::greater, two<T, Truth, row::greater>());
+  set(ScalarOp::greater_equal, two<T, Truth, row::greater_equal>());
   table.wheres[d] = small_where<T>;
   if constexpr (math::Kind<T>::is_floating) {
-    set(ScalarOp::abs, one<T, T, lane::abs>());
-    set(ScalarOp::reciprocal, one<T, T, lane::reciprocal>());
-    set(ScalarOp::sqrt, one<T, T, lane::sqrt>());
-    set(ScalarOp::relu, one<T, T, lane::relu>());
-    set(ScalarOp::isfinite, one<T, Truth, lane::isfinite>());
-    set(ScalarOp::divide, two<T, T, lane::divide>());
-    set(ScalarOp::maximum, two<T, T, lane::maximum>());
-    set(ScalarOp::minimum, two<T, T, lane::minimum>());
+    set(ScalarOp::abs, one<T, T, row::abs>());
+    set(ScalarOp::reciprocal, one<T, T, row::reciprocal>());
+    set(ScalarOp::sqrt, one<T, T, row::sqrt>());
+    set(ScalarOp::relu, one<T, T, row::relu>());
+    set(ScalarOp::isfinite, one<T, Truth, row::isfinite>());
+    set(ScalarOp::divide, two<T, T, row::divide>());
+    set(ScalarOp::maximum, two<T, T, row::maximum>());
+    set(ScalarOp::minimum, two<T, T, row::minimum>());
     set(ScalarOp::fma, small_fma<T>);
     table.sum[d] = small_sum<T>;
   }
@@ -227,9 +200,9 @@ constexpr SmallTable small_kernels() {
   table.chain[f32] = small_chain<SmallF32, false>;
   table.chain[f64] = small_chain<SmallF64, false>;
   table.maps[static_cast<int>(ScalarOp::logical_and)][boolean] =
-      two<Truth, Truth, lane::logical_and>();
+      two<Truth, Truth, row::logical_and>();
   table.maps[static_cast<int>(ScalarOp::logical_or)][boolean] =
-      two<Truth, Truth, lane::logical_or>();
+      two<Truth, Truth, row::logical_or>();
   table.wheres[boolean] = small_where<Truth>;
   table.spread[1] = small_spread<std::uint8_t>;
   table.spread[2] = small_spread<std::uint16_t>;

@@ -4,6 +4,7 @@
 // Everything has internal linkage.
 
 #include "backends/cpu/reduce_kernels.h"
+#include "backends/cpu/scalar_rows.h"
 #include "backends/cpu/sweep.h"
 
 namespace blockgrad::detail {
@@ -83,27 +84,6 @@ struct First {
     return a;
   }
 };
-
-// One functor per row of scalar.def with two operands.
-namespace two {
-#define BG_UNARY(name, types, value, derivative)
-#define BG_BINARY(name, types, value, by_a, by_b) \
-  struct name {                                   \
-    template <class T>                            \
-    BG_INLINE auto of(T a, T b) {                 \
-      return value;                               \
-    }                                             \
-  };
-#define BG_PREDICATE(name, value)
-#define BG_COMPARE(name, value) BG_BINARY(name, F, value, 0, 0)
-#define BG_LOGICAL(name, value)
-#include "blockgrad/graph/scalar.def"
-#undef BG_UNARY
-#undef BG_BINARY
-#undef BG_PREDICATE
-#undef BG_COMPARE
-#undef BG_LOGICAL
-}  // namespace two
 
 /// Operands b, c and d, as far as they stay, are read once.
 template <class T>
@@ -189,7 +169,7 @@ template <class T>
 constexpr void add_sweeps(SweepTable& table) {
   constexpr int d = math::Same<T, float>::value ? 0 : 1;
 #define BG_SWEEP(name, R) \
-  table.single[static_cast<int>(ScalarOp::name)][d] = sweep<Two<two::name>, T, R>
+  table.single[static_cast<int>(ScalarOp::name)][d] = sweep<Two<row::name>, T, R>
   BG_SWEEP(add, T);
   BG_SWEEP(subtract, T);
   BG_SWEEP(multiply, T);
@@ -220,10 +200,10 @@ constexpr void add_sweeps(SweepTable& table) {
   pairs[2][3][d] = sweep<Pair<Multiply, SubtractFrom>, T, T>;
   table.products[0][d] = sweep<Products<Add>, T, T>;
   table.products[1][d] = sweep<Products<Subtract>, T, T>;
-  table.selects[0][d] = sweep<Select<two::less>, T, T>;
-  table.selects[1][d] = sweep<Select<two::less_equal>, T, T>;
-  table.selects[2][d] = sweep<Select<two::greater>, T, T>;
-  table.selects[3][d] = sweep<Select<two::greater_equal>, T, T>;
+  table.selects[0][d] = sweep<Select<row::less>, T, T>;
+  table.selects[1][d] = sweep<Select<row::less_equal>, T, T>;
+  table.selects[2][d] = sweep<Select<row::greater>, T, T>;
+  table.selects[3][d] = sweep<Select<row::greater_equal>, T, T>;
 }
 
 constexpr SweepTable sweep_kernels() {

@@ -4,6 +4,7 @@
 // linkage.
 
 #include "backends/cpu/reduce_kernels.h"
+#include "backends/cpu/scalar_rows.h"
 #include "backends/cpu/tape.h"
 
 namespace blockgrad::detail {
@@ -16,33 +17,6 @@ constexpr bool allows(Types types) {
   if (math::Same<T, bool>::value) return false;
   return types == Types::FI || math::Kind<T>::is_floating;
 }
-
-// One functor per row of scalar.def.
-namespace row {
-#define BG_UNARY(name, types, value, derivative)                   \
-  struct name {                                                    \
-    template <class T>                                             \
-    static inline __attribute__((always_inline)) auto of(T a, T) { \
-      return value;                                                \
-    }                                                              \
-  };
-#define BG_BINARY(name, types, value, by_a, by_b)                    \
-  struct name {                                                      \
-    template <class T>                                               \
-    static inline __attribute__((always_inline)) auto of(T a, T b) { \
-      return value;                                                  \
-    }                                                                \
-  };
-#define BG_PREDICATE(name, value) BG_UNARY(name, F, value, 0)
-#define BG_COMPARE(name, value) BG_BINARY(name, F, value, 0, 0)
-#define BG_LOGICAL(name, value) BG_BINARY(name, F, value, 0, 0)
-#include "blockgrad/graph/scalar.def"
-#undef BG_UNARY
-#undef BG_BINARY
-#undef BG_PREDICATE
-#undef BG_COMPARE
-#undef BG_LOGICAL
-}  // namespace row
 
 template <class Row, class T, class R>
 void map_one(void* out, const void* a, const void*, const void*, int64_t n) {
