@@ -2,13 +2,14 @@
 // views, threads and instruction sets, and memory that grows with the sequence alone.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <random>
 
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -63,12 +64,6 @@ struct Both {
     return all;
   }
 };
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  const std::size_t size = a.dtype() == DType::f32 ? 4 : 8;
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(a.size()) * size) == 0;
-}
 
 double largest_error(const Tensor& got, const Tensor& expected) {
   BOOST_TEST_REQUIRE((got.shape() == expected.shape()));

@@ -9,8 +9,10 @@
 #include "blockgrad/ops/index.h"
 #include "blockgrad/ops/linalg.h"
 #include "blockgrad/ops/reductions.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -37,15 +39,6 @@ struct Doubled {
 };
 
 const Tensor values = tensor({1.0, -2.0, 0.5}, {3});
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 }  // namespace
 

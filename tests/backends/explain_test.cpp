@@ -1,20 +1,17 @@
 // What a program tells about itself: memory, copies, fusing, kernels and their times.
 #include <boost/test/unit_test.hpp>
-#include <cmath>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "backends/text_table.h"
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;

@@ -1,30 +1,17 @@
 // Programs under a limit of memory: they fit with equal bits, or say what would.
 #include <boost/test/unit_test.hpp>
 #include <cstdio>
-#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
 
 #include "support/models.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
-}
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // A training step with everything in it: dropout draws by a counter that the step itself advances.
 struct Trained {

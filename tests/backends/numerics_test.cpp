@@ -7,26 +7,14 @@
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
 constexpr float inf = std::numeric_limits<float>::infinity();
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
 
 Tensor vector(std::vector<float> values) {
   return tensor(std::span<const float>(values), {static_cast<std::int64_t>(values.size())});

@@ -1,36 +1,19 @@
 // Programs: runs and rings of feeds, results, the commit of updates, and what is refused.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include "blockgrad/blockgrad.h"
 #include "blockgrad/graph/stored.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
-
 Tensor number(double value, DType dtype = DType::f64) { return full({}, value, dtype); }
 double value_of(const Expr& leaf) { return leaf.value().at(0); }
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
-}
 
 // A small regression with momentum in f32.
 struct Model {

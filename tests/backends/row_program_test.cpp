@@ -2,7 +2,6 @@
 // at every size of lines and blocks, instruction set and number of threads.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <random>
 #include <string>
@@ -10,8 +9,10 @@
 
 #include "backends/cpu/isa.h"
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -40,14 +41,6 @@ struct Question {
     return compile(outputs, {}, cpu(), options).report().kernels;
   }
 };
-
-bool same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const auto bytes = static_cast<std::size_t>(bytes_of(a[i].type()));
-    if (bytes > 0 && std::memcmp(a[i].bytes(), b[i].bytes(), bytes) != 0) return false;
-  }
-  return a.size() == b.size();
-}
 
 const CompileOptions apart{.skip = {"fuse_rows"}, .threads = 1};
 

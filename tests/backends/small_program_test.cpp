@@ -1,23 +1,18 @@
 // Small steps joined to one list of calls: the bits of the kernels one by one, also where storage,
 // guards, feeds and large steps lie between them.
 #include <boost/test/unit_test.hpp>
-#include <cmath>
 #include <functional>
 #include <memory>
 #include <random>
 
 #include "backends/cpu/isa.h"
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         (a.size() == 0 ||
-          std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0);
-}
 
 Tensor random_tensor(std::mt19937& random, const Shape& shape, DType dtype) {
   std::normal_distribution<double> normal;

@@ -11,8 +11,10 @@
 
 #include "backends/cpu/thread_pool.h"
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -64,11 +66,6 @@ struct Wide {
     return all;
   }
 };
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
-}
 
 }  // namespace
 

@@ -6,8 +6,10 @@
 #include "backends/cpu/isa.h"
 #include "backends/cpu/thread_pool.h"
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -97,11 +99,6 @@ Trained trained(const std::function<Model()>& make, const CompileOptions& option
   result.values.push_back(results.tensor(0));
   for (const Update& update : updates.all()) result.values.push_back(update.leaf.value());
   return result;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
 }
 
 void check_training(const std::function<Model()>& make) {

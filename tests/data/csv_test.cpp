@@ -123,17 +123,17 @@ BOOST_AUTO_TEST_CASE(what_is_no_table_is_refused_with_its_line) {
 
 BOOST_AUTO_TEST_CASE(endless_cells_records_and_column_lists_are_refused) {
   const std::string million(1U << 20, '1');
-  BOOST_TEST(refusal("a\n" + million + "\n") == "");
+  BOOST_TEST(refusal("a\n" + million + "\n") == "no error");
   BOOST_TEST(refusal("a\n" + million + "1\n") ==
              "ads.csv:2: expected a cell of at most 1048576 bytes");
-  BOOST_TEST(refusal("a\n\"" + million + "\"\n") == "");
+  BOOST_TEST(refusal("a\n\"" + million + "\"\n") == "no error");
   BOOST_TEST(refusal("a\n\"" + million + "1\"\n") ==
              "ads.csv:2: expected a cell of at most 1048576 bytes; the quote that opens it here "
              "may not be closed");
   std::string wide = "a\n";
   for (int i = 0; i < 17; ++i) wide += million + ",";
   BOOST_TEST(refusal(wide) == "ads.csv:2: expected a record of at most 16777216 bytes");
-  BOOST_TEST(refusal(std::string(65535, ',') + "\n" + std::string(65535, ',')) == "");
+  BOOST_TEST(refusal(std::string(65535, ',') + "\n" + std::string(65535, ',')) == "no error");
   BOOST_TEST(refusal(std::string(65536, ',')) == "ads.csv:1: expected at most 65536 cells");
 }
 
@@ -214,7 +214,7 @@ BOOST_AUTO_TEST_CASE(every_prefix_of_a_file_is_read_or_refused) {
   const std::string text = "\xEF\xBB\xBFname,\"x\"\r\n\"a \"\"b\"\",\n\",1.5\r\n\r\nc,-2e-3\r\n";
   int good = 0;
   for (std::size_t length = 0; length <= text.size(); ++length) {
-    good += error_of([&] { parse(text.substr(0, length)).select({"x"}); }).empty();
+    good += error_of([&] { parse(text.substr(0, length)).select({"x"}); }) == "no error";
   }
   BOOST_TEST(good > 5);
   BOOST_TEST(good < 30);

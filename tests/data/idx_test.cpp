@@ -126,7 +126,7 @@ BOOST_AUTO_TEST_CASE(sizes_that_do_not_fit_the_bytes_are_refused_before_memory_i
                  .starts_with("x: "));  // 2^65 elements: the shape itself is refused
   BOOST_TEST(refusal(header(9, {3}) + "abc", {.max_bytes = 11}) ==
              "x: expected at most 11 bytes of values, got 12 for [3]");
-  BOOST_TEST(refusal(small_file(), {.max_bytes = 6}) == "");
+  BOOST_TEST(refusal(small_file(), {.max_bytes = 6}) == "no error");
   const TemporaryFolder folder;
   write_bytes(folder / "a", small_file());
   BOOST_TEST(error_of([&] { read_idx(folder / "a", {.max_bytes = 17}); }) ==
@@ -148,7 +148,7 @@ BOOST_AUTO_TEST_CASE(a_flipped_bit_of_the_header_is_refused_or_is_another_type_o
       std::string damaged = file;
       damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
       const bool is_signed = bit == 16;  // type 8 becomes 9
-      BOOST_TEST((refusal(damaged) == "") == is_signed);
+      BOOST_TEST((refusal(damaged) == "no error") == is_signed);
     }
   }
 }

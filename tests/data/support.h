@@ -13,8 +13,11 @@
 #include <string_view>
 
 #include "blockgrad/graph/error.h"
+#include "tests/support/checks.h"
 
 namespace data_test {
+
+using test_support::error_of;
 
 class TemporaryFolder {
  public:
@@ -53,16 +56,6 @@ inline std::string read_bytes(const std::string& path) {
 }
 
 /// The message of the Error that `call` throws; "" if it throws none.
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const blockgrad::Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
 /// A file of the data sets, from BLOCKGRAD_DATA or next to the source folder; none: says that the
 /// case is skipped.
 inline std::optional<std::string> data_set(std::string_view file) {

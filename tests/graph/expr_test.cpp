@@ -10,20 +10,12 @@
 #include "blockgrad/graph/op.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/reductions.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // Two results, and a count of how many of it live.
 struct Halves {

@@ -5,20 +5,12 @@
 #include <string>
 
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // The gradient passes a rounding as if it were not there.
 Expr straight_through(const Expr& x, SourceLoc where = SourceLoc::here()) {

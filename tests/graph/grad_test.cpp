@@ -10,28 +10,16 @@
 #include "blockgrad/ops/index.h"
 #include "blockgrad/ops/linalg.h"
 #include "blockgrad/ops/reductions.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 namespace utf = boost::unit_test;
 
 namespace {
 
 double value_at(const Expr& y, const Expr& x, double value) {
   return evaluate(y, {{x, full({}, value, x.dtype())}}).at(0);
-}
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
 }
 
 // y_0 = 2 x, y_1 = 3 x, with a gradient that says which results it got.

@@ -6,8 +6,10 @@
 #include "graph/map_group.h"
 #include "graph/passes/passes.h"
 #include "graph/plan.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -36,12 +38,6 @@ Tensor waves(const Shape& shape, double phase) {
 
 Expr leaf(const char* name, const Shape& shape, double phase = 0) {
   return parameter(waves(shape, phase), name);
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         (a.size() == 0 ||
-          std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0);
 }
 
 }  // namespace

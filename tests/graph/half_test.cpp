@@ -3,7 +3,6 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <random>
 
@@ -17,8 +16,10 @@
 #include "blockgrad/ops/reductions.h"
 #include "blockgrad/ops/windows.h"
 #include "blockgrad/optim/rules.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -80,11 +81,6 @@ Tensor some(const Shape& shape, DType dtype, int seed) {
   return tensor(std::span<const float>(values), shape).astype(dtype);
 }
 
-bool equal_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
-}
-
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(half)
@@ -115,7 +111,7 @@ BOOST_AUTO_TEST_CASE(a_formula_is_computed_in_f32_and_rounded_once) {
     const Expr u = input("u", {64}), v = input("v", {64});
     const Tensor wide =
         evaluate(formula(u, v), {{u, a.astype(DType::f32)}, {v, b.astype(DType::f32)}});
-    BOOST_TEST(equal_bits(got, wide.astype(dtype)), name(dtype));
+    BOOST_TEST(same_bits(got, wide.astype(dtype)), name(dtype));
   }
 }
 
@@ -126,11 +122,11 @@ BOOST_AUTO_TEST_CASE(sums_and_products_accumulate_in_f32) {
     const Expr u = input("u", {40, 30}), v = input("v", {30, 20});
     const Feeds feeds{{x, a}, {w, b}}, wide{{u, a.astype(DType::f32)}, {v, b.astype(DType::f32)}};
     BOOST_TEST(
-        equal_bits(evaluate(matmul(x, w), feeds), evaluate(matmul(u, v), wide).astype(dtype)));
+        same_bits(evaluate(matmul(x, w), feeds), evaluate(matmul(u, v), wide).astype(dtype)));
     BOOST_TEST(
-        equal_bits(evaluate(sum(x, 0), {feeds[0]}), evaluate(sum(u, 0), {wide[0]}).astype(dtype)));
+        same_bits(evaluate(sum(x, 0), {feeds[0]}), evaluate(sum(u, 0), {wide[0]}).astype(dtype)));
     BOOST_TEST(
-        equal_bits(evaluate(max(x, 1), {feeds[0]}), evaluate(max(u, 1), {wide[0]}).astype(dtype)));
+        same_bits(evaluate(max(x, 1), {feeds[0]}), evaluate(max(u, 1), {wide[0]}).astype(dtype)));
     BOOST_TEST(evaluate(argmax(x, 1), {feeds[0]}).span<std::int32_t>()[7] ==
                evaluate(argmax(u, 1), {wide[0]}).span<std::int32_t>()[7]);
   }

@@ -7,8 +7,10 @@
 
 #include "blockgrad/blockgrad.h"
 #include "blockgrad/graph/leaf.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -21,12 +23,6 @@ int count(const Graph& graph) {
   int n = 0;
   for (const GraphNode& node : graph.nodes) n += node.op.as<T>() != nullptr;
   return n;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         (a.size() == 0 ||
-          std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0);
 }
 
 // A random program over matrices [3, 4], with storage that it updates.

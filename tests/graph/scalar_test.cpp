@@ -1,5 +1,6 @@
 // The elementwise language: recording, folding, sharing and differentiating scalar programs.
 #include "blockgrad/graph/scalar.h"
+#include "tests/support/checks.h"
 
 #include <bit>
 #include <boost/test/unit_test.hpp>
@@ -8,6 +9,7 @@
 #include <limits>
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -45,16 +47,6 @@ std::vector<double> run(const ScalarFn& fn, std::vector<double> inputs) {
   for (const std::int32_t r : fn.results())
     results.push_back(std::bit_cast<double>(values[static_cast<std::size_t>(r)]));
   return results;
-}
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace

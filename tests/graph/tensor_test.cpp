@@ -1,25 +1,13 @@
 // Tensors: making, reading, cutting, converting and printing values.
 #include "blockgrad/graph/tensor.h"
+#include "tests/support/checks.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <vector>
 
 using namespace blockgrad;
-
-namespace {
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-}  // namespace
+using namespace test_support;
 
 BOOST_AUTO_TEST_SUITE(tensor)
 

@@ -4,24 +4,12 @@
 #include <boost/test/unit_test.hpp>
 
 #include "blockgrad/ops/elementwise.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
 
 struct Leaves {
   Expr w = parameter(zeros({2}), "w"), s = state(zeros({}), "s"), x = input("x", {2});

@@ -11,9 +11,11 @@
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/ops/movement.h"
 #include "blockgrad/ops/reductions.h"
+#include "tests/support/checks.h"
 #include "tests/support/op_check.h"
 
 using namespace blockgrad;
+using namespace test_support;
 using namespace op_check;
 
 namespace {
@@ -99,15 +101,6 @@ std::vector<OpCase> rows() {
   rest.tolerance32 = 1e-5;
   all.push_back(std::move(rest));
   return all;
-}
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 /// The value and slope of a function at a point.

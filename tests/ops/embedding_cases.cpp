@@ -7,9 +7,11 @@
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/reductions.h"
+#include "tests/support/checks.h"
 #include "tests/support/op_check.h"
 
 using namespace blockgrad;
+using namespace test_support;
 using namespace op_check;
 
 namespace {
@@ -68,15 +70,6 @@ std::vector<OpCase> rows() {
         [=](auto x) { return bags(x[0], x[1], mean, 0); });
   }
   return all;
-}
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace

@@ -4,25 +4,21 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <cstring>
 
 #include "blockgrad/backends/program.h"
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/linalg.h"
 #include "blockgrad/ops/reductions.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
 Stream fixed(std::uint64_t seed, std::int64_t number, std::int64_t step) {
   return {seed, number, constant(tensor({step}, Shape{}))};
-}
-
-bool equal_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
 }
 
 struct Moments {
@@ -41,16 +37,6 @@ Moments moments(const Tensor& x) {
   return m;
 }
 
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 const Shape large{200, 500};
 
 }  // namespace
@@ -65,12 +51,12 @@ BOOST_AUTO_TEST_CASE(graph_and_tensor_give_the_same_bits_with_any_passes) {
     for (const bool fused : {true, false}) {
       CompileOptions options;
       if (!fused) options.skip = {"simplify", "merge_equal", "fuse_rows", "fuse_maps"};
-      BOOST_TEST(equal_bits(evaluate(uniform(shape, -2, 3, stream, dtype), {}, options),
-                            uniform_tensor(shape, -2, 3, draw, dtype)));
-      BOOST_TEST(equal_bits(evaluate(normal(shape, 1, 2, stream, dtype), {}, options),
-                            normal_tensor(shape, 1, 2, draw, dtype)));
-      BOOST_TEST(equal_bits(evaluate(truncated_normal(shape, 1, 2, stream, dtype), {}, options),
-                            truncated_normal_tensor(shape, 1, 2, draw, dtype)));
+      BOOST_TEST(same_bits(evaluate(uniform(shape, -2, 3, stream, dtype), {}, options),
+                           uniform_tensor(shape, -2, 3, draw, dtype)));
+      BOOST_TEST(same_bits(evaluate(normal(shape, 1, 2, stream, dtype), {}, options),
+                           normal_tensor(shape, 1, 2, draw, dtype)));
+      BOOST_TEST(same_bits(evaluate(truncated_normal(shape, 1, 2, stream, dtype), {}, options),
+                           truncated_normal_tensor(shape, 1, 2, draw, dtype)));
     }
   }
 }
@@ -143,8 +129,8 @@ BOOST_AUTO_TEST_CASE(a_permutation_has_every_number_once_and_each_place_sees_all
 BOOST_AUTO_TEST_CASE(streams_steps_and_seeds_give_other_numbers) {
   const Tensor base = uniform_tensor({100}, 0, 1, {1, 1, 1});
   for (const Draw& other : {Draw{2, 1, 1}, Draw{1, 2, 1}, Draw{1, 1, 2}})
-    BOOST_TEST(!equal_bits(base, uniform_tensor({100}, 0, 1, other)));
-  BOOST_TEST(equal_bits(base, uniform_tensor({100}, 0, 1, {1, 1, 1})));
+    BOOST_TEST(!same_bits(base, uniform_tensor({100}, 0, 1, other)));
+  BOOST_TEST(same_bits(base, uniform_tensor({100}, 0, 1, {1, 1, 1})));
 }
 
 BOOST_AUTO_TEST_CASE(a_context_counts_steps_by_its_updates) {
@@ -154,8 +140,8 @@ BOOST_AUTO_TEST_CASE(a_context_counts_steps_by_its_updates) {
   Program program = compile({x, y}, context.updates());
   for (std::int64_t step = 0; step < 3; ++step) {
     const Results results = program.run();
-    BOOST_TEST(equal_bits(results.tensor(0), uniform_tensor({4}, 0, 1, {3, 0, step})));
-    BOOST_TEST(equal_bits(results.tensor(1), uniform_tensor({4}, 0, 1, {3, 1, step})));
+    BOOST_TEST(same_bits(results.tensor(0), uniform_tensor({4}, 0, 1, {3, 0, step})));
+    BOOST_TEST(same_bits(results.tensor(1), uniform_tensor({4}, 0, 1, {3, 1, step})));
   }
 }
 
@@ -167,14 +153,14 @@ BOOST_AUTO_TEST_CASE(dropout_scales_what_it_keeps_and_its_gradient_has_the_same_
   const Feed ones_fed{x, ones(large)};
   const Results first = program.run({ones_fed});
   const Tensor value = first.tensor(0), slope = first.tensor(1);
-  BOOST_TEST(equal_bits(value, slope));
+  BOOST_TEST(same_bits(value, slope));
   int kept = 0;
   for (std::int64_t i = 0; i < value.size(); ++i) {
     kept += value.at(i) != 0;
     BOOST_TEST_REQUIRE((value.at(i) == 0 || value.at(i) == static_cast<float>(1 / 0.75)));
   }
   BOOST_TEST(std::abs(kept / 100000.0 - 0.75) < 0.01);
-  BOOST_TEST(!equal_bits(program.run({ones_fed}).tensor(0), value));
+  BOOST_TEST(!same_bits(program.run({ones_fed}).tensor(0), value));
 }
 
 BOOST_AUTO_TEST_CASE(dropout_is_the_identity_outside_training_and_zero_for_probability_1) {
@@ -191,10 +177,10 @@ BOOST_AUTO_TEST_CASE(bf16_and_f16_are_drawn_as_f32_and_rounded) {
     const Shape shape{50};
     const Stream stream = fixed(6, 2, 9);
     const Draw draw{6, 2, 9};
-    BOOST_TEST(equal_bits(normal_tensor(shape, 0, 1, draw, dtype),
-                          normal_tensor(shape, 0, 1, draw).astype(dtype)));
-    BOOST_TEST(equal_bits(evaluate(normal(shape, 0, 1, stream, dtype)),
-                          normal_tensor(shape, 0, 1, draw, dtype)));
+    BOOST_TEST(same_bits(normal_tensor(shape, 0, 1, draw, dtype),
+                         normal_tensor(shape, 0, 1, draw).astype(dtype)));
+    BOOST_TEST(same_bits(evaluate(normal(shape, 0, 1, stream, dtype)),
+                         normal_tensor(shape, 0, 1, draw, dtype)));
     Context context;
     const Expr x = input("x", shape, dtype);
     const Tensor y = evaluate(dropout(x, 0.5, context), {{x, ones(shape, dtype)}});
@@ -213,8 +199,8 @@ BOOST_AUTO_TEST_CASE(large_values_count_their_elements_across_parts_and_threads)
   for (const int threads : {1, 2, 3}) {
     CompileOptions options;
     options.threads = threads;
-    BOOST_TEST(equal_bits(evaluate(uniform(shape, 0, 1, fixed(2, 1, 5)), {}, options),
-                          uniform_tensor(shape, 0, 1, {2, 1, 5})));
+    BOOST_TEST(same_bits(evaluate(uniform(shape, 0, 1, fixed(2, 1, 5)), {}, options),
+                         uniform_tensor(shape, 0, 1, {2, 1, 5})));
   }
 }
 

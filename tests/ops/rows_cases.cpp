@@ -9,22 +9,14 @@
 #include "blockgrad/graph/updates.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/reductions.h"
+#include "tests/support/checks.h"
 #include "tests/support/op_check.h"
 
 using namespace blockgrad;
+using namespace test_support;
 using namespace op_check;
 
 namespace {
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // Rows 4, 0 and 2 of x, of which the first `count` are replaced.
 Array replaced(std::span<const Array> x, std::int64_t count) {

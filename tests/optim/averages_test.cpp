@@ -1,22 +1,19 @@
 // Averaged parameters and the scale of a loss.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "blockgrad/blockgrad.h"
 #include "tests/optim/by_hand.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 using namespace by_hand;
 
 namespace {
 
 Loss loss_of(const Expr& value) { return {value, constant(ones({}, value.dtype())), {}}; }
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
-}
 
 }  // namespace
 

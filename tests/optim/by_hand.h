@@ -2,16 +2,18 @@
 // A linear regression and the update rules, written in plain double, for the tests of optimizers.
 
 #include <cmath>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "blockgrad/optim/rules.h"
+#include "tests/support/checks.h"
 
 namespace by_hand {
 
 using namespace blockgrad;
+using test_support::error_of;
+
 using Vector = std::vector<double>;
 
 inline constexpr std::size_t columns = 3, batch_rows = 8, last_rows = 5;
@@ -103,15 +105,6 @@ inline std::string without_lines(std::string text) {
     text.erase(at, text.find_first_not_of("0123456789", at) - at);
   }
   return text;
-}
-
-inline std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace by_hand

@@ -1,12 +1,13 @@
 // Initial values: bounds, moments, right angles, and what they depend on.
 #include "blockgrad/optim/initial.h"
+#include "tests/support/checks.h"
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <cstring>
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -43,21 +44,6 @@ void check_bell(const Initial& initial, const Shape& shape, double sigma) {
   BOOST_TEST(std::abs(m.mean) < 0.025 * sigma);
   BOOST_TEST(std::abs(m.sigma / sigma - 1) < 0.02);
   BOOST_TEST(m.high > 3 * sigma);
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
-}
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace

@@ -1,23 +1,20 @@
 // Update rules against an independent recurrence in double, and the settings of a live optimizer.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
 #include "tests/optim/by_hand.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 using by_hand::error_of;
 using by_hand::without_lines;
 
 namespace {
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
 
 // The loss 1/2 sum_i c_i (w_i - t_i)^2, whose gradient is c (w - t), written out by hand for the
 // reference.

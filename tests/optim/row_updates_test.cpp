@@ -1,13 +1,14 @@
 // Updates of some rows against sweeps of the whole parameter, step by step.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <cstring>
 #include <random>
 
 #include "blockgrad/blockgrad.h"
 #include "tests/optim/by_hand.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 using by_hand::error_of;
 
 namespace {
@@ -70,10 +71,6 @@ struct Run {
         optimizer(rule),
         program(compile({}, updates_of(optimizer, model.loss(), form))) {}
 };
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
-}
 
 double distance(const Tensor& a, const Tensor& b) {
   double worst = 0;

@@ -1,29 +1,20 @@
 #pragma once
 // A weighted regression with a penalty, for the tests of gradients over several batches.
 
-#include <cstring>
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
 #include "tests/optim/by_hand.h"
+#include "tests/support/checks.h"
 
 namespace by_hand {
 
-inline bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
-}
+using test_support::same_bits;
 
 inline std::vector<Tensor> values_of(const std::vector<Expr>& leaves) {
   std::vector<Tensor> values;
   for (const Expr& leaf : leaves) values.push_back(leaf.value());
   return values;
-}
-
-inline bool same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
-  bool same = a.size() == b.size();
-  for (std::size_t i = 0; same && i < a.size(); ++i) same = same_bits(a[i], b[i]);
-  return same;
 }
 
 // Weighted regression with labels that count or not, and a penalty on one of two parameters.

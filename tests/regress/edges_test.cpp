@@ -4,21 +4,14 @@
 #include <limits>
 
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 }  // namespace
 

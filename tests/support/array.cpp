@@ -1,6 +1,5 @@
 #include "tests/support/array.h"
 
-#include <cstring>
 #include <memory>
 
 namespace op_check {
@@ -95,12 +94,6 @@ Array array_of(const Tensor& tensor) {
   Array array{tensor.shape(), {}};
   for (std::int64_t i = 0; i < tensor.size(); ++i) array.values.push_back(tensor.at(i));
   return array;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         (a.size() == 0 ||
-          std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0);
 }
 
 }  // namespace op_check

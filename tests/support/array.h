@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "blockgrad/graph/tensor.h"
+#include "tests/support/checks.h"
 
 namespace op_check {
 
 using blockgrad::DType;
 using blockgrad::Shape;
 using blockgrad::Tensor;
+using test_support::same_bits;
 
 using Index = std::vector<std::int64_t>;
 
@@ -37,8 +39,5 @@ Array along(const Array& x, std::vector<int> axes, bool keepdims,
 
 Tensor tensor_of(const Array& array, DType dtype);
 Array array_of(const Tensor& tensor);
-
-/// Bits of two tensors, NaN equal to NaN of the same bits.
-bool same_bits(const Tensor& a, const Tensor& b);
 
 }  // namespace op_check

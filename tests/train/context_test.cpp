@@ -2,11 +2,12 @@
 // own.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <cstring>
 
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 using namespace blockgrad;
+using namespace test_support;
 
 namespace {
 
@@ -29,10 +30,6 @@ Tensor trained(std::uint64_t seed, double p, train::FitOptions options) {
   return w.value();
 }
 
-bool equal_bits(const Tensor& a, const Tensor& b) {
-  return std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
-}
-
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(context)
@@ -40,9 +37,9 @@ BOOST_AUTO_TEST_SUITE(context)
 BOOST_AUTO_TEST_CASE(masks_change_from_step_to_step_and_follow_the_seed) {
   const train::FitOptions whole{.epochs = 8, .batch_size = 0};
   const Tensor one = trained(1, 0.5, whole);
-  BOOST_TEST(equal_bits(one, trained(1, 0.5, whole)));
-  BOOST_TEST(!equal_bits(one, trained(2, 0.5, whole)));
-  BOOST_TEST(!equal_bits(one, trained(1, 0, whole)));
+  BOOST_TEST(same_bits(one, trained(1, 0.5, whole)));
+  BOOST_TEST(!same_bits(one, trained(2, 0.5, whole)));
+  BOOST_TEST(!same_bits(one, trained(1, 0, whole)));
 }
 
 BOOST_AUTO_TEST_CASE(every_batch_has_a_mask_of_its_own_also_when_batches_are_accumulated) {

@@ -3,35 +3,18 @@
 // hand.
 
 #include <cmath>
-#include <cstring>
-#include <functional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 
 namespace fit_support {
 
 using namespace blockgrad;
-
-inline std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-inline bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
-
-inline bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.type() == b.type() &&
-         std::memcmp(a.bytes(), b.bytes(), static_cast<std::size_t>(bytes_of(a.type()))) == 0;
-}
+using test_support::contains;
+using test_support::error_of;
+using test_support::same_bits;
 
 // n rows of two columns and a target that is not quite linear.
 inline data::Dataset rows_of(std::int64_t n) {
