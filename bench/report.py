@@ -134,14 +134,24 @@ def floors(rows):
     return table(["row", "MFLOP", "MB", "peak, GFLOP/s", "triad, GB/s", "memory, MiB", "kernels"], lines)
 
 
+def product_means(cells):
+    """Geometric mean and least ratio to each peer, of each type."""
+    ratios = {}
+    for cell in cells:
+        ratios.setdefault((cell["type"], cell["peer"], cell["threads"]), []).append(cell["ratio"])
+    return table(["type", "peer", "threads", "cells", "geometric mean", "least"],
+                 [[kind, peer, str(threads), str(len(values)), f"{geometric_mean(values):.3f}", f"{min(values):.3f}"]
+                  for (kind, peer, threads), values in ratios.items()])
+
+
 def products():
     """The grid of matrix products beside the first peer that was found."""
     path = MEASURED / "matmul.json"
     if not path.exists():
         return "Not measured.\n"
-    cells = [cell for cell in json.loads(path.read_text()) if cell["type"] == "f32"]
-    peer = cells[0]["peer"]
-    cells = [cell for cell in cells if cell["peer"] == peer]
+    everything = json.loads(path.read_text())
+    peer = everything[0]["peer"]
+    cells = [cell for cell in everything if cell["type"] == "f32" and cell["peer"] == peer]
     columns = sorted({(cell["threads"], cell["layout"]) for cell in cells})
     shapes = list(dict.fromkeys((cell["m"], cell["n"], cell["k"]) for cell in cells))
     by_place = {(cell["m"], cell["n"], cell["k"], cell["threads"], cell["layout"]): cell for cell in cells}
@@ -161,6 +171,7 @@ def products():
         for cell in behind:
             text += (f"* {cell['m']}x{cell['n']}x{cell['k']} {cell['layout']}: {cell['ratio']:.3f} "
                      f"[{cell['ratio_low']:.3f}, {cell['ratio_high']:.3f}]\n")
+    text += f"\nAll peers, over the same grid:\n\n{product_means(everything)}"
     return f"Ratios of our rate to that of {peer} (quartiles in brackets), in turns in one run on random data.\n\n{text}"
 
 

@@ -1,6 +1,10 @@
 #include "support/native.h"
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -50,18 +54,52 @@ double chain_seconds() {
   return seconds;
 }
 
-/// The sum of what every thread does per second, each timed by itself.
+/// The sum of what every thread does per second, each timed by itself from when all are there.
 template <class Rate>
 double on_all(int threads, Rate rate) {
   std::vector<double> rates(static_cast<std::size_t>(threads));
+  std::atomic<int> missing{threads};
+  const auto measure = [&](int t) {
+    missing.fetch_sub(1);
+    while (missing.load() > 0) {
+    }
+    rates[static_cast<std::size_t>(t)] = rate(t);
+  };
   std::vector<std::thread> others;
-  for (int t = 1; t < threads; ++t)
-    others.emplace_back([&, t] { rates[static_cast<std::size_t>(t)] = rate(t); });
-  rates[0] = rate(0);
+  for (int t = 1; t < threads; ++t) others.emplace_back(measure, t);
+  measure(0);
   for (std::thread& other : others) other.join();
   double sum = 0;
   for (const double r : rates) sum += r;
   return sum;
+}
+
+/// Reads `streams` pieces of `length` bytes side by side, four lines of each in turns, then the
+/// pieces behind them, as long as they fit; bytes per second.
+double read_in_streams(const std::byte* from, std::size_t bytes, int streams, std::size_t length) {
+  using V = Vector<float>::Type;
+  constexpr std::size_t turn = 256;
+  constexpr std::size_t vectors = turn / vector_bytes;
+  V sum[vectors] = {};
+  const std::size_t block = static_cast<std::size_t>(streams) * length;
+  const auto begin = std::chrono::steady_clock::now();
+  for (std::size_t at = 0; at + block <= bytes; at += block) {
+    for (std::size_t i = 0; i < length; i += turn) {
+      for (int s = 0; s < streams; ++s) {
+        const std::byte* const line = from + at + static_cast<std::size_t>(s) * length + i;
+#pragma GCC unroll 16
+        for (std::size_t v = 0; v < vectors; ++v) {
+          V next;
+          std::memcpy(&next, line + v * vector_bytes, sizeof next);
+          sum[v] += next;
+        }
+      }
+    }
+  }
+  const double seconds = seconds_since(begin);
+  volatile float sink = 0;
+  for (const V& s : sum) sink = sink + s[0];
+  return static_cast<double>(bytes / block * block) / seconds;
 }
 
 }  // namespace
@@ -73,28 +111,17 @@ double peak_flops(int threads) {
   });
 }
 
-double read_bytes_per_second(int threads) {
-  using V = Vector<float>::Type;
-  static const std::vector<float> memory(std::size_t{32} << 20, 1.0F);
-  const auto all = static_cast<std::int64_t>(memory.size());
-  return on_all(threads, [&](int thread) {
-    constexpr std::int64_t lanes = vector_bytes / sizeof(float);
-    const std::int64_t size = all / threads / (8 * lanes) * (8 * lanes);
-    const float* const from = memory.data() + thread * size;
-    V sum[8] = {};
-    const auto begin = std::chrono::steady_clock::now();
-    for (std::int64_t i = 0; i < size; i += 8 * lanes) {
-#pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j) {
-        V next;
-        __builtin_memcpy(&next, from + i + j * lanes, sizeof next);
-        sum[j] += next;
-      }
-    }
-    volatile float sink = 0;
-    for (const V& s : sum) sink = sink + s[0];
-    return static_cast<double>(size) * sizeof(float) / seconds_since(begin);
-  });
+double read_bytes_per_second(int threads, std::span<const std::byte> memory) {
+  constexpr std::size_t row = 16384;
+  const std::size_t share = memory.size() / static_cast<std::size_t>(threads) / row * row;
+  const auto rate_of = [&](int streams, std::size_t length) {
+    return on_all(threads, [&](int t) {
+      const std::byte* const begin = memory.data() + static_cast<std::size_t>(t) * share;
+      return read_in_streams(begin, share, streams, length);
+    });
+  };
+  const auto part = [&](std::size_t streams) { return share / streams / 256 * 256; };
+  return std::max({rate_of(1, share), rate_of(4, part(4)), rate_of(8, part(8)), rate_of(8, row)});
 }
 
 template double peak_flops<float>(int);

@@ -1,7 +1,8 @@
 #pragma once
 // What this very processor can do. The source is compiled with -march=native.
 
-#include <cstdint>
+#include <cstddef>
+#include <span>
 
 namespace bench {
 
@@ -10,7 +11,8 @@ namespace bench {
 template <class T>
 double peak_flops(int threads);
 
-/// Bytes per second that all threads together read from memory that no cache holds.
-double read_bytes_per_second(int threads);
+/// Bytes per second that all threads together read of this memory, each its own share, in the best
+/// of several orders: one stream, several far apart, lines of rows.
+double read_bytes_per_second(int threads, std::span<const std::byte> memory);
 
 }  // namespace bench
