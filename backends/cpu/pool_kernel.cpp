@@ -29,6 +29,7 @@ const PoolTable& pool_table(Isa isa) {
 
 namespace {
 
+using detail::PoolAxis;
 using detail::PoolKernels;
 using detail::PoolShape;
 
@@ -39,8 +40,12 @@ template <class T, class Run>
 Kernel kernel_of(const Pair& size, const Pair& stride, const Pair& padding, const Shape& x,
                  const Shape& y, Run run) {
   const int rank = x.rank();
-  const PoolShape shape{{x[rank - 2], y[rank - 2], size.rows, stride.rows, padding.rows},
-                        {x[rank - 1], y[rank - 1], size.columns, stride.columns, padding.columns}};
+  // A single window may be followed by any distance.
+  const auto axis = [&](int a, std::int64_t width, std::int64_t step, std::int64_t around) {
+    return PoolAxis{x[a], y[a], width, y[a] > 1 ? step : width, around};
+  };
+  const PoolShape shape{axis(rank - 2, size.rows, stride.rows, padding.rows),
+                        axis(rank - 1, size.columns, stride.columns, padding.columns)};
   const std::int64_t images = x.size() / (shape.rows.x * shape.columns.x);
   const std::int64_t parts = std::clamp<std::int64_t>(images, 1, most_parts);
   Kernel kernel;
@@ -49,10 +54,9 @@ Kernel kernel_of(const Pair& size, const Pair& stride, const Pair& padding, cons
   kernel.cost = 20 + 0.5 * static_cast<double>(x.size());
   kernel.why = join({images, " images, windows of ", size.rows, "x", size.columns});
   kernel.run = [=](const KernelCall& call, std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = images * first / parts; i < images * last / parts; ++i) {
-      run(shape, call, i * shape.rows.x * shape.columns.x, i * shape.rows.y * shape.columns.y,
-          reinterpret_cast<T*>(call.scratch));
-    }
+    const std::int64_t begin = images * first / parts, count = images * last / parts - begin;
+    run(shape, count, call, begin * shape.rows.x * shape.columns.x,
+        begin * shape.rows.y * shape.columns.y, reinterpret_cast<T*>(call.scratch));
   };
   return kernel;
 }
@@ -60,26 +64,26 @@ Kernel kernel_of(const Pair& size, const Pair& stride, const Pair& padding, cons
 template <class T>
 Kernel largest_kernel(const MaxPool2d& op, const KernelRequest& r) {
   const PoolKernels<T>& kernels = detail::pool_table(r.isa).of<T>();
-  return kernel_of<T>(op.size, op.stride, op.padding, r.inputs[0].layout.shape,
-                      r.outputs[0].layout.shape,
-                      [&kernels](const PoolShape& shape, const KernelCall& call, std::int64_t x,
-                                 std::int64_t y, T* scratch) {
-                        kernels.largest(shape, reinterpret_cast<const T*>(call.in[0]) + x,
-                                        reinterpret_cast<T*>(call.out[0]) + y, scratch);
-                      });
+  return kernel_of<T>(
+      op.size, op.stride, op.padding, r.inputs[0].layout.shape, r.outputs[0].layout.shape,
+      [&kernels](const PoolShape& shape, std::int64_t images, const KernelCall& call,
+                 std::int64_t x, std::int64_t y, T* scratch) {
+        kernels.largest(shape, images, reinterpret_cast<const T*>(call.in[0]) + x,
+                        reinterpret_cast<T*>(call.out[0]) + y, scratch);
+      });
 }
 
 template <class T>
 Kernel to_largest_kernel(const MaxPool2dInput& op, const KernelRequest& r) {
   const PoolKernels<T>& kernels = detail::pool_table(r.isa).of<T>();
-  return kernel_of<T>(op.size, op.stride, op.padding, r.inputs[0].layout.shape,
-                      r.inputs[1].layout.shape,
-                      [&kernels](const PoolShape& shape, const KernelCall& call, std::int64_t x,
-                                 std::int64_t y, T* scratch) {
-                        kernels.to_largest(shape, reinterpret_cast<const T*>(call.in[0]) + x,
-                                           reinterpret_cast<const T*>(call.in[1]) + y,
-                                           reinterpret_cast<T*>(call.out[0]) + x, scratch);
-                      });
+  return kernel_of<T>(
+      op.size, op.stride, op.padding, r.inputs[0].layout.shape, r.inputs[1].layout.shape,
+      [&kernels](const PoolShape& shape, std::int64_t images, const KernelCall& call,
+                 std::int64_t x, std::int64_t y, T* scratch) {
+        kernels.to_largest(shape, images, reinterpret_cast<const T*>(call.in[0]) + x,
+                           reinterpret_cast<const T*>(call.in[1]) + y,
+                           reinterpret_cast<T*>(call.out[0]) + x, scratch);
+      });
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #pragma once
-// What one instruction set offers to max pooling: whole images, one channel at a time.
+// What one instruction set offers to max pooling: whole images, channel after channel.
 
 #include <cstdint>
 
@@ -17,7 +17,7 @@ struct PoolShape {
   PoolAxis rows, columns;
 };
 
-/// Results of a row are made in multiples of this many, in scratch.
+/// Results of a row are made in multiples of this many.
 constexpr std::int64_t pool_lanes = 16;
 
 /// Elements of scratch that the kernels use.
@@ -29,11 +29,14 @@ constexpr std::int64_t pool_scratch(const PoolShape& s) {
 
 template <class T>
 struct PoolKernels {
-  /// y[i, j] = the largest element of window (i, j) of x, or a NaN of it.
-  void (*largest)(const PoolShape& shape, const T* x, T* y, T* scratch) = nullptr;
-  /// dx = the sum over windows of dy[i, j] at the first largest element of x in the window, or the
-  /// first NaN; 0 elsewhere. Where windows do not overlap dy is put there bit for bit.
-  void (*to_largest)(const PoolShape& shape, const T* x, const T* dy, T* dx, T* scratch) = nullptr;
+  /// y[n, i, j] = the largest element of window (i, j) of x[n], or a NaN of it, n < images.
+  void (*largest)(const PoolShape& shape, std::int64_t images, const T* x, T* y,
+                  T* scratch) = nullptr;
+  /// dx[n] = the sum over windows of dy[n, i, j] at the first largest element of x[n] in the
+  /// window, or the first NaN; 0 elsewhere. Where windows do not overlap dy is put there bit for
+  /// bit.
+  void (*to_largest)(const PoolShape& shape, std::int64_t images, const T* x, const T* dy, T* dx,
+                     T* scratch) = nullptr;
 };
 
 struct PoolTable {

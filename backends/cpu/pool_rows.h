@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "backends/cpu/pool_kernels.h"
+#include "backends/cpu/pool_pairs.h"
 
 namespace blockgrad::detail {
 namespace {
@@ -20,11 +20,6 @@ template <>
 struct IndexOf<double> {
   using Type = std::int64_t;
 };
-
-template <class T>
-bool wins(T next, T best) {
-  return (next > best) | ((next != next) & (best == best));
-}
 
 /// Row `row` of the image in scratch, with -inf in the padding and behind; false if it is all
 /// padding.
@@ -148,17 +143,10 @@ void pool_to_largest(const PoolShape& s, const T* x, const T* dy, T* dx, T* scra
       std::memset(dx + done * width, 0, static_cast<std::size_t>(width) * sizeof(T));
     for (std::int64_t r = 0; r < s.rows.size; ++r) {
       const auto number = static_cast<Index>(r * s.columns.size);
-      if (step == 2 && s.columns.size == 2) {
-        for (std::int64_t j = 0; j < count; ++j) {
-          row[2 * j] = first[j] == number ? sent[j] : 0;
-          row[2 * j + 1] = first[j] == number + 1 ? sent[j] : 0;
-        }
-      } else {
-        for (std::int64_t j = 0; j < length; ++j) row[j] = 0;
-        for (std::int64_t q = 0; q < s.columns.size; ++q) {
-          const auto at = static_cast<Index>(number + q);
-          for (std::int64_t j = 0; j < count; ++j) row[j * step + q] = first[j] == at ? sent[j] : 0;
-        }
+      for (std::int64_t j = 0; j < length; ++j) row[j] = 0;
+      for (std::int64_t q = 0; q < s.columns.size; ++q) {
+        const auto at = static_cast<Index>(number + q);
+        for (std::int64_t j = 0; j < count; ++j) row[j * step + q] = first[j] == at ? sent[j] : 0;
       }
       for (std::int64_t j = s.columns.y * step; j < width; ++j) row[j] = 0;
       std::memcpy(dx + done * width, row, static_cast<std::size_t>(width) * sizeof(T));
@@ -169,9 +157,31 @@ void pool_to_largest(const PoolShape& s, const T* x, const T* dy, T* dx, T* scra
     std::memset(dx + done * width, 0, static_cast<std::size_t>(width) * sizeof(T));
 }
 
+template <class T>
+void pool_images(const PoolShape& s, std::int64_t images, const T* x, T* y, T* scratch) {
+  if (are_pairs(s)) return pool_pairs(s, images, x, y);
+  for (std::int64_t n = 0; n < images; ++n) {
+    pool_largest(s, x, y, scratch);
+    x += s.rows.x * s.columns.x;
+    y += s.rows.y * s.columns.y;
+  }
+}
+
+template <class T>
+void pool_to_images(const PoolShape& s, std::int64_t images, const T* x, const T* dy, T* dx,
+                    T* scratch) {
+  if (are_pairs(s)) return pool_to_pairs(s, images, x, dy, dx);
+  for (std::int64_t n = 0; n < images; ++n) {
+    pool_to_largest(s, x, dy, dx, scratch);
+    x += s.rows.x * s.columns.x;
+    dx += s.rows.x * s.columns.x;
+    dy += s.rows.y * s.columns.y;
+  }
+}
+
 constexpr PoolTable pool_kernels() {
-  return {{pool_largest<float>, pool_to_largest<float>},
-          {pool_largest<double>, pool_to_largest<double>}};
+  return {{pool_images<float>, pool_to_images<float>},
+          {pool_images<double>, pool_to_images<double>}};
 }
 
 }  // namespace

@@ -24,11 +24,16 @@ struct Pool {
 const Pool pools[] = {
     {{2, 3, 14, 14}, 2, 2},
     {{3, 28, 28}, 2, 2},
-    {{5, 7}, 2, 2},                // a row and a column that no window has
-    {{4, 7, 70}, {1, 2}, {1, 2}},  // several vectors
-    {{2, 9, 11}, {2, 3}, {3, 4}},  // gaps between windows
-    {{2, 8, 9}, 3, 2, 1},          // windows that overlap, padding
-    {{70, 3, 3}, 2, 1},            // several images a part
+    {{5, 7}, 2, 2},      // a row and a column that no window has
+    {{3, 4, 70}, 2, 2},  // several vectors, the last one in part
+    {{2, 5, 67}, 2, 2},
+    {{2, 2, 64}, 2, 2},
+    {{130, 2, 3}, 2, 2},
+    {{2, 5, 6}, 2, std::int64_t{1} << 40},  // a single window
+    {{4, 7, 70}, {1, 2}, {1, 2}},           // several vectors
+    {{2, 9, 11}, {2, 3}, {3, 4}},           // gaps between windows
+    {{2, 8, 9}, 3, 2, 1},                   // windows that overlap, padding
+    {{70, 3, 3}, 2, 1},                     // several images a part
     {{1, 4, 33}, {2, 1}, {2, 1}},
     {{0, 4, 4}, 2, 2},
 };
