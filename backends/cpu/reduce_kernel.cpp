@@ -1,19 +1,56 @@
 // Reduce on the CPU: lines that lie in a row, lines side by side in columns, and any other layout
-// gathered line by line. All three add in the same order, which depends on the number of elements
-// alone.
+// line by line, a group of blocks at a time, gathered where they do not lie in a row. All add in
+// the same order, which depends on the number of elements alone.
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include "backends/cpu/families.h"
 #include "backends/cpu/tape.h"
 #include "backends/cpu/walk.h"
 #include "blockgrad/graph/reduce.h"
+#include "graph/scalar_math.h"
 
 namespace blockgrad {
 
 namespace {
 
 constexpr std::int64_t part_elements = 32768;
+constexpr std::int64_t block_elements = 1024;  // see ReduceFn
+// Of a line's group, which is a power of two of blocks: its copy stays in the first cache level.
+constexpr std::int64_t most_group_bytes = 32 * 1024;
+
+template <class T>
+T joined(ReduceKind kind, T a, T b) {
+  if (kind == ReduceKind::sum) return a + b;
+  return kind == ReduceKind::max ? math::maximum(a, b) : math::minimum(a, b);
+}
+
+/// Joins what equal groups of blocks give, the last of which may be shorter, as ReduceFn joins
+/// blocks.
+template <class T>
+class GroupTree {
+ public:
+  explicit GroupTree(ReduceKind kind) : kind_(kind) {}
+
+  void add(T y) {
+    for (std::int64_t carry = count_++; carry & 1; carry >>= 1) y = joined(kind_, pop(), y);
+    levels_[top_++] = y;
+  }
+  T end() {
+    T y = pop();
+    while (top_ > 0) y = joined(kind_, pop(), y);
+    return y;
+  }
+
+ private:
+  T pop() { return levels_[--top_]; }
+
+  ReduceKind kind_;
+  std::int64_t count_ = 0;
+  std::size_t top_ = 0;
+  std::array<T, 64> levels_;
+};
 
 Layout axes_of(const Layout& layout, std::uint32_t axes, bool reduced) {
   std::vector<std::int64_t> sizes;
@@ -49,7 +86,11 @@ class Reduction {
     if (line_.is_contiguous()) form_ = Form::rows;
     else if (line_.rank == 1 && step_ == 1 && run_ > 1 && line_.strides[0] > 0)
       form_ = Form::columns;
-    else form_ = Form::gathered;
+    else
+      form_ = n_ > 0 && !picks_index_ && (in == DType::f32 || in == DType::f64) ? Form::groups
+                                                                                : Form::gathered;
+    kind_ = op.kind;
+    choose_group();
     lines_per_part_ = std::max<std::int64_t>(1, part_elements / std::max<std::int64_t>(n_, 1));
     if (form_ == Form::columns)
       lines_per_part_ = std::max<std::int64_t>(64, lines_per_part_ / 64 * 64);
@@ -61,26 +102,40 @@ class Reduction {
       self->run(call, first, last);
     };
     kernel.parts = std::max<std::int64_t>(1, (lines_ + lines_per_part_ - 1) / lines_per_part_);
-    kernel.scratch =
-        form_ == Form::gathered ? static_cast<std::size_t>((n_ * in_size_ + 63) / 64 * 64) : 0;
+    const std::int64_t copied = form_ == Form::gathered                  ? n_
+                                : form_ == Form::groups && !is_in_place_ ? std::min(n_, group_)
+                                                                         : 0;
+    kernel.scratch = static_cast<std::size_t>((copied * in_size_ + 63) / 64 * 64);
     kernel.cost = 20 + static_cast<double>(lines_ * n_) * 0.2;
     kernel.why = join({lines_, " lines of ", n_,
                        form_ == Form::rows      ? " in rows"
                        : form_ == Form::columns ? " in columns"
+                       : is_in_place_           ? " in pieces"
                                                 : " gathered"});
     return kernel;
   }
 
  private:
-  enum class Form { rows, columns, gathered };
+  enum class Form { rows, columns, groups, gathered };
+
+  // Of blocks that lie in a row, where all of them do.
+  void choose_group() {
+    const std::int64_t run = line_.rank > 0 && line_.step() == 1
+                                 ? line_.sizes[static_cast<std::size_t>(line_.rank - 1)]
+                                 : 0;
+    is_in_place_ = form_ == Form::groups && run > 0 && run % block_elements == 0;
+    group_ = most_group_bytes / in_size_;
+    if (is_in_place_) group_ = std::min(group_, run & -run);
+  }
 
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
     std::int64_t line = first * lines_per_part_;
     const std::int64_t end = std::min(lines_, last * lines_per_part_);
     while (line < end) {
-      const std::int64_t count = std::min(end - line, run_ - line % run_);
-      reduce_run(call, line, form_ == Form::gathered ? 1 : count);
-      line += form_ == Form::gathered ? 1 : count;
+      const bool one_by_one = form_ == Form::groups || form_ == Form::gathered;
+      const std::int64_t count = one_by_one ? 1 : std::min(end - line, run_ - line % run_);
+      reduce_run(call, line, count);
+      line += count;
     }
   }
 
@@ -94,10 +149,30 @@ class Reduction {
       rows_(values, index, in, n_, count, step_);
     } else if (form_ == Form::columns) {
       columns_(values, index, in, n_, count, line_.strides[0]);
+    } else if (form_ == Form::groups) {
+      if (in_size_ == sizeof(float)) reduce_groups<float>(call.scratch, in, out);
+      else reduce_groups<double>(call.scratch, in, out);
     } else {
       gather(call.scratch, in);
       rows_(values, index, call.scratch, n_, 1, 0);
     }
+  }
+
+  template <class T>
+  void reduce_groups(std::byte* scratch, const std::byte* in, std::byte* out) const {
+    const T* const line = reinterpret_cast<const T*>(in);
+    T* const gathered = reinterpret_cast<T*>(scratch);
+    GroupTree<T> tree(kind_);
+    for (std::int64_t k = 0; k < n_; k += group_) {
+      const std::int64_t count = std::min(group_, n_ - k);
+      const T* group = gathered;
+      if (is_in_place_) line_.runs(k, 1, [&](std::int64_t at, std::int64_t) { group = line + at; });
+      else line_.load(gathered, line, k, count);
+      T y;
+      rows_(&y, nullptr, group, count, 1, 0);
+      tree.add(y);
+    }
+    *reinterpret_cast<T*>(out) = tree.end();
   }
 
   std::int64_t place_of(std::int64_t line) const {
@@ -132,7 +207,9 @@ class Reduction {
   std::int64_t lines_ = 0, n_ = 0;   // outputs, elements of each
   std::int64_t run_ = 1, step_ = 0;  // how many lines step evenly, and by how much
   std::int64_t lines_per_part_ = 1;
-  bool picks_index_ = false;
+  std::int64_t group_ = 0;  // elements
+  bool picks_index_ = false, is_in_place_ = false;
+  ReduceKind kind_ = ReduceKind::sum;
   Form form_ = Form::rows;
   ReduceFn rows_ = nullptr, columns_ = nullptr;
 };

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "backends/cpu/tape.h"
+#include "blockgrad/backends/program.h"
 #include "blockgrad/graph/reduce.h"
+#include "blockgrad/ops/reductions.h"
 
 using namespace blockgrad;
 
@@ -194,6 +196,8 @@ using Elements =
                Element<std::int32_t, DType::i32>, Element<std::int64_t, DType::i64>,
                Element<std::uint8_t, DType::u8>, Element<std::uint8_t, DType::boolean>>;
 
+using Pieces = std::tuple<Element<float, DType::f32>, Element<double, DType::f64>>;
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(rows_and_columns_follow_one_order_of_sums, E, Elements) {
   using T = typename E::Value;
   using Sum = std::conditional_t<std::is_floating_point_v<T>, T, std::int64_t>;
@@ -212,6 +216,42 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(rows_and_columns_follow_one_order_of_sums, E, Elem
     }
     check<T, Sum>(isa, E::dtype, 3, 300, 0, 0);
     check<T, Sum>(isa, E::dtype, 20, 300, 1, 0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(lines_in_pieces_of_memory_add_in_the_same_order, E, Pieces) {
+  using T = typename E::Value;
+  struct Sizes {
+    std::int64_t pieces, lines, run;
+  };
+  for (const auto& [pieces, lines, run] :
+       {Sizes{3, 2, 1024}, Sizes{7, 2, 3 * 1024}, Sizes{3, 3, 16 * 1024}, Sizes{23, 3, 784},
+        Sizes{40, 3, 1000}, Sizes{2, 5, 3}, Sizes{2, 2, 4100}}) {
+    const Shape shape{pieces, lines, run};
+    const Expr x = input("x", shape, E::dtype);
+    for (const int style : {0, 1, 2}) {
+      std::mt19937 random(static_cast<unsigned>(run + style));
+      std::vector<T> all(static_cast<std::size_t>(shape.size()));
+      for (T& v : all) v = random_number<T>(random, E::dtype, style);
+      const Tensor values = tensor(std::span<const T>(all), shape);
+      for (const Isa isa : isas()) {
+        Program program = compile({sum(x, {0, 2}), max(x, {0, 2}), min(x, {0, 2})}, {}, cpu(),
+                                  {.threads = 1, .isa = std::string(isa_name(isa))});
+        const Results results = program.run({{x, values}});
+        for (std::int64_t i = 0; i < lines; ++i) {
+          std::vector<T> line;
+          for (std::int64_t p = 0; p < pieces; ++p) {
+            const auto from = all.begin() + (p * lines + i) * run;
+            line.insert(line.end(), from, from + run);
+          }
+          for (int k = 0; k < 3; ++k) {
+            const T got = results.tensor(k).template span<T>()[static_cast<std::size_t>(i)];
+            BOOST_TEST(same(got, model(kinds[k], E::dtype, line)),
+                       join({name(kinds[k]), " of ", shape, " on ", isa_name(isa)}));
+          }
+        }
+      }
+    }
   }
 }
 
