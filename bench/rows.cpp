@@ -1,15 +1,15 @@
 // Row programs: softmax, norms, losses and their gradients, each as one kernel and with fuse_rows
 // left out, in turns in one run. `bench_rows [THREADS]`; bandwidths are of what must move at least,
 // inputs and outputs once, beside the triad of the same run.
-#include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <random>
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
+#include "support/roof.h"
+#include "support/timing.h"
 
 namespace bg = blockgrad;
 
@@ -23,12 +23,8 @@ struct Case {
   bg::Feeds feeds;
 };
 
-bg::Tensor random_tensor(const bg::Shape& shape, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<std::size_t>(shape.size()));
-  for (float& v : values) v = normal(generator);
-  return bg::tensor(std::span<const float>(values), shape);
+bg::Tensor random_tensor(const bg::Shape& shape, std::uint64_t seed) {
+  return bg::normal_tensor(shape, 0, 1, {.seed = seed});
 }
 
 Case softmax(const char* name, std::int64_t rows, std::int64_t n) {
@@ -101,25 +97,6 @@ double seconds(bg::Program& program, const bg::Feeds& feeds, std::int64_t runs) 
   return std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(runs);
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-// a = b + s c over 3 x 64 MiB, the best of a few.
-double triad_bytes_per_second() {
-  constexpr std::size_t n = std::size_t{1} << 24;
-  std::vector<float> a(n, 1), b(n, 2), c(n, 3);
-  double best = 1e9;
-  for (int i = 0; i < 5; ++i) {
-    const auto start = Clock::now();
-    for (std::size_t k = 0; k < n; ++k) a[k] = b[k] + 0.5f * c[k];
-    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
-    b[static_cast<std::size_t>(i)] = a[n / 2];
-  }
-  return 3.0 * n * sizeof(float) / best;
-}
-
 void compare(const Case& c, int threads, double triad) {
   bg::Program fused = bg::compile(c.outputs, {}, bg::cpu(), {.threads = threads});
   bg::Program plain =
@@ -134,22 +111,23 @@ void compare(const Case& c, int threads, double triad) {
     slow.push_back((second + third) / 2);
     ratio.push_back(slow.back() / fast.back());
   }
-  const auto [low, high] = std::minmax_element(ratio.begin(), ratio.end());
-  const double rate = bytes_moved(c) / median(fast);
+  const bench::Spread gain = bench::spread_of(ratio);
+  const double usual = bench::spread_of(fast).median;
+  const double rate = bytes_moved(c) / usual;
   std::printf("%-34s %2lld -> %2lld %10.2f %10.2f  %5.2f [%.2f, %.2f] %8.1f GB/s %5.0f %%\n",
               c.name, static_cast<long long>(plain.report().kernels),
-              static_cast<long long>(fused.report().kernels), median(slow) * 1e6,
-              median(fast) * 1e6, median(ratio), *low, *high, rate * 1e-9, 100 * rate / triad);
+              static_cast<long long>(fused.report().kernels), bench::spread_of(slow).median * 1e6,
+              usual * 1e6, gain.median, gain.low, gain.high, rate * 1e-9, 100 * rate / triad);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
-  const double triad = triad_bytes_per_second();
+  const double triad = bench::triad_bytes(threads, 3.0 * (64 << 20));
   std::printf("%striad %.1f GB/s, %d thread(s)\n%-34s %8s %10s %10s  %s\n",
               bg::device_report().c_str(), triad * 1e-9, threads, "f32", "kernels", "plain us",
-              "fused us", "ratio [spread], bandwidth, of the triad");
+              "fused us", "ratio [quartiles], bandwidth, of the triad");
   compare(softmax("softmax [4096, 1024]", 4096, 1024), threads, triad);
   compare(softmax("softmax [768, 65]", 768, 65), threads, triad);
   compare(softmax("softmax [3072, 64]", 3072, 64), threads, triad);

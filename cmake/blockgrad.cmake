@@ -113,7 +113,7 @@ function(bg_bench name)
   bg_target(bench_${name})
   target_include_directories(bench_${name} PRIVATE "${PROJECT_SOURCE_DIR}/bench")
   target_compile_definitions(bench_${name} PRIVATE BG_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  target_link_libraries(bench_${name} PRIVATE blockgrad::blockgrad ${arg_LIBRARIES})
+  target_link_libraries(bench_${name} PRIVATE bench_support ${arg_LIBRARIES})
 endfunction()
 
 # A libFuzzer target and a short run of it in ctest. Sources of the library that it should look into are

@@ -53,10 +53,14 @@ OtherLoad::Seconds OtherLoad::now() const {
   return seconds;
 }
 
+double OtherLoad::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - time_).count();
+}
+
 double OtherLoad::since_last() {
   const Seconds before = std::exchange(last_, now());
-  const auto start = std::exchange(time_, std::chrono::steady_clock::now());
-  const double passed = std::chrono::duration<double>(time_ - start).count();
+  const double passed = seconds();
+  time_ = std::chrono::steady_clock::now();
   const double others = (last_.all - before.all) - (last_.ours - before.ours);
   return std::max(0.0, others / passed);
 }

@@ -16,6 +16,8 @@ class OtherLoad {
   /// Processors that others kept busy since the last call, on average; 0 where it cannot be told.
   /// The system counts in hundredths of a second, so intervals of half a second are the least.
   double since_last();
+  /// Seconds since then.
+  double seconds() const;
 
  private:
   struct Seconds {

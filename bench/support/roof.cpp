@@ -105,4 +105,8 @@ double triad_bytes(int threads, double bytes) {
   return 3.0 * static_cast<double>(sizeof(Line) * lines * times) / seconds;
 }
 
+Roof measure_roof(int threads, double bytes) {
+  return {peak_flops(threads), triad_bytes(threads, bytes)};
+}
+
 }  // namespace bench

@@ -12,5 +12,6 @@ struct Roof {
 /// `bytes` together: what fits a cache is faster than memory.
 double peak_flops(int threads);
 double triad_bytes(int threads, double bytes);
+Roof measure_roof(int threads, double bytes);
 
 }  // namespace bench
