@@ -19,6 +19,8 @@
 #include "ladder/ours.h"
 #include "ladder/peers.h"
 #include "ladder/report.h"
+#include "support/circumstances.h"
+#include "support/progress.h"
 
 namespace bg = blockgrad;
 
@@ -32,6 +34,8 @@ struct Options {
   std::string python = BG_SOURCE_DIR "/build/peers/bin/python";
   bool grows = false, is_tiny = false, guards = false, profiles = false, lists = false;
   bool with_peers = false, only_prepares = false;
+  std::vector<std::string> peer_names;
+  double patience = bench::PeersOptions{}.patience;
   bench::ContestOptions contest;
 };
 
@@ -61,46 +65,85 @@ void warn_of_other_losses(const std::vector<bench::Contestant>& contestants) {
   }
 }
 
-void run_row(const bench::Row& row, const Options& options, bench::Peers* peers) {
+using Programs = std::vector<std::unique_ptr<bench::Ours>>;
+
+// Our program on each number of threads, with the guard too if that is asked for.
+Programs programs_of(const bench::Row& row, const Options& options) {
   const std::function<bench::Model()>& make = options.is_tiny ? row.make_tiny : row.make;
   bg::require(static_cast<bool>(make), "row ", row.name, " has no tiny model");
-  std::fprintf(stderr, "%s\n", row.name.c_str());
-  std::vector<std::unique_ptr<bench::Ours>> ours;
-  std::vector<bench::Contestant> contestants;
-  for (const int threads : options.threads) {
-    for (const bool guard : {false, true}) {
-      if (guard && !options.guards) continue;
-      ours.push_back(
+  Programs programs;
+  for (const bool guard : {false, true}) {
+    if (guard && !options.guards) continue;
+    for (const int threads : options.threads) {
+      programs.push_back(
           std::make_unique<bench::Ours>(make, bench::Ours::Options{threads, guard, options.isa}));
-      contestants.push_back(ours.back()->contestant(guard ? "with guard" : "blockgrad"));
     }
   }
-  bench::Ours& first = *ours.front();
-  if (options.profiles) {
-    first.program().profile(first.training().model.batch, 20);
-    std::printf("%s\n%s\n", row.title.c_str(), first.program().explain().c_str());
-    return;
+  return programs;
+}
+
+std::vector<bench::Contestant> with_peers(std::vector<bench::Contestant> contestants,
+                                          const bench::Row& row, const Options& options,
+                                          bench::Peers& peers) {
+  const std::string file = options.folder + "/" + row.name + ".safetensors";
+  bench::write_model((options.is_tiny ? row.make_tiny : row.make)(), file);
+  for (bench::Contestant& peer : peers.contestants(file)) contestants.push_back(std::move(peer));
+  std::filesystem::remove(file);
+  warn_of_other_losses(contestants);
+  return contestants;
+}
+
+nlohmann::json left_out_of(const bench::Peers& peers,
+                           const std::vector<bench::Contestant>& contestants,
+                           const bench::Contest& contest) {
+  std::vector<bench::LeftOut> left_out = peers.left_out();
+  for (std::size_t c = 0; c < contestants.size(); ++c) {
+    const std::string& why = contest.measured[c].failure;
+    if (!why.empty()) left_out.push_back({contestants[c].name, contestants[c].threads, why});
   }
-  std::filesystem::create_directories(options.folder);
-  if (peers) {
-    const std::string file = options.folder + "/" + row.name + ".safetensors";
-    bench::write_model(make(), file);
-    for (bench::Contestant& peer : peers->contestants(file)) contestants.push_back(std::move(peer));
-    warn_of_other_losses(contestants);
-    if (options.only_prepares) return;
+  return bench::to_json(left_out);
+}
+
+void measure_row(const bench::Row& row, const Options& options, bench::Peers* peers) {
+  const Programs programs = programs_of(row, options);
+  std::vector<bench::Contestant> contestants;
+  for (const std::unique_ptr<bench::Ours>& program : programs) {
+    contestants.push_back(
+        program->contestant(program->guards_finite() ? "with guard" : "blockgrad"));
   }
+  if (peers) contestants = with_peers(std::move(contestants), row, options, *peers);
+  if (options.only_prepares) return;
+
+  bench::Ours& first = *programs.front();
   const bg::Report& report = first.program().report();
   const bench::Work& work = first.training().work;
   const bench::Contest contest = bench::measure(contestants, work.bytes / 2, options.contest);
   nlohmann::json result =
       bench::to_json(row, work, {report.peak_bytes, report.kernels}, contestants, contest);
   bench::print(result);
-  if (contest.disturbed > 0) {
-    std::fprintf(stderr, "  %d repetitions left out: others used the machine\n", contest.disturbed);
+  if (contest.made_again > 0) {
+    bench::Progress::note(std::to_string(contest.made_again) +
+                          " repetitions made again: others used the machine");
   }
+  if (contest.disturbed > 0) {
+    bench::Progress::note("DISTURBED: others used the machine in " +
+                          std::to_string(contest.disturbed) + " repetitions that count");
+  }
+  const bg::Report& profiled = first.program().profile(first.training().model.batch, 5);
+  result["losses"] = bench::to_json(bench::losses_of(profiled));
   result["at"] = bench::circumstances();
-  if (peers) result["at"]["peers"] = peers->versions();
+  if (peers) {
+    result["at"]["peers"] = peers->versions();
+    result["left_out"] = left_out_of(*peers, contestants, contest);
+  }
   bg::data::write_text_file(options.folder + "/" + row.name + ".json", result.dump(2) + "\n");
+}
+
+void profile_row(const bench::Row& row, const Options& options) {
+  const Programs programs = programs_of(row, options);
+  bench::Ours& first = *programs.front();
+  first.program().profile(first.training().model.batch, 20);
+  std::printf("%s\n%s\n", row.title.c_str(), first.program().explain().c_str());
 }
 
 int run(int argc, char** argv) {
@@ -110,14 +153,23 @@ int run(int argc, char** argv) {
   app.add_option("--threads", options.threads, "numbers of threads; 1 and all if not given")
       ->check(CLI::PositiveNumber);
   app.add_option("--isa", options.isa, "portable, avx2, avx512 or neon; the best if not given");
-  app.add_option("--repetitions", options.contest.repetitions)->check(CLI::PositiveNumber);
+  app.add_option("--repetitions", options.contest.repetitions, "in turns with all others")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--milliseconds", options.contest.milliseconds, "of a repetition, at least")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--json", options.folder, "folder for a file of each row");
-  app.add_flag("--growth", options.grows, "the MLP at several batches and widths instead");
+  app.add_flag("--growth", options.grows, "models at several batches and widths instead");
   app.add_flag("--guard", options.guards, "also with minimize's check that a step is finite");
   app.add_flag("--peers", options.with_peers, "in turns with PyTorch and JAX (./run peers)");
   app.add_option("--python", options.python, "the interpreter that has the peers");
+  app.add_option("--peer", options.peer_names, "of these only, such as \"torch eager\"")
+      ->check(CLI::IsMember(bench::peer_names()));
+  app.add_option("--patience", options.patience,
+                 "seconds for all peers together to compile a row; who is later is left out")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_flag("--prepare", options.only_prepares, "let the peers compile, and measure nothing");
   app.add_flag("--profile", options.profiles, "print each kernel's time instead");
   app.add_flag("--tiny", options.is_tiny, "the same models with tiny sizes");
@@ -136,10 +188,25 @@ int run(int argc, char** argv) {
     if (all > 1) options.threads.push_back(all);
   }
   std::printf("%s", bg::device_report().c_str());
-  if (!options.profiles) bench::print_header();
+  if (options.profiles) {
+    for (const bench::Row& row : rows) profile_row(row, options);
+    return 0;
+  }
+  std::filesystem::create_directories(options.folder);
   std::optional<bench::Peers> peers;
-  if (options.with_peers) peers.emplace(options.python, options.threads);
-  for (const bench::Row& row : rows) run_row(row, options, peers ? &*peers : nullptr);
+  if (options.with_peers) {
+    peers.emplace(bench::PeersOptions{options.python, options.peer_names, options.threads,
+                                      options.folder + "/peers.log", options.patience});
+  }
+  options.contest.begins = [](double seconds) {
+    bench::Progress::note("measures for " + bench::clock_text(std::ceil(seconds)) + " min or more");
+  };
+  bench::print_header();
+  bench::Progress progress(static_cast<int>(rows.size()));
+  for (const bench::Row& row : rows) {
+    progress.next(row.name);
+    measure_row(row, options, peers ? &*peers : nullptr);
+  }
   return 0;
 }
 

@@ -29,24 +29,30 @@ struct Measured {
   Spread seconds;          // of one step
   std::int64_t steps = 0;  // in each repetition
   int repetitions = 0;
+  std::vector<double> turns = {};  // of one step in each repetition; 0: it did not run
+  std::string failure = {};        // why a process did not get to the end; the rest is then empty
 };
 
 struct Contest {
   std::vector<Measured> measured;  // one for each contestant
   std::map<int, Roof> roofs;       // by number of threads: medians over the repetitions
-  int disturbed = 0;               // repetitions left out
+  int made_again = 0;              // repetitions in which others used the machine, left out
+  int disturbed = 0;               // those that count all the same
 };
 
 struct ContestOptions {
   int repetitions = 15;
-  double milliseconds = 20;  // of each repetition at least
-  double others = 0.1;       // processors that others may use in a repetition
+  double milliseconds = 20;                 // of each repetition at least
+  double others = 0.1;                      // processors that others may use
+  std::function<void(double)> begins = {};  // told about how many seconds it will take
+  std::function<Roof(int threads, double bytes)> roof = measure_roof;
 };
 
 /// In each repetition everybody runs once, in an order that is turned around every time, next to
 /// a measurement of what the machine can do with each number of threads. Who is far behind the
-/// fastest, and slow, runs three times only. A repetition in which others used the machine is made
-/// again, up to twice as often as asked for; if that is in vain, it counts.
+/// fastest, and slow, runs three times only. Repetitions in which others used the machine are made
+/// again, as often as asked for; if that is in vain, they count and `disturbed` tells of them.
+/// A process that fails is left out; what this process throws goes on to the caller.
 /// `streamed` are the bytes of the memory that a step goes through, for the triad.
 Contest measure(const std::vector<Contestant>& contestants, double streamed,
                 const ContestOptions& options);

@@ -12,7 +12,8 @@ Ours::Ours(const std::function<Model()>& make, const Options& options)
       program_(bg::compile({training_.model.loss}, training_.updates, bg::cpu(),
                            {.threads = options.threads, .isa = options.isa})),
       feeds_{training_.model.batch},
-      threads_(options.threads) {
+      threads_(options.threads),
+      guards_finite_(options.guard_finite) {
   loss_ = program_.run_many(loss_steps + 1, feeds_).number(0);
 }
 

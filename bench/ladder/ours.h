@@ -24,12 +24,14 @@ class Ours {
   Contestant contestant(const std::string& name);
   const Training& training() const { return training_; }
   blockgrad::Program& program() { return program_; }
+  bool guards_finite() const { return guards_finite_; }
 
  private:
   Training training_;
   blockgrad::Program program_;
   std::vector<blockgrad::Feeds> feeds_;
   int threads_;
+  bool guards_finite_;
   double loss_ = 0;
 };
 

@@ -1,14 +1,18 @@
 #include "ladder/peer_process.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "blockgrad/graph/error.h"
 
@@ -16,21 +20,24 @@ namespace bench {
 
 namespace bg = blockgrad;
 
-PeerProcess::PeerProcess(const std::string& python, const std::string& framework,
-                         const std::string& mode, int threads)
-    : name_(framework + " " + mode), threads_(threads) {
+PeerProcess::PeerProcess(PeerCommand command) : command_(std::move(command)) {
   std::signal(SIGPIPE, SIG_IGN);
   std::array<int, 2> to{}, from{};
   bg::require(::pipe2(to.data(), O_CLOEXEC) == 0 && ::pipe2(from.data(), O_CLOEXEC) == 0,
               "cannot make a pipe: ", std::strerror(errno));
-  const std::string number = std::to_string(threads);
+  const std::string number = std::to_string(command_.threads);
+  const char* const python = command_.python.c_str();
   process_ = ::fork();
-  bg::require(process_ >= 0, "cannot start ", python, ": ", std::strerror(errno));
+  bg::require(process_ >= 0, "cannot start ", command_.python, ": ", std::strerror(errno));
   if (process_ == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    std::signal(SIGINT, SIG_IGN);
+    const int log = ::open(command_.log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
+    if (log >= 0) ::dup2(log, STDERR_FILENO);
     ::dup2(to[0], STDIN_FILENO);
     ::dup2(from[1], STDOUT_FILENO);
-    ::execl(python.c_str(), python.c_str(), "-B", BG_SOURCE_DIR "/bench/peers/worker.py",
-            framework.c_str(), mode.c_str(), number.c_str(), nullptr);
+    ::execl(python, python, "-B", BG_SOURCE_DIR "/bench/peers/worker.py",
+            command_.framework.c_str(), command_.mode.c_str(), number.c_str(), nullptr);
     ::_exit(127);
   }
   ::close(to[0]);
@@ -50,27 +57,44 @@ void PeerProcess::ask(const nlohmann::json& request) {
   std::fflush(requests_);
 }
 
-nlohmann::json PeerProcess::answer() {
+void PeerProcess::stop() {
+  ::kill(process_, SIGKILL);
+  is_alive_ = false;
+}
+
+nlohmann::json PeerProcess::answer(double patience) {
+  // An answer is one line, and comes as a whole.
+  pollfd waiting{::fileno(answers_), POLLIN, 0};
+  const bool is_in_time = ::poll(&waiting, 1, static_cast<int>(std::ceil(patience * 1000))) > 0;
+  if (!is_in_time) stop();
+  bg::require(is_in_time, "no answer in time");
   char* line = nullptr;
   std::size_t size = 0;
   const bool is_there = ::getline(&line, &size, answers_) > 0;
   const std::string text = is_there ? line : "";
   std::free(line);
-  bg::require(is_there, name_, " ended without an answer");
+  if (!is_there) stop();
+  bg::require(is_there, "ended without an answer; ", command_.log, " may say why");
   nlohmann::json reply = nlohmann::json::parse(text);
-  bg::require(!reply.contains("error"), name_, ": ", reply.value("error", std::string()));
+  bg::require(!reply.contains("error"), reply.value("error", std::string()));
   return reply;
 }
 
-std::string PeerProcess::version() { return answer()["version"]; }
+const std::string& PeerProcess::version(double patience) {
+  if (version_.empty()) version_ = answer(patience)["version"];
+  return version_;
+}
 
 void PeerProcess::load(const std::string& path) { ask({{"load", path}, {"train", loss_steps}}); }
 
-double PeerProcess::loss() { return answer()["loss"]; }
+double PeerProcess::loss(double patience) {
+  version(patience);  // of a process that was just started
+  return answer(patience)["loss"];
+}
 
-double PeerProcess::seconds(std::int64_t steps) {
+double PeerProcess::seconds(std::int64_t steps, double patience) {
   ask({{"steps", steps}});
-  return answer()["seconds"];
+  return answer(patience)["seconds"];
 }
 
 }  // namespace bench

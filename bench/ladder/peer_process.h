@@ -13,35 +13,47 @@
 
 namespace bench {
 
+struct PeerCommand {
+  std::string python;
+  std::string framework, mode;  // "torch", "compile"
+  int threads = 1;
+  std::string log;  // file that gets what it prints
+
+  std::string name() const { return framework + " " + mode; }
+};
+
 class PeerProcess {
  public:
-  /// Starts it, and does not wait. Throws Error if no process can be started.
-  PeerProcess(const std::string& python, const std::string& framework, const std::string& mode,
-              int threads);
+  /// Starts it, and does not wait. It ends with this process, and an interrupt from the terminal is
+  /// not for it. Throws Error if no process can be started.
+  explicit PeerProcess(PeerCommand command);
   ~PeerProcess();
   PeerProcess(const PeerProcess&) = delete;
   PeerProcess& operator=(const PeerProcess&) = delete;
 
-  const std::string& name() const { return name_; }
-  int threads() const { return threads_; }
+  const PeerCommand& command() const { return command_; }
   pid_t process() const { return process_; }
+  /// False once it did not answer, or not in time: it is then killed.
+  bool is_alive() const { return is_alive_; }
   /// Its version, once it is there. Throws Error that says why it is missing.
-  std::string version();
+  const std::string& version(double patience);
 
   /// Asks it to make the model in this file, as `write_model` wrote it, and to train it loss_steps
-  /// steps; `loss` waits for the loss then. Both throw Error with what it says.
+  /// steps; `loss` waits for the loss then, for so many seconds. Throws Error with what it says.
   void load(const std::string& path);
-  double loss();
+  double loss(double patience);
   /// Trains the model on: seconds of so many steps.
-  double seconds(std::int64_t steps);
+  double seconds(std::int64_t steps, double patience);
 
  private:
   void ask(const nlohmann::json& request);
-  nlohmann::json answer();
+  nlohmann::json answer(double patience);
+  void stop();
 
-  std::string name_;
-  int threads_;
+  PeerCommand command_;
+  std::string version_;
   pid_t process_ = -1;
+  bool is_alive_ = true;
   std::FILE* requests_ = nullptr;
   std::FILE* answers_ = nullptr;
 };

@@ -1,37 +1,32 @@
 #include "ladder/report.h"
 
-#include <array>
+#include <algorithm>
 #include <cstdio>
-#include <ctime>
-#include <memory>
+#include <map>
 
 namespace bench {
 
-namespace {
-
-// What a command prints first, "" if it cannot be run.
-std::string first_line_of(const char* command) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(::popen(command, "r"), ::pclose);
-  std::array<char, 256> line{};
-  if (!pipe || !std::fgets(line.data(), line.size(), pipe.get())) return "";
-  std::string text = line.data();
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
-
-std::string now() {
-  const std::time_t time = std::time(nullptr);
-  std::tm utc{};
-  ::gmtime_r(&time, &utc);
-  std::array<char, 32> text{};
-  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text.data();
-}
-
-}  // namespace
-
 double floor_seconds(const Work& work, const Roof& roof) {
   return work.flops / roof.flops + work.bytes / roof.bytes;
+}
+
+std::vector<Loss> losses_of(const blockgrad::Report& report) {
+  constexpr std::size_t most = 4;
+  std::map<std::string, Loss> by_name;
+  for (const blockgrad::NodeReport& node : report.nodes) {
+    const std::string name = node.node.substr(0, node.node.find(" ("));
+    Loss& loss = by_name[name];
+    loss.what = name;
+    ++loss.count;
+    loss.seconds += node.seconds;
+    loss.above_floor += node.seconds * std::max(0.0, 1 - node.roof);
+  }
+  std::vector<Loss> losses;
+  for (const auto& [name, loss] : by_name) losses.push_back(loss);
+  std::stable_sort(losses.begin(), losses.end(),
+                   [](const Loss& a, const Loss& b) { return a.above_floor > b.above_floor; });
+  losses.resize(std::min(losses.size(), most));
+  return losses;
 }
 
 nlohmann::json to_json(const Row& row, const Work& work, const Footprint& footprint,
@@ -42,6 +37,7 @@ nlohmann::json to_json(const Row& row, const Work& work, const Footprint& footpr
                         {"bytes", work.bytes},
                         {"peak_bytes", footprint.peak_bytes},
                         {"kernels", footprint.kernels},
+                        {"made_again", contest.made_again},
                         {"disturbed", contest.disturbed},
                         {"contestants", nlohmann::json::array()}};
   for (const auto& [threads, roof] : contest.roofs) {
@@ -50,6 +46,7 @@ nlohmann::json to_json(const Row& row, const Work& work, const Footprint& footpr
   for (std::size_t i = 0; i < contestants.size(); ++i) {
     const Contestant& contestant = contestants[i];
     const Measured& measured = contest.measured[i];
+    if (!measured.failure.empty()) continue;
     const double least = floor_seconds(work, contest.roofs.at(contestant.threads));
     result["contestants"].push_back({{"name", contestant.name},
                                      {"threads", contestant.threads},
@@ -58,11 +55,31 @@ nlohmann::json to_json(const Row& row, const Work& work, const Footprint& footpr
                                      {"high", measured.seconds.high},
                                      {"steps", measured.steps},
                                      {"repetitions", measured.repetitions},
+                                     {"turns", measured.turns},
                                      {"floor", least},
                                      {"share_of_floor", least / measured.seconds.median},
                                      {"loss", contestant.loss}});
   }
   return result;
+}
+
+nlohmann::json to_json(const std::vector<Loss>& losses) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Loss& loss : losses) {
+    list.push_back({{"what", loss.what},
+                    {"count", loss.count},
+                    {"seconds", loss.seconds},
+                    {"above_floor", loss.above_floor}});
+  }
+  return list;
+}
+
+nlohmann::json to_json(const std::vector<LeftOut>& left_out) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const LeftOut& peer : left_out) {
+    list.push_back({{"name", peer.name}, {"threads", peer.threads}, {"why", peer.why}});
+  }
+  return list;
 }
 
 void print_header() {
@@ -82,14 +99,6 @@ void print(const nlohmann::json& result) {
     title.clear();
   }
   std::fflush(stdout);
-}
-
-nlohmann::json circumstances() {
-  return {
-      {"commit", first_line_of("git -C '" BG_SOURCE_DIR "' describe --always --dirty 2>/dev/null")},
-      {"date", now()},
-      {"processor", first_line_of("sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null")},
-      {"processors", blockgrad::device_report()}};
 }
 
 }  // namespace bench

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ladder/contest.h"
+#include "ladder/peers.h"
 #include "models/rows.h"
 
 namespace bench {
@@ -20,16 +21,26 @@ struct Footprint {
   std::int64_t kernels = 0;
 };
 
+/// Kernels of one name, and the seconds that they take beyond what the machine needs for their
+/// operations and bytes.
+struct Loss {
+  std::string what;  // "gradient of conv2d"
+  int count = 0;
+  double seconds = 0, above_floor = 0;
+};
+
+/// Those of a profiled program that lose most, the worst first.
+std::vector<Loss> losses_of(const blockgrad::Report& report);
+
 /// {"row", "work", "roofs", "contestants": [..]}: all that was measured, in seconds, bytes and
 /// FLOP.
 nlohmann::json to_json(const Row& row, const Work& work, const Footprint& footprint,
                        const std::vector<Contestant>& contestants, const Contest& contest);
+nlohmann::json to_json(const std::vector<Loss>& losses);
+nlohmann::json to_json(const std::vector<LeftOut>& left_out);
 
 /// A line for each contestant.
 void print_header();
 void print(const nlohmann::json& result);
-
-/// Commit and date of now, the processor's name and this process' processors.
-nlohmann::json circumstances();
 
 }  // namespace bench

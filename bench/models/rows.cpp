@@ -33,7 +33,7 @@ std::vector<Row> ladder_rows() {
 
 std::vector<Row> growth_rows() {
   std::vector<Row> rows;
-  for (const std::int64_t batch : {1, 4, 16, 64, 256, 1024}) {
+  for (const std::int64_t batch : {1, 4, 16, 64, 256, 1024, 4096}) {
     rows.push_back({"mlp_batch" + std::to_string(batch),
                     "MLP 784-128-10, batch " + std::to_string(batch) + ", SGD",
                     [batch] { return mlp({.batch = batch}); },
@@ -43,6 +43,12 @@ std::vector<Row> growth_rows() {
     rows.push_back({"mlp_width" + std::to_string(width),
                     "MLP 784-" + std::to_string(width) + "-10, batch 64, SGD",
                     [width] { return mlp({.widths = {784, width, 10}}); },
+                    {}});
+  }
+  for (const std::int64_t width : {32, 64, 128, 256}) {
+    rows.push_back({"gpt_width" + std::to_string(width),
+                    "GPT 4 x " + std::to_string(width) + ", context 64, batch 12, AdamW",
+                    [width] { return gpt({.width = width}); },
                     {}});
   }
   return rows;

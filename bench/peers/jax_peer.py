@@ -224,6 +224,14 @@ def in_layout(value):
     return value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
 
 
+def scan_length(steps):
+    """About so many, by few different lengths: each is compiled once, and kept. Long steps need no scan."""
+    length = 1
+    while 4 <= steps and length < steps and length < 4096:
+        length *= 4
+    return length
+
+
 class Peer:
     def __init__(self, mode, threads):
         self.is_scan = mode == "scan"
@@ -248,7 +256,7 @@ class Peer:
             start = time.perf_counter()
             self.steps(10)
             once = (time.perf_counter() - start) / 10
-            self.length = length = max(1, min(4096, int(0.02 / once)))
+            self.length = length = scan_length(0.02 / once)
 
             def many(state, batch):
                 state, values = lax.scan(lambda s, _: step(s, batch), state, None, length=length)

@@ -20,6 +20,13 @@ def trainer_of(framework, mode, threads):
     return jax_peer.Peer(mode, threads)
 
 
+def keep_what_is_compiled(folder):
+    """The next run of the same models need not compile them again."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(folder, "torch")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(folder, "jax")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+
 def answer(peer, request):
     if "load" in request:
         return {"loss": peer.load(request["load"], request["train"])}
@@ -41,6 +48,7 @@ def main():
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(threads)
+    keep_what_is_compiled(os.path.join(sys.prefix, "compiled"))
     try:
         peer = trainer_of(framework, mode, threads)
         reply({"version": peer.version})

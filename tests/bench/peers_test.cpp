@@ -1,0 +1,80 @@
+// Peers that are shell scripts in place of an interpreter: what they answer, or do not.
+#include <boost/test/unit_test.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "../data/support.h"
+#include "blockgrad/graph/error.h"
+#include "ladder/peers.h"
+
+namespace {
+
+struct Fixture {
+  data_test::TemporaryFolder folder;
+
+  std::string script(const std::string& body) const {
+    const std::string path = folder / "python";
+    std::ofstream(path) << "#!/bin/sh\n" << body;
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+    return path;
+  }
+  bench::Peers peers(const std::string& python, double patience) const {
+    return bench::Peers({python, {"torch eager"}, {2}, folder / "log", patience});
+  }
+};
+
+constexpr const char* there = "echo '{\"version\": \"1.2\"}'\n";
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(peers, Fixture)
+
+BOOST_AUTO_TEST_CASE(a_peer_that_answers_takes_part) {
+  bench::Peers all = peers(script(std::string(there) + "read load; echo '{\"loss\": 0.25}'\n"
+                                                       "read steps; echo '{\"seconds\": 3}'\n"),
+                           10);
+  BOOST_TEST(all.versions()["torch"] == "1.2");
+  const std::vector<bench::Contestant> found = all.contestants("model");
+  BOOST_TEST_REQUIRE(found.size() == 1U);
+  BOOST_TEST(found[0].name == "torch eager");
+  BOOST_TEST(found[0].threads == 2);
+  BOOST_TEST(found[0].loss == 0.25);
+  BOOST_TEST(found[0].seconds(7) == 3);
+  BOOST_TEST(all.left_out().empty());
+  BOOST_CHECK_EXCEPTION(found[0].seconds(7), blockgrad::Error, [](const blockgrad::Error& error) {
+    return std::string(error.what()).find("ended without an answer") != std::string::npos;
+  });
+}
+
+BOOST_AUTO_TEST_CASE(an_interpreter_that_is_not_there_leaves_out_all_peers) {
+  bench::Peers all = peers(folder / "nothing", 10);
+  BOOST_TEST(all.contestants("model").empty());
+  BOOST_TEST_REQUIRE(all.left_out().size() == 1U);
+  BOOST_TEST(all.left_out()[0].name == "torch eager");
+  BOOST_TEST(all.left_out()[0].why == "not installed");
+}
+
+BOOST_AUTO_TEST_CASE(a_framework_that_is_missing_is_left_out_with_its_word) {
+  bench::Peers all = peers(script("echo '{\"error\": \"torch is not installed\"}'\n"), 10);
+  BOOST_TEST(all.contestants("model").empty());
+  BOOST_TEST_REQUIRE(all.left_out().size() == 1U);
+  BOOST_TEST(all.left_out()[0].why == "torch is not installed");
+}
+
+BOOST_AUTO_TEST_CASE(a_peer_that_is_late_is_left_out_of_this_row_and_begins_anew) {
+  // The second time it is in time.
+  bench::Peers all =
+      peers(script(std::string(there) +
+                   "read load; if mkdir \"$0.seen\" 2> /dev/null; then exec sleep 60; fi\n" +
+                   "echo '{\"loss\": 0.5}'; read more\n"),
+            2);
+  BOOST_TEST(all.contestants("model").empty());
+  BOOST_TEST_REQUIRE(all.left_out().size() == 1U);
+  BOOST_TEST(all.left_out()[0].why == "not ready 0:02 min after all peers began");
+  BOOST_TEST(all.contestants("model").size() == 1U);
+  BOOST_TEST(all.left_out().empty());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
