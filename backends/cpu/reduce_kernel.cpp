@@ -34,18 +34,18 @@ class GroupTree {
   explicit GroupTree(ReduceKind kind) : kind_(kind) {}
 
   void add(T y) {
-    for (std::int64_t carry = count_++; carry & 1; carry >>= 1) y = joined(kind_, pop(), y);
+    for (std::int64_t carry = count_++; carry & 1; carry >>= 1)
+      y = joined(kind_, levels_[--top_], y);
     levels_[top_++] = y;
   }
-  T end() {
-    T y = pop();
-    while (top_ > 0) y = joined(kind_, pop(), y);
+  T end() const {
+    T y{};
+    for (std::size_t l = top_; l > 0; --l)
+      y = l == top_ ? levels_[l - 1] : joined(kind_, levels_[l - 1], y);
     return y;
   }
 
  private:
-  T pop() { return levels_[--top_]; }
-
   ReduceKind kind_;
   std::int64_t count_ = 0;
   std::size_t top_ = 0;
