@@ -20,6 +20,9 @@ std::int64_t round_up(std::int64_t size, std::int64_t step) { return divide_up(s
 
 constexpr std::int64_t l2_bytes = 1 << 20;
 
+/// Rows of a packed block of A.
+constexpr std::int64_t max_block_m(std::int64_t bytes_of_element) { return 384 / bytes_of_element; }
+
 /// Whether rows so far apart fall into few sets of a cache: their number of lines has a large power
 /// of two in it.
 bool is_bad_stride(std::int64_t bytes) { return bytes % 4096 == 0; }
@@ -83,7 +86,8 @@ void Gemm::choose(const TileKernels<T>& table) {
 }
 
 /// Operands are packed where their rows meet in few sets of the caches or are larger than these, if
-/// they are read often enough to pay for it; a transposed B always is.
+/// they are read often enough to pay for it; a transposed B always is. Where each strip of B is
+/// walked down once, its first tile packs it.
 template <class T>
 void Gemm::choose_packing(const TileKernels<T>& table) {
   const GemmShape& s = shape_;
@@ -92,9 +96,15 @@ void Gemm::choose_packing(const TileKernels<T>& table) {
   const std::int64_t b_bytes = s.k * s.n * size;
   const std::int64_t c_bytes = s.m * s.n * size;
   packs_a_ = s.m > 16 && s.n * size >= 1024 && (is_bad_stride(lda_ * size) || a_bytes > l2_bytes);
-  packs_b_ = b_is_transposed_ || (s.m >= 96 && (is_bad_stride(ldb_ * size) || b_bytes > l2_bytes));
   fetches_ahead_ = a_bytes + b_bytes + c_bytes > 4 * l2_bytes && s.m > 1;
-  packs_in_tiles_ = fetches_ahead_ && !packs_b_ && b_bytes > l2_bytes && layout_a_ == LayoutA::rows;
+  const bool in_rows = layout_a_ == LayoutA::rows;
+  const bool is_large = b_bytes > l2_bytes;
+  const bool is_far = is_large || is_bad_stride(ldb_ * size);
+  const bool is_one_block = !packs_a_ || s.m <= max_block_m(size);
+  const bool is_read_often = s.m >= (in_rows ? 32 : 96);
+  packs_in_tiles_ = !b_is_transposed_ && is_one_block && s.k >= 2 * detail::rows_ahead &&
+                    (is_read_often ? is_far : in_rows && is_large && fetches_ahead_);
+  packs_b_ = b_is_transposed_ || (s.m >= 96 && is_far && !packs_in_tiles_);
 
   const double elements = 1.0 / table.lanes;  // that a copy moves per cycle, the other way round
   if (b_is_transposed_) cost_ += 6 * elements * static_cast<double>(s.k * s.n);
@@ -191,7 +201,7 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
     return;
   }
   const std::int64_t max_k = s.k <= 800 ? 800 : 512;
-  const std::int64_t max_m = 96 * 4 / size;
+  const std::int64_t max_m = max_block_m(size);
   const std::int64_t max_n = 4096;
   const std::int64_t k_blocks = std::max<std::int64_t>(1, divide_up(s.k, max_k));
   block_k_ = k_blocks == 1 ? std::max<std::int64_t>(s.k, 1) : round_up(divide_up(s.k, k_blocks), 8);
@@ -228,8 +238,9 @@ void Gemm::choose_parts() {
       std::min(1.0, static_cast<double>(divide_up(strips, 2) * main_.columns) /
                         static_cast<double>(shape_.n));
   const bool is_taller = shape_.m > shape_.n;
-  parts_cut_rows_ =
-      packs_a_ || packs_b_ || by_rows == by_columns ? is_taller : by_rows < by_columns;
+  parts_cut_rows_ = packs_a_ || packs_b_ || packs_in_tiles_ || by_rows == by_columns
+                        ? is_taller
+                        : by_rows < by_columns;
   units_ = parts_cut_rows_ ? tiles : strips;
   const std::int64_t wanted = static_cast<std::int64_t>(std::min(work / 131072, 64.0));
   parts_ = std::clamp<std::int64_t>(wanted, 1, units_);

@@ -25,6 +25,10 @@ struct Ahead {
 
 inline constexpr std::int64_t ahead_bytes = 256;
 
+/// Rows of B that a tile which packs is ahead of itself: enough for a distant cache to answer, few
+/// enough to stay where they meet in few sets.
+inline constexpr std::int64_t rows_ahead = 64;
+
 /// C[r, j] = fma chain over p = 0 .. k-1 of A[r, p] * B[p, j], started from C if `load`, else from
 /// zero, for a fixed number of rows and of vectors of columns. B[p, j] is b[p * ldb + j] and C[r,
 /// j] is c[r * ldc + j]. The last vector has `lanes` columns: nothing behind them is read or

@@ -29,10 +29,6 @@ void bring_near(const typename V::Scalar* c, std::int64_t ldc) {
 /// What a tile does beside its sums; see Ahead.
 enum class Beside { nothing, fetches, packs };
 
-/// Rows of B that a tile which packs is ahead of itself: enough for a distant cache to answer, few
-/// enough to stay where they meet in few sets.
-constexpr std::int64_t rows_ahead = 64;
-
 /// See TileKernel. Every loop over the accumulators is unrolled in full: a single one that is not
 /// moves the whole array to the stack.
 template <class V, LayoutA layout, bool cut, Beside beside, int vectors, int rows>

@@ -199,6 +199,11 @@ BOOST_AUTO_TEST_CASE(large_products_that_fetch_and_pack_ahead_equal_the_fma_chai
   BOOST_TEST(mismatch<float>({20, 2085, 520, false, false}, fast) == "");
   BOOST_TEST(mismatch<float>({20, 2085, 520, true, false}, fast) == "");
   BOOST_TEST(mismatch<double>({9, 1601, 530, false, false, 2}, fast) == "");
+  // Rows of B that meet in few sets of the caches; two slices of k.
+  BOOST_TEST(mismatch<float>({37, 1024, 130, false, false}, fast) == "");
+  BOOST_TEST(mismatch<float>({100, 1024, 128, true, false}, fast) == "");
+  BOOST_TEST(mismatch<float>({33, 1024, 803, false, false}, fast) == "");
+  BOOST_TEST(mismatch<double>({97, 512, 801, true, false}, fast) == "");
 }
 
 BOOST_AUTO_TEST_CASE(products_made_transposed_equal_the_fma_chain) {
