@@ -13,6 +13,7 @@ struct Life {
   Value value;
   std::int64_t bytes = 0;
   std::int32_t birth = 0, death = 0;  // steps, both included
+  std::int32_t whole = -1;            // the life of the value that this one is a part of
 };
 
 class Lives {
@@ -40,7 +41,10 @@ class Lives {
   Life* life(Value v) {
     if (graph_.node(v).op.as<View>()) v = graph_.node(v).inputs[0];
     const std::int32_t first = first_[static_cast<std::size_t>(v.node)];
-    return first < 0 ? nullptr : &lives_[static_cast<std::size_t>(first + v.result)];
+    if (first < 0) return nullptr;
+    Life* l = &lives_[static_cast<std::size_t>(first + v.result)];
+    while (l->whole >= 0) l = &lives_[static_cast<std::size_t>(l->whole)];
+    return l;
   }
 
   void use(Value v, std::int32_t time) {
@@ -57,11 +61,21 @@ class Lives {
       // A result in place of an input: the input's life ends where this one begins.
       for (std::size_t n = 0; n < step.inputs.size(); ++n) {
         const Operand& in = step.inputs[n];
-        const bool same =
-            in.place == Place::arena && in.at == step.outputs[r].at && bytes_of(type) > 0;
-        if (same && life(node.inputs[n])) life(node.inputs[n])->death = time - 1;
+        const std::int64_t from = in.at - step.outputs[r].at;
+        if (in.place != Place::arena || from < 0 || from >= bytes_of(type)) continue;
+        Life* const before = life(node.inputs[n]);
+        if (!before || before == &lives_.back()) continue;
+        if (node.op.as<Unview>()) join(*before);
+        else if (from == 0) before->death = time - 1;
       }
     }
+  }
+
+  // A part that was made where the last value wants it.
+  void join(Life& part) {
+    lives_.back().birth = std::min(lives_.back().birth, part.birth);
+    part.whole = static_cast<std::int32_t>(lives_.size()) - 1;
+    part.death = part.birth - 1;
   }
 
   const Graph& graph_;

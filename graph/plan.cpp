@@ -1,6 +1,7 @@
 #include "graph/plan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/map.h"
@@ -8,6 +9,7 @@
 #include "blockgrad/graph/view.h"
 #include "graph/arena_layout.h"
 #include "graph/map_group.h"
+#include "graph/parts.h"
 #include "graph/row_program.h"
 
 namespace blockgrad {
@@ -15,24 +17,34 @@ namespace blockgrad {
 namespace {
 
 constexpr std::int32_t forever = ArenaBlock::forever;
+constexpr std::int64_t least_part = 1024;  // bytes; less is copied in no time
 
 class Planner {
  public:
-  Planner(const Graph& graph, bool reuse, bool in_place)
-      : graph_(graph), reuse_(reuse), in_place_(in_place), uses_(use_counts(graph)) {}
+  /// `joins`: parts are made where an Unview wants them.
+  Planner(const Graph& graph, bool reuse, bool in_place, bool joins)
+      : graph_(graph),
+        reuse_(reuse),
+        in_place_(in_place),
+        joins_(joins),
+        uses_(use_counts(graph)) {}
 
-  Plan run() {
-    live();
+  /// After live().
+  Plan plan() {
     place_values();
     fill_operands();
     return std::move(plan_);
   }
+
+  /// Whether a part is made in its place.
+  bool has_joined() const { return has_joined_; }
 
   /// Everything but where values lie.
   Live live() {
     number_leaves();
     choose_in_place_updates();
     order_nodes();
+    if (joins_ && reuse_) find_parts();
     find_last_uses();
     find_blocks();
     plan_.live_bytes = most_live(blocks_);
@@ -49,7 +61,9 @@ class Planner {
     std::int64_t at = -1;
     std::int32_t last_use = -1;
     bool pinned =
-        false;  // read by something other than the dense input of a node: never taken over
+        false;         // read by something other than the dense input of a node: never taken over
+    Value whole = {};  // lies in this one, so many bytes behind its beginning
+    std::int64_t offset = 0;
   };
 
   const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
@@ -61,6 +75,11 @@ class Planner {
   // The value whose memory v names.
   Value base(Value v) const { return is_view(v.node) ? at(v.node).inputs[0] : v; }
   std::int64_t bytes(Value v) const { return bytes_of(graph_.type(v)); }
+  // The value in whose memory v lies.
+  Value whole(Value v) {
+    while (where(v).whole) v = where(v).whole;
+    return v;
+  }
 
   void number_leaves() {
     where_.resize(graph_.nodes.size());
@@ -170,10 +189,31 @@ class Planner {
     }
   }
 
+  // Parts that an Unview puts one behind the other, which covers it, are made there.
+  void find_parts() {
+    for (const PlanStep& step : plan_.steps) {
+      const Unview* op = at(step.node).op.as<Unview>();
+      if (!op || !is_row_of_parts(*op)) continue;
+      for (std::size_t p = 0; p < op->layouts.size(); ++p) {
+        const Value part = at(step.node).inputs[p];
+        const std::int64_t offset =
+            op->layouts[p].offset * static_cast<std::int64_t>(size_of(graph_.type(part).dtype));
+        if (is_leaf(at(part.node)) || is_view(part.node) || where(part).place != Place::arena ||
+            where(part).whole || bytes(part) < least_part || bytes(part) % 64 != 0 ||
+            offset % 64 != 0)
+          continue;
+        where(part).whole = {step.node, 0};
+        where(part).offset = offset;
+        where(part).pinned = where({step.node, 0}).pinned = true;
+        has_joined_ = true;
+      }
+    }
+  }
+
   void find_last_uses() {
     std::int32_t time = 0;
     const auto use = [&](Value v, std::int32_t when) {
-      Where& w = where(base(v));
+      Where& w = where(whole(base(v)));
       if (w.place == Place::arena) w.last_use = std::max(w.last_use, when);
       if (is_view(v.node)) w.pinned = true;
     };
@@ -203,22 +243,25 @@ class Planner {
       for (std::int32_t r = 0; r < results; ++r) {
         const Value v{i, r};
         plan_.reused_bytes = checked_add(plan_.reused_bytes, whole_lines(bytes(v)));
-        if (take_over_input(v, time)) continue;
-        where(v).at = static_cast<std::int64_t>(blocks_.size());
-        blocks_.push_back({bytes(v), time});
+        const Value owner = whole(v);
+        if (where(owner).at >= 0 || (owner == v && take_over_input(v, time))) continue;
+        where(owner).at = static_cast<std::int64_t>(blocks_.size());
+        blocks_.push_back({bytes(owner), time});
       }
       if (!reuse_) continue;
       const auto end = [&](Value v) {
         blocks_[static_cast<std::size_t>(where(v).at)].death = time;
       };
       for (const Value in : at(i).inputs) {
-        Where& w = where(base(in));
+        const Value owner = whole(base(in));
+        Where& w = where(owner);
         if (w.place != Place::arena || w.last_use != time) continue;
         w.last_use = forever;  // ended once
-        end(base(in));
+        end(owner);
       }
       for (std::int32_t r = 0; r < results; ++r) {
-        if (where({i, r}).last_use < 0) end({i, r});  // a result that nobody reads
+        const Value owner = whole({i, r});
+        if (where(owner).last_use < 0) end(owner);  // a result that nobody reads
       }
     }
   }
@@ -226,8 +269,15 @@ class Planner {
   void place_values() {
     const Placement placed = place(blocks_);
     for (const PlanStep& step : plan_.steps) {
-      for (Where& w : where_[static_cast<std::size_t>(step.node)])
-        w.at = placed.at[static_cast<std::size_t>(w.at)];
+      for (Where& w : where_[static_cast<std::size_t>(step.node)]) {
+        if (!w.whole) w.at = placed.at[static_cast<std::size_t>(w.at)];
+      }
+    }
+    // Parts come before what they lie in.
+    for (std::size_t s = plan_.steps.size(); s-- > 0;) {
+      for (Where& w : where_[static_cast<std::size_t>(plan_.steps[s].node)]) {
+        if (w.whole) w.at = where(w.whole).at + w.offset;
+      }
     }
     plan_.arena_bytes = placed.peak;
     plan_.reused_bytes -= placed.peak;
@@ -279,7 +329,8 @@ class Planner {
   }
 
   const Graph& graph_;
-  const bool reuse_, in_place_;
+  const bool reuse_, in_place_, joins_;
+  bool has_joined_ = false;
   std::vector<std::vector<std::int32_t>> uses_;
   std::vector<std::vector<Where>> where_;
   std::vector<std::vector<GraphUpdate>> update_of_;  // per node that makes a new value
@@ -289,12 +340,24 @@ class Planner {
   Plan plan_;
 };
 
+// With parts made in their places, unless that needs clearly more memory: a whole is there from its
+// first part on.
+std::pair<Planner, Live> planned(const Graph& graph, bool reuse, bool in_place) {
+  Planner joined(graph, reuse, in_place, true);
+  const Live with = joined.live();
+  if (!joined.has_joined()) return {std::move(joined), with};
+  Planner apart(graph, reuse, in_place, false);
+  const Live without = apart.live();
+  if (without.most < with.most - with.most / 16) return {std::move(apart), without};
+  return {std::move(joined), with};
+}
+
 }  // namespace
 
 Plan make_plan(const Graph& graph, bool reuse, bool in_place) {
-  return Planner(graph, reuse, in_place).run();
+  return planned(graph, reuse, in_place).first.plan();
 }
 
-Live live(const Graph& graph) { return Planner(graph, true, true).live(); }
+Live live(const Graph& graph) { return planned(graph, true, true).second; }
 
 }  // namespace blockgrad

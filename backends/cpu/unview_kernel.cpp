@@ -76,6 +76,7 @@ struct Placement {
 struct Copies {
   static constexpr std::int64_t part_elements = 65536;
 
+  std::vector<std::size_t> inputs;  // those that were not made in their places
   std::vector<Walk> walks;
   std::vector<std::int64_t> starts{0};  // of each part, counted through all of them; then the end
   std::int64_t size = 0;
@@ -97,28 +98,33 @@ struct Copies {
                                       starts.begin() - 1);
     for (; begin < end; ++p) {
       const std::int64_t stop = std::min(end, starts[p + 1]);
-      const T* in = reinterpret_cast<const T*>(call.in[p]) + (begin - starts[p]);
+      const T* in = reinterpret_cast<const T*>(call.in[inputs[p]]) + (begin - starts[p]);
       walks[p].store(in, out, begin - starts[p], stop - begin);
       begin = stop;
     }
   }
 };
 
+// Whether the part was made in its place.
+bool is_there(const KernelRequest& request, std::size_t part, const Layout& layout) {
+  const Operand &in = request.inputs[part], &out = request.outputs[0];
+  return in.place == Place::arena && out.place == Place::arena &&
+         in.at == out.at + layout.offset * static_cast<std::int64_t>(size_of(out.dtype));
+}
+
 // The parts as copies, or null if two elements share a place.
-std::shared_ptr<const Copies> as_copies(const Unview& op, DType dtype) {
+std::shared_ptr<const Copies> as_copies(const KernelRequest& request) {
+  const Unview& op = *request.node.op.as<Unview>();
+  const DType dtype = request.outputs[0].dtype;
   auto copies = std::make_shared<Copies>();
   copies->size = op.shape.size();
   std::int64_t elements = 0;
-  for (const Layout& layout : op.layouts) {
-    copies->walks.emplace_back(layout);
-    elements = checked_add(elements, layout.shape.size());
-    copies->starts.push_back(elements);
-  }
+  for (const Layout& layout : op.layouts) elements = checked_add(elements, layout.shape.size());
   if (elements > copies->size) return nullptr;
   std::vector<std::uint8_t> hit(static_cast<std::size_t>(copies->size), 0);
   bool overlaps = false;
   for (std::size_t p = 0; p < op.layouts.size(); ++p) {
-    const Walk& walk = copies->walks[p];
+    const Walk walk(op.layouts[p]);
     const std::int64_t step = walk.step();
     walk.runs(0, op.layouts[p].shape.size(), [&](std::int64_t at, std::int64_t run) {
       std::uint8_t* const marks = hit.data() + at;
@@ -131,6 +137,10 @@ std::shared_ptr<const Copies> as_copies(const Unview& op, DType dtype) {
         overlaps = std::exchange(marks[i * step], std::uint8_t{1}) != 0 || overlaps;
     });
     if (overlaps) return nullptr;
+    if (is_there(request, p, op.layouts[p])) continue;
+    copies->inputs.push_back(p);
+    copies->walks.push_back(walk);
+    copies->starts.push_back(copies->elements() + op.layouts[p].shape.size());
   }
   copies->is_covered = elements == copies->size;
   if (!copies->is_covered) {
@@ -144,9 +154,12 @@ Kernel copy_kernel(const std::shared_ptr<const Copies>& copies, const Unview& op
                    std::size_t element) {
   Kernel kernel;
   kernel.parts = copies->parts();
-  kernel.cost = 20 + static_cast<double>(op.layouts.size()) * 4 +
+  kernel.cost = 20 + static_cast<double>(copies->inputs.size()) * 4 +
                 static_cast<double>(copies->elements() * static_cast<std::int64_t>(element)) / 8;
-  kernel.why = join({op.layouts.size(), " parts into ", op.shape, ", copied"});
+  const std::size_t there = op.layouts.size() - copies->inputs.size();
+  kernel.why = join({op.layouts.size(), " parts into ", op.shape,
+                     copies->inputs.empty() ? ", made in place" : ", copied"});
+  if (there > 0 && !copies->inputs.empty()) kernel.why += join({", ", there, " made in place"});
   kernel.run = [copies, element](const KernelCall& call, std::int64_t first, std::int64_t last) {
     switch (element) {
       case 1: return copies->run<std::uint8_t>(call, first, last);
@@ -164,7 +177,7 @@ void add_unview_kernels(KernelTable& table) {
   table.add<Unview>([](const KernelRequest& request) {
     const Unview& op = *request.node.op.as<Unview>();
     const DType dtype = request.outputs[0].dtype;
-    if (const auto copies = as_copies(op, dtype)) return copy_kernel(copies, op, size_of(dtype));
+    if (const auto copies = as_copies(request)) return copy_kernel(copies, op, size_of(dtype));
     auto placement =
         std::make_shared<const Placement>(Placement{op.layouts, op.shape.size(), op.fill.value});
     Kernel kernel;

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <bit>
+#include <numeric>
 
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/reduce.h"
 #include "blockgrad/graph/view.h"
+#include "graph/parts.h"
 #include "graph/passes/passes.h"
 
 namespace blockgrad {
@@ -106,6 +108,7 @@ class Simplify {
     if (op.layouts.size() == 1 && first.shape.size() == op.shape.size() && first.is_dense())
       return add_view(i, Layout::dense(op.shape), op.short_name);
     GraphNode node = at(i);
+    if (is_row_of_parts(op)) sort_parts(op, node.inputs);
     for (std::size_t p = 0; p < node.inputs.size(); ++p) {
       Value& part = node.inputs[p];
       part = rewrite_.renamed(part);
@@ -120,6 +123,23 @@ class Simplify {
     }
     node.op = std::move(op);
     rewrite_.rename({i, 0}, {rewrite_.add(std::move(node)), 0});
+  }
+
+  // The order in which they lie: equal values become equal nodes.
+  static void sort_parts(Unview& op, std::vector<Value>& parts) {
+    std::vector<std::size_t> order(parts.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return op.layouts[a].offset < op.layouts[b].offset;
+    });
+    std::vector<Layout> layouts;
+    std::vector<Value> sorted;
+    for (const std::size_t p : order) {
+      layouts.push_back(op.layouts[p]);
+      sorted.push_back(parts[p]);
+    }
+    op.layouts = std::move(layouts);
+    parts = std::move(sorted);
   }
 
   // The value of a constant scalar, also where it is spread over a shape.

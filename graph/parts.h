@@ -1,0 +1,11 @@
+#pragma once
+// How the parts of an Unview lie in it.
+
+#include "blockgrad/graph/view.h"
+
+namespace blockgrad {
+
+/// Whether the parts lie densely one behind the other, in any order, and cover the result.
+bool is_row_of_parts(const Unview& op);
+
+}  // namespace blockgrad
