@@ -8,6 +8,7 @@
 #include "backends/check_gradients.h"
 #include "backends/cpu/families.h"
 #include "backends/fit_memory.h"
+#include "backends/join_products.h"
 #include "backends/program_state.h"
 #include "backends/text_table.h"
 #include "blockgrad/graph/grad.h"
@@ -21,6 +22,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
                      const CompileOptions& options, std::vector<PassRecord>& records) {
   const auto keeps = [](const Op& op) { return cpu_kernel_table().find(op) != nullptr; };
   const Pass passes[] = {
+      {"join_products", join_products, false},
       {"simplify", simplify},
       {"merge_equal", merge_equal},
       {"insert_copies", insert_copies, false},

@@ -3,7 +3,9 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <numeric>
 
 #include "blockgrad/backends/program.h"
 #include "blockgrad/graph/grad.h"
@@ -147,6 +149,29 @@ std::vector<OpCase> rows() {
         return product(make_array(Shape{2, 4}, [&](const Index& i) { return x[0].at({i[1]}); }),
                        x[1]);
       });
+  const auto times = [](std::vector<Array> factors) {
+    return pointwise(factors, [](auto v) {
+      return std::accumulate(v.begin(), v.end(), 1.0, std::multiplies());
+    });
+  };
+  // Gradients of products that have more elements than their operands are joined.
+  add(
+      "matmul_with_one_matrix_on_the_right_of_many",
+      {{{2, 12}, {2, 12}, {12, 2}, {12, 10}},
+       {{1, 3}, {1, 3}, {3, 1}, {3, 7}},
+       {{2, 1}, {2, 1}, {1, 2}, {1, 1}},
+       {{0, 3}, {0, 3}, {3, 0}, {3, 7}}},
+      [](auto x) {
+        return matmul(x[0], x[3]) * matmul(x[1], x[3]) * matmul(transpose(x[2]), x[3]);
+      },
+      [times](auto x) {
+        return times({product(x[0], x[3]), product(x[1], x[3]), product(turned(x[2]), x[3])});
+      });
+  add(
+      "matmul_with_one_matrix_on_the_left_of_many",
+      {{{9, 11}, {11, 2}, {2, 11}}, {{2, 9, 11}, {2, 11, 1}, {2, 1, 11}}, {{0, 3}, {3, 2}, {2, 3}}},
+      [](auto x) { return matmul(x[0], x[1]) * matmul(x[0], transpose(x[2])); },
+      [times](auto x) { return times({product(x[0], x[1]), product(x[0], turned(x[2]))}); });
   add(
       "two_layers", {{{3, 4}, {4, 5}, {5, 2}}},
       [](auto x) { return matmul(tanh(matmul(x[0], x[1])), x[2]); },
