@@ -68,23 +68,15 @@ class Cell {
     }
     rows_ = batch_.size();
     for (const Expr& state : states) states_.push_back(reshape(wide(state), Shape{rows_, hidden_}));
-    project(reshape(wide(x), Shape{checked_multiply(rows_, times_), inputs_}));
+    project(reshape(wide(x), Shape{rows_, times_, inputs_}));
   }
 
   void step(std::int64_t time) {
-    const Expr product = matmul(states_[0], weights_.hidden);
-    std::vector<Expr> in;
-    for (std::int64_t g = 0; g < gates_of(kind_); ++g) in.push_back(gate(time, g));
-    for (std::int64_t g = 0; g < gates_of(kind_); ++g)
-      in.push_back(part(product, hidden_ * gates_of(kind_), g * hidden_));
+    const Expr from_x = at(time), from_h = matmul(states_[0], weights_.hidden);
     switch (kind_) {
-      case Kind::rnn:
-        states_ = map_all(name_, in, [](std::span<const Scalar> s) {
-          return std::vector<Scalar>{tanh(s[0] + s[1])};
-        });
-        return;
-      case Kind::gru: return step_gru(std::move(in));
-      case Kind::lstm: return step_lstm(std::move(in));
+      case Kind::rnn: states_ = {tanh(from_x + from_h)}; return;
+      case Kind::gru: return step_gru(from_x, from_h);
+      case Kind::lstm: return step_lstm(from_x + from_h);
     }
   }
 
@@ -118,27 +110,39 @@ class Cell {
               e ? e.shape() : bias);
   }
 
-  // What does not depend on states, for all times: [rows, T, gates * H].
+  // What does not depend on states: [T * rows, gates * H], one time behind the other.
   void project(const Expr& x) {
-    projected_ = matmul(x, weights_.input);
+    const int by_time[] = {1, 0, 2};
+    projected_ =
+        matmul(reshape(permute_dims(x, by_time), Shape{times_ * rows_, inputs_}), weights_.input);
     if (weights_.bias) projected_ = projected_ + weights_.bias;
     if (weights_.hidden_bias && kind_ != Kind::gru) projected_ = projected_ + weights_.hidden_bias;
   }
 
-  // [rows, H] of a wider dense matrix.
-  Expr part(const Expr& x, std::int64_t row_stride, std::int64_t first) const {
-    const Shape shape{rows_, hidden_};
+  // [rows, columns] of rows of the given length, from element `first` on.
+  static Expr part(const Expr& x, std::int64_t rows, std::int64_t columns, std::int64_t length,
+                   std::int64_t first) {
+    const Shape shape{rows, columns};
     if (shape == x.shape()) return x;
-    Layout layout{shape, {row_stride, 1}, shape.size() == 0 ? 0 : first};
-    return make(View{layout, "slice"}, {x});
+    return make(View{{shape, {length, 1}, shape.size() == 0 ? 0 : first}, "slice"}, {x});
   }
 
-  Expr gate(std::int64_t time, std::int64_t g) const {
+  Expr at(std::int64_t time) const {
     const std::int64_t columns = gates_of(kind_) * hidden_;
-    return part(projected_, times_ * columns, time * columns + g * hidden_);
+    return part(projected_, rows_, columns, columns, time * rows_ * columns);
   }
 
-  void step_gru(std::vector<Expr> in) {
+  // [rows, H] for each gate.
+  std::vector<Expr> gates(const Expr& all) const {
+    std::vector<Expr> apart;
+    for (std::int64_t g = 0; g < gates_of(kind_); ++g)
+      apart.push_back(part(all, rows_, hidden_, gates_of(kind_) * hidden_, g * hidden_));
+    return apart;
+  }
+
+  void step_gru(const Expr& from_x, const Expr& from_h) {
+    std::vector<Expr> in = gates(from_x);
+    for (const Expr& gate : gates(from_h)) in.push_back(gate);
     in.push_back(states_[0]);
     const bool has_bias = static_cast<bool>(weights_.hidden_bias);
     for (std::int64_t g = 0; has_bias && g < 3; ++g) {
@@ -153,12 +157,12 @@ class Cell {
     });
   }
 
-  void step_lstm(std::vector<Expr> in) {
+  void step_lstm(const Expr& sum) {
+    std::vector<Expr> in = gates(sum);
     in.push_back(states_[1]);
     states_ = map_all(name_, in, [](std::span<const Scalar> s) {
-      const Scalar input = sigmoid(s[0] + s[4]), forget = sigmoid(s[1] + s[5]);
-      const Scalar c = forget * s[8] + input * tanh(s[2] + s[6]);
-      return std::vector<Scalar>{sigmoid(s[3] + s[7]) * tanh(c), c};
+      const Scalar c = sigmoid(s[1]) * s[4] + sigmoid(s[0]) * tanh(s[2]);
+      return std::vector<Scalar>{sigmoid(s[3]) * tanh(c), c};
     });
   }
 

@@ -2,8 +2,8 @@
 // Recurrent cells, and cells unrolled over time. x [.., I], states [.., H] with the same leading
 // axes; sequences x [.., T, I] -> y [.., T, H], time last but one as in attention (PyTorch: first).
 // The products of all gates are one, and for a sequence those with x are one over all times; the
-// rest of a step is one Map. Floating; bf16 and f16 are computed in f32. Throws Error if shapes do
-// not fit.
+// rest of a step is elementwise. Floating; bf16 and f16 are computed in f32. Throws Error if shapes
+// do not fit.
 
 #include "blockgrad/graph/op.h"
 
