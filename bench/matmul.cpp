@@ -101,8 +101,15 @@ Ours<T> make_ours(const Product& p, std::int64_t count, int threads, const std::
   bg::Tensor a = random_values<T>(many(a_shape), 1), b = random_values<T>(many(b_shape), 2);
   bg::Feeds feed{{left, a}, {right, b}};
   if (epilogue) feed.push_back({bias, random_values<T>({p.n}, 3)});
-  return {
+  Ours<T> ours{
       a, b, count, bg::compile(products, {}, bg::cpu(), {.threads = threads, .isa = isa}), {feed}};
+  // Operands that are fed again are products made again only if they are others.
+  if (count > 1) {
+    for (bg::Feed& other : feed)
+      other.value = bg::tensor(other.value.template span<T>(), other.value.shape());
+    ours.feeds.push_back(feed);
+  }
+  return ours;
 }
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {

@@ -115,9 +115,9 @@ std::int64_t CpuExecutable::run(std::int64_t n, const FeedRing& feeds, const Sto
   }
   if (is_watched_) begin_watch();
   small_.begin_run();
-  std::int64_t ring = 0;
-  for (std::int64_t step = 0; step < n; ++step) {
-    if (stop && stop->stop_requested()) return step;
+  std::int64_t ring = 0, step = 0;
+  for (; step < n; ++step) {
+    if (stop && stop->stop_requested()) break;
     if (step == 0 || feeds.rings > 1) {
       bind(feeds.of(ring));
       small_.bind(feeds_);
@@ -126,8 +126,9 @@ std::int64_t CpuExecutable::run(std::int64_t n, const FeedRing& feeds, const Sto
     if (is_watched_) run_watched_step(step);
     else run_step(step);
   }
-  if (is_watched_) end_watch();
-  return n;
+  small_.end_run();
+  if (is_watched_ && step == n) end_watch();
+  return step;
 }
 
 // Small instructions are joined unless every value is to have memory of its own, or is watched.

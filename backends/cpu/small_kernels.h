@@ -4,8 +4,7 @@
 // internal linkage and nothing of std is called.
 
 #include "backends/cpu/scalar_rows.h"
-#include "backends/cpu/simd.h"
-#include "backends/cpu/small_table.h"
+#include "backends/cpu/small_steps.h"
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed"
@@ -64,33 +63,11 @@ void small_where(void* out, const void* a, const void* b, const void* c, int64_t
 }
 
 template <class T>
-void small_fma(void* out, const void* a, const void* b, const void* c, int64_t) {
-  const T* x = static_cast<const T*>(a);
-  const T* z = static_cast<const T*>(b);
-  const T* w = static_cast<const T*>(c);
-  T* y = static_cast<T*>(out);
-  constexpr int lanes = lanes_of<T>();
-  BG_LANES
-  for (int i = 0; i < lanes; ++i) y[i] = math::fma(x[i], z[i], w[i]);
-}
-
-template <class T>
 void small_spread(void* out, const void* a, const void*, const void*, int64_t) {
   const T value = *static_cast<const T*>(a);
   T* y = static_cast<T*>(out);
   for (int i = 0; i < lanes_of<T>(); ++i) y[i] = value;
 }
-
-#if defined(__AVX512F__)
-using SmallF32 = Avx512F32;
-using SmallF64 = Avx512F64;
-#elif defined(__AVX2__) && defined(__FMA__)
-using SmallF32 = Avx2F32;
-using SmallF64 = Avx2F64;
-#else
-using SmallF32 = Portable<float>;
-using SmallF64 = Portable<double>;
-#endif
 
 template <class V, bool by_scalars>
 void small_chain(void* out, const void* a, const void* b, const void*, int64_t n) {
@@ -112,24 +89,6 @@ void small_chain(void* out, const void* a, const void* b, const void*, int64_t n
   }
 #pragma GCC unroll 16
   for (int v = 0; v < count; ++v) V::store(y + v * V::lanes, sums[v]);
-}
-
-/// Missing lanes are -0, which changes no sum.
-template <class T>
-void small_sum(void* out, const void* a, const void*, const void*, int64_t n) {
-  constexpr int lanes = lanes_of<T>();
-  const T* x = static_cast<const T*>(a);
-  alignas(64) T sums[lanes];
-  for (int i = 0; i < lanes; ++i) {
-    const T value = x[i];
-    sums[i] = i < n ? value : -T(0);
-  }
-#pragma GCC unroll 4
-  for (int half = lanes / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
-    for (int i = 0; i < half; ++i) sums[i] = sums[i] + sums[i + half];
-  }
-  *static_cast<T*>(out) = sums[0];
 }
 
 template <bool of_all>
@@ -156,11 +115,6 @@ template <class T>
 constexpr void add_small(SmallTable& table) {
   constexpr int d = static_cast<int>(dtype_of<T>());
   const auto set = [&](ScalarOp op, TapeFn f) { table.maps[static_cast<int>(op)][d] = f; };
-  set(ScalarOp::negative, one<T, T, row::negative>());
-  set(ScalarOp::square, one<T, T, row::square>());
-  set(ScalarOp::add, two<T, T, row::add>());
-  set(ScalarOp::subtract, two<T, T, row::subtract>());
-  set(ScalarOp::multiply, two<T, T, row::multiply>());
   set(ScalarOp::equal, two<T, Truth, row::equal>());
   set(ScalarOp::less, two<T, Truth, row::less>());
   set(ScalarOp::less_equal, two<T, Truth, row::less_equal>());
@@ -173,11 +127,14 @@ constexpr void add_small(SmallTable& table) {
     set(ScalarOp::sqrt, one<T, T, row::sqrt>());
     set(ScalarOp::relu, one<T, T, row::relu>());
     set(ScalarOp::isfinite, one<T, Truth, row::isfinite>());
-    set(ScalarOp::divide, two<T, T, row::divide>());
     set(ScalarOp::maximum, two<T, T, row::maximum>());
     set(ScalarOp::minimum, two<T, T, row::minimum>());
-    set(ScalarOp::fma, small_fma<T>);
-    table.sum[d] = small_sum<T>;
+  } else {
+    set(ScalarOp::negative, one<T, T, row::negative>());
+    set(ScalarOp::square, one<T, T, row::square>());
+    set(ScalarOp::add, two<T, T, row::add>());
+    set(ScalarOp::subtract, two<T, T, row::subtract>());
+    set(ScalarOp::multiply, two<T, T, row::multiply>());
   }
   TapeFn* casts = table.casts[d];
   casts[static_cast<int>(DType::f32)] = small_cast<T, float>;
@@ -199,6 +156,8 @@ constexpr SmallTable small_kernels() {
   table.chain_scalars[f64] = small_chain<SmallF64, true>;
   table.chain[f32] = small_chain<SmallF32, false>;
   table.chain[f64] = small_chain<SmallF64, false>;
+  table.steps[4] = SmallSteps<SmallF32>::run;
+  table.steps[8] = SmallSteps<SmallF64>::run;
   table.maps[static_cast<int>(ScalarOp::logical_and)][boolean] =
       two<Truth, Truth, row::logical_and>();
   table.maps[static_cast<int>(ScalarOp::logical_or)][boolean] =
@@ -206,8 +165,6 @@ constexpr SmallTable small_kernels() {
   table.wheres[boolean] = small_where<Truth>;
   table.spread[1] = small_spread<std::uint8_t>;
   table.spread[2] = small_spread<std::uint16_t>;
-  table.spread[4] = small_spread<std::uint32_t>;
-  table.spread[8] = small_spread<std::uint64_t>;
   table.all = small_truth<true>;
   table.any = small_truth<false>;
   return table;

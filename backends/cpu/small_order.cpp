@@ -141,6 +141,11 @@ class Ordering {
 
 }  // namespace
 
+bool SmallOrder::is_one_segment() const {
+  return std::all_of(entries.begin(), entries.end(),
+                     [](const Entry& entry) { return entry.segment == 0; });
+}
+
 std::vector<StepItem> SmallOrder::items() const {
   using Kind = StepItem::Kind;
   std::vector<StepItem> all;

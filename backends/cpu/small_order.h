@@ -29,6 +29,8 @@ struct SmallOrder {
     return entry.kind == StepItem::Kind::step ? plan.steps[entry.number]
                                               : plan.updates[entry.number];
   }
+  /// Whether a step is one segment and nothing else.
+  bool is_one_segment() const;
   /// Neighbours of one segment as one item.
   std::vector<StepItem> items() const;
 };

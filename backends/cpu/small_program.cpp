@@ -9,9 +9,26 @@
 
 namespace blockgrad {
 
-void SmallProgram::bind(std::span<const std::byte* const> feeds) {
-  for (const FeedUse& use : feed_uses_) bound_[use.call].a = feeds[use.feed] + use.offset;
-  run(bound_);
+void SmallCalls::join(const SmallTable& table) {
+  for (std::size_t i = 0; i < calls_.size();) {
+    const SmallCall& first = calls_[i];
+    const bool is_function = first.op == SmallOp::function;
+    const void* made = nullptr;
+    std::int64_t count = 0;
+    for (; i < calls_.size(); ++i, ++count) {
+      SmallCall& call = calls_[i];
+      if ((call.op == SmallOp::function) != is_function) break;
+      if (is_function) continue;
+      if (call.size != first.size) break;
+      if (made) {
+        if (call.a == made && call.from_a == SmallFrom::memory) call.from_a = SmallFrom::last;
+        if (call.b == made && call.from_b == SmallFrom::memory) call.from_b = SmallFrom::last;
+        if (call.c == made && call.from_c == SmallFrom::memory) call.from_c = SmallFrom::last;
+      }
+      if (call.op != SmallOp::store) made = call.out;
+    }
+    rows_.push_back({is_function ? nullptr : table.steps[first.size], &first, count});
+  }
 }
 
 namespace {
@@ -51,7 +68,6 @@ class SmallBuilder {
                    is_commit ? plan_.commits[entry.number].guard : order_.step(plan_, entry).guard);
       if (is_commit) emit_commit(plan_.commits[entry.number]);
       else emit_step(order_.step(plan_, entry));
-      values_.close_block();
     }
     return values_.finish();
   }
@@ -75,8 +91,7 @@ class SmallBuilder {
     }
     for (std::size_t r = 0; r < results.size(); ++r) {
       const Operand& out = step.outputs[r];
-      if (out.place == Place::stored)
-        values_.store(out.at, results[r], bytes_of({out.dtype, out.layout.shape}));
+      if (out.place == Place::stored) values_.store(out.at, results[r]);
       else
         values_.set(out, results[r],
                     order_.is_read_outside[static_cast<std::size_t>(step.node)][r] != 0);
@@ -84,8 +99,7 @@ class SmallBuilder {
   }
 
   void emit_commit(const Commit& commit) {
-    values_.store(commit.storage, values_.source_of(commit.source),
-                  bytes_of({commit.source.dtype, commit.source.layout.shape}));
+    values_.store(commit.storage, values_.source_of(commit.source));
   }
 
   std::vector<SmallSource> emit_formula(const ScalarFn& fn, std::span<const Operand> inputs,
@@ -104,7 +118,9 @@ class SmallBuilder {
       const ScalarInstr& instr = code[i];
       if (instr.op == ScalarOp::input) {
         const Operand& in = inputs[static_cast<std::size_t>(instr.bits)];
-        values[i] = values_.read(in, in.layout);
+        values[i] = values_.number(in);
+        if (!values[i].is_number || !only_steps_read(fn, i))
+          values[i] = values_.read(in, in.layout);
       } else if (instr.op == ScalarOp::constant) {
         values[i] = values_.constant(instr);
       } else if (instr.op == ScalarOp::flat_index) {
@@ -127,9 +143,22 @@ class SmallBuilder {
     for (std::size_t r = 0; r < results.size(); ++r) {
       if (!results[r].is_kept && outputs[r].place == Place::stored &&
           code[static_cast<std::size_t>(fn.results()[r])].op == ScalarOp::input)
-        results[r] = values_.copied(results[r]);
+        results[r] = values_.copied(results[r], outputs[r].dtype);
     }
     return results;
+  }
+
+  // Whether every reader of value i can be a step.
+  static bool only_steps_read(const ScalarFn& fn, std::size_t i) {
+    const auto number = static_cast<std::int32_t>(i);
+    for (const ScalarInstr& instr : fn.code()) {
+      for (int a = 0; a < arity(instr.op); ++a) {
+        if (instr.args[static_cast<std::size_t>(a)] == number &&
+            SmallTable::step_of(instr.op, fn.code()[i].dtype) == SmallOp::function)
+          return false;
+      }
+    }
+    return std::find(fn.results().begin(), fn.results().end(), number) == fn.results().end();
   }
 
   SmallSource emit_instruction(const ScalarFn& fn, std::int32_t i,
@@ -141,15 +170,30 @@ class SmallBuilder {
     };
     const DType operand = fn.code()[static_cast<std::size_t>(instr.args[0])].dtype;
     SmallCall call;
-    call.run = small_.find(instr.op, operand, instr.dtype);
-    if (!call.run) call.run = tape_.find(instr.op, operand, instr.dtype);
-    check_internal(call.run != nullptr, "no kernel for ", name(instr.op), " on ", operand);
+    call.op = SmallTable::step_of(instr.op, operand);
+    if (call.op == SmallOp::function) {
+      call.run = small_.find(instr.op, operand, instr.dtype);
+      if (!call.run) call.run = tape_.find(instr.op, operand, instr.dtype);
+      check_internal(call.run != nullptr, "no kernel for ", name(instr.op), " on ", operand);
+    }
+    call.size = static_cast<std::uint8_t>(size_of(operand));
     const int count = arity(instr.op);
     SmallPhase phase = SmallPhase::once;
     for (int a = 0; a < count; ++a) phase = std::max(phase, argument(a).phase);
+    const auto from = [&](int a) {
+      return argument(a).is_number ? SmallFrom::spread : SmallFrom::memory;
+    };
+    const int second = call.op == SmallOp::multiply ? count - 1 : 1;  // of a square: the first
     call.a = argument(0).memory;
-    if (count > 1) call.b = argument(1).memory;
-    if (count > 2) call.c = argument(2).memory;
+    call.from_a = from(0);
+    if (second < count) {
+      call.b = argument(second).memory;
+      call.from_b = from(second);
+    }
+    if (count > 2) {
+      call.c = argument(2).memory;
+      call.from_c = from(2);
+    }
     call.n = n;
     std::byte* place = direct_place(fn, i, values, outputs);
     if (place) phase = SmallPhase::step;
@@ -213,12 +257,15 @@ class SmallBuilder {
     const std::int64_t count = out.layout.shape.size(), n = in.layout.shape.size() / count;
     std::byte* place = values_.new_places(1);
     SmallCall call{nullptr, place, source.memory, nullptr, nullptr, n};
-    if (count == 1 && op.kind == ReduceKind::sum) call.run = small_.sum[static_cast<int>(in.dtype)];
+    if (count == 1 && op.kind == ReduceKind::sum && is_floating(in.dtype)) {
+      call.op = SmallOp::sum;
+      call.size = static_cast<std::uint8_t>(size_of(in.dtype));
+    }
     if (count == 1 && in.dtype == DType::boolean && op.kind == ReduceKind::min)
       call.run = small_.all;
     if (count == 1 && in.dtype == DType::boolean && op.kind == ReduceKind::max)
       call.run = small_.any;
-    if (!call.run) {
+    if (!call.run && call.op == SmallOp::function) {
       const bool picks = op.kind == ReduceKind::argmax || op.kind == ReduceKind::argmin;
       auto kept =
           std::make_shared<const Lines>(Lines{tape_.find_rows(op.kind, in.dtype), count, n, picks});
@@ -231,9 +278,60 @@ class SmallBuilder {
     return {place, -1, source.phase, true, true};
   }
 
-  // Element (i, j) is the chain over k of a(i, k) b(k, j). Columns of a are whole places, for a row
-  // times a matrix rows of b, else both, each over all elements.
+  // Element (i, j) is the chain over k of a(i, k) b(k, j).
   SmallSource emit_product(const Operand& a, const Operand& b, const Operand& out) {
+    const std::int64_t most = place_bytes / static_cast<std::int64_t>(size_of(out.dtype));
+    return SmallSpan(a.layout).size <= most && SmallSpan(b.layout).size <= most
+               ? emit_picked_product(a, b, out)
+               : emit_chain(a, b, out);
+  }
+
+  // Of operands that fit a place each: lanes pick their factors.
+  SmallSource emit_picked_product(const Operand& a, const Operand& b, const Operand& out) {
+    const auto row = static_cast<std::size_t>(a.layout.shape.rank() - 2);
+    const std::int64_t k = a.layout.shape[static_cast<int>(row) + 1];
+    const std::int64_t n = b.layout.shape[static_cast<int>(row) + 1];
+    const SmallSpan span_a(a.layout), span_b(b.layout);
+    const auto number = [](std::int64_t i) { return static_cast<std::int32_t>(i); };
+    auto product = std::make_shared<SmallProduct>();
+    product->k = number(k);
+    product->n = number(out.layout.shape.size());
+    product->a_step = number(a.layout.strides[row + 1]);
+    product->b_step = number(b.layout.strides[row]);
+    for (std::int64_t i = 0; i < product->n; ++i) {
+      product->a.at[i] = number(a.layout.offset - span_a.first + i / n * a.layout.strides[row]);
+      product->b.at[i] = number(b.layout.offset - span_b.first + i % n * b.layout.strides[row + 1]);
+    }
+    SmallSource from_a = values_.source_of(a), from_b = values_.source_of(b);
+    const auto size = static_cast<std::int64_t>(size_of(out.dtype));
+    const auto readable = [&](const SmallSource& source, const SmallSpan& span) {
+      return number(source.is_whole && span.first == 0 ? place_bytes / size : span.size);
+    };
+    product->a_size = readable(from_a, span_a);
+    product->b_size = readable(from_b, span_b);
+    std::int64_t offset_a = span_a.first * size, offset_b = span_b.first * size;
+    if (product->n == n && n > 1) {  // one row: its elements are the factors that lanes share
+      std::swap(product->a, product->b);
+      std::swap(product->a_step, product->b_step);
+      std::swap(product->a_size, product->b_size);
+      std::swap(from_a, from_b);
+      std::swap(offset_a, offset_b);
+    }
+    product->b_is_shared = n == 1 || product->n == n;
+    const SmallPhase phase = std::max(from_a.phase, from_b.phase);
+    std::byte* place = values_.new_places(1);
+    SmallCall call{nullptr,       place, nullptr,          nullptr,
+                   product.get(), k,     SmallOp::product, static_cast<std::uint8_t>(size)};
+    values_.keep(std::move(product));
+    values_.add(phase, call);
+    values_.point(phase, SmallValues::Side::a, from_a, offset_a);
+    values_.point(phase, SmallValues::Side::b, from_b, offset_b);
+    return {place, -1, phase, true, true};
+  }
+
+  // Columns of a are whole places, for a row times a matrix rows of b, else both, each over all
+  // elements.
+  SmallSource emit_chain(const Operand& a, const Operand& b, const Operand& out) {
     const auto row = static_cast<std::size_t>(a.layout.shape.rank() - 2);
     const std::int64_t m = a.layout.shape[static_cast<int>(row)];
     const std::int64_t k = a.layout.shape[static_cast<int>(row) + 1];
@@ -249,8 +347,7 @@ class SmallBuilder {
       Layout layout = slice;
       for (std::int64_t q = 0; q < k; ++q) {
         layout.offset = x.layout.offset + q * step;
-        values_.load(values_.source_of(x), Walk(layout),
-                     static_cast<std::int64_t>(size_of(x.dtype)), layout.shape.size(),
+        values_.load(values_.source_of(x), layout, static_cast<std::int64_t>(size_of(x.dtype)),
                      places + q * place_bytes);
       }
       return places;

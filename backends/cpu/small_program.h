@@ -15,57 +15,76 @@
 
 namespace blockgrad {
 
-struct SmallCall {
-  TapeFn run = nullptr;
-  void* out = nullptr;
-  const void *a = nullptr, *b = nullptr, *c = nullptr;
-  std::int64_t n = 0;
+/// Calls in order, steps among them joined.
+class SmallCalls {
+ public:
+  void add(const SmallCall& call) { calls_.push_back(call); }
+  std::size_t size() const { return calls_.size(); }
+  /// Once all are added; references to them hold from then on.
+  void join(const SmallTable& table);
+  SmallCall& at(std::size_t i) { return calls_[i]; }
+  void run() const {
+    for (const Row& row : rows_) {
+      if (row.steps) {
+        row.steps(nullptr, nullptr, nullptr, row.first, row.count);
+      } else {
+        for (const SmallCall* call = row.first; call != row.first + row.count; ++call)
+          call->run(call->out, call->a, call->b, call->c, call->n);
+      }
+    }
+  }
+
+ private:
+  /// Calls done in one go; functions if `steps` is null.
+  struct Row {
+    TapeFn steps;
+    const SmallCall* first;
+    std::int64_t count;
+  };
+
+  std::vector<SmallCall> calls_;
+  std::vector<Row> rows_;
 };
 
 /// Calls under one condition.
 struct SmallBlock {
   const std::byte* guard = nullptr;  // null: always
-  std::size_t end = 0;               // of its calls; it begins where the block before ends
+  SmallCalls calls;
 };
 
 /// What a plan's small steps became. `begin_run` comes before the first step of a run, `bind` when
-/// feeds have changed.
+/// feeds have changed, `end_run` behind the last step.
 class SmallProgram {
  public:
-  /// Steps that follow each other, done in one go.
-  struct Segment {
-    std::vector<SmallCall> calls;
-    std::vector<SmallBlock> blocks;
-  };
+  SmallProgram() = default;
+  SmallProgram(SmallProgram&&) = default;
+  SmallProgram& operator=(SmallProgram&&) = default;
 
-  void begin_run() const { run(once_); }
-  void bind(std::span<const std::byte* const> feeds);
+  void begin_run() const { once_.run(); }
+  void end_run() const { end_.run(); }
+  void bind(std::span<const std::byte* const> feeds) {
+    for (const FeedUse& use : feed_uses_) *use.operand = feeds[use.feed] + use.offset;
+    bound_.run();
+  }
   void run_segment(std::size_t s) const {
-    const Segment& segment = segments_[s];
-    const SmallCall* call = segment.calls.data();
-    for (const SmallBlock& block : segment.blocks) {
-      const SmallCall* const end = segment.calls.data() + block.end;
-      if (!block.guard || *block.guard != std::byte{0}) {
-        for (; call != end; ++call) call->run(call->out, call->a, call->b, call->c, call->n);
-      }
-      call = end;
+    for (const SmallBlock& block : segments_[s]) {
+      if (!block.guard || *block.guard != std::byte{0}) block.calls.run();
     }
   }
 
  private:
   friend class SmallValues;
-  static void run(std::span<const SmallCall> calls) {
-    for (const SmallCall& call : calls) call.run(call.out, call.a, call.b, call.c, call.n);
-  }
-  /// A call whose operand lies in a feed.
+  /// An operand of a call that lies in a feed.
   struct FeedUse {
-    std::size_t feed, call;
+    const void** operand;
+    std::size_t feed;
     std::int64_t offset;  // bytes
   };
 
-  std::vector<SmallCall> once_, bound_;  // what depends on storage nobody writes; on feeds too
-  std::vector<FeedUse> feed_uses_;       // of bound_
-  std::vector<Segment> segments_;
+  SmallCalls once_, bound_;  // what depends on storage nobody writes; on feeds too
+  SmallCalls end_;           // to memory, where nothing reads it between two steps
+  std::vector<FeedUse> feed_uses_;
+  std::vector<std::vector<SmallBlock>> segments_;  // steps that follow each other, done in one go
   std::vector<std::shared_ptr<const void>> kept_;  // places, and what calls point to
 };
 

@@ -12,6 +12,20 @@ TapeFn SmallTable::find(ScalarOp op, DType arg, DType result) const {
   return maps[static_cast<int>(op)][static_cast<int>(arg)];
 }
 
+SmallOp SmallTable::step_of(ScalarOp op, DType arg) {
+  if (arg != DType::f32 && arg != DType::f64) return SmallOp::function;
+  switch (op) {
+    case ScalarOp::add: return SmallOp::add;
+    case ScalarOp::subtract: return SmallOp::subtract;
+    case ScalarOp::multiply:
+    case ScalarOp::square: return SmallOp::multiply;
+    case ScalarOp::divide: return SmallOp::divide;
+    case ScalarOp::fma: return SmallOp::fma;
+    case ScalarOp::negative: return SmallOp::negative;
+    default: return SmallOp::function;
+  }
+}
+
 const SmallTable& small_table(Isa isa) {
   switch (isa) {
     case Isa::portable:

@@ -223,7 +223,8 @@ BOOST_AUTO_TEST_CASE(functions_casts_positions_and_random_numbers) {
 
 BOOST_AUTO_TEST_CASE(fed_memory_without_room_behind_it_is_read_to_its_end_only) {
   const Expr x = input("x", {3}), y = input("y", {3});
-  Program program = compile({sum(x * y), x + y});
+  const Expr row = reshape(x, {1, 3}), column = reshape(y, {3, 1});
+  Program program = compile({sum(x * y), x + y, matmul(row, column), slice(x, 0, 0, 3, 2) * 2.0});
   for (int i = 0; i < 3; ++i) {
     const auto a = std::make_unique<float[]>(3), b = std::make_unique<float[]>(3);
     for (int k = 0; k < 3; ++k) {
@@ -233,6 +234,10 @@ BOOST_AUTO_TEST_CASE(fed_memory_without_room_behind_it_is_read_to_its_end_only) 
     const Results results = program.run({{x, borrow(std::span<const float>(a.get(), 3), {3})},
                                          {y, borrow(std::span<const float>(b.get(), 3), {3})}});
     BOOST_TEST(results.number(0) == 2 * (3 + 3 * i));
+    BOOST_TEST(results.number(2) == 2 * (3 + 3 * i));
+    const Tensor ends = results.tensor(3);
+    BOOST_TEST(ends.span<float>()[0] == 2.0F * static_cast<float>(i));
+    BOOST_TEST(ends.span<float>()[1] == 2.0F * static_cast<float>(2 + i));
   }
 }
 
