@@ -105,28 +105,21 @@ void row_dots(std::int64_t rows, std::int64_t k, const typename Wide::Scalar* a,
 
 constexpr int summed_rows = 8;
 
-/// Adds `rows` more products to each chain of a strip of `vectors` vectors, the last one cut if
+/// Adds the products of `rows` elements of x to `vectors` vectors of chains, the last one cut if
 /// asked.
-template <class V, int vectors, bool cut>
-void add_rows(int rows, const typename V::Scalar* x, std::int64_t x_step,
-              const typename V::Scalar* b, std::int64_t ldb, typename V::Scalar* y, bool load,
-              typename V::Mask mask) {
+template <class V, int rows, int vectors, bool cut>
+void add_strip(const typename V::Reg (&x)[rows], const typename V::Scalar* b, std::int64_t ldb,
+               typename V::Scalar* y, bool load, typename V::Mask mask) {
   typename V::Reg sum[vectors];
   const auto read = [mask](const typename V::Scalar* p, int v) {
     return cut && v == vectors - 1 ? V::load(p + v * V::lanes, mask) : V::load(p + v * V::lanes);
   };
 #pragma GCC unroll 4
   for (int v = 0; v < vectors; ++v) sum[v] = load ? read(y, v) : V::zero();
-  const auto add = [&](int r) {
-    const typename V::Reg left = V::broadcast(x + r * x_step);
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) sum[v] = V::fma(left, read(b + r * ldb, v), sum[v]);
-  };
-  if (rows == summed_rows) {
 #pragma GCC unroll 8
-    for (int r = 0; r < summed_rows; ++r) add(r);
-  } else {
-    for (int r = 0; r < rows; ++r) add(r);
+  for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) sum[v] = V::fma(x[r], read(b + r * ldb, v), sum[v]);
   }
 #pragma GCC unroll 4
   for (int v = 0; v < vectors; ++v) {
@@ -138,26 +131,34 @@ void add_rows(int rows, const typename V::Scalar* x, std::int64_t x_step,
   }
 }
 
+/// Adds `rows` more products to each of n chains. The elements of x stay in registers: the fewer
+/// instructions there are beside the reads of b, the more of them wait for memory at a time.
+template <class V, int rows>
+void add_rows(std::int64_t n, const typename V::Scalar* x, std::int64_t x_step,
+              const typename V::Scalar* b, std::int64_t ldb, typename V::Scalar* y, bool load) {
+  constexpr std::int64_t wide = 4 * V::lanes;
+  const auto whole = V::first(V::lanes);
+  typename V::Reg left[rows];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) left[r] = V::broadcast(x + r * x_step);
+  std::int64_t j = 0;
+  for (; j + wide <= n; j += wide)
+    add_strip<V, rows, 4, false>(left, b + j, ldb, y + j, load, whole);
+  for (; j + V::lanes <= n; j += V::lanes)
+    add_strip<V, rows, 1, false>(left, b + j, ldb, y + j, load, whole);
+  if (j < n) {
+    add_strip<V, rows, 1, true>(left, b + j, ldb, y + j, load, V::first(static_cast<int>(n - j)));
+  }
+}
+
 /// See SumRows.
 template <class V>
 void sum_rows(std::int64_t n, std::int64_t k, const typename V::Scalar* x, std::int64_t x_step,
               const typename V::Scalar* b, std::int64_t ldb, typename V::Scalar* y) {
-  constexpr std::int64_t wide = 4 * V::lanes;
-  for (std::int64_t p = 0; p < k; p += summed_rows) {
-    const int rows = static_cast<int>(k - p < summed_rows ? k - p : summed_rows);
-    const typename V::Scalar* const x_now = x + p * x_step;
-    const typename V::Scalar* const b_now = b + p * ldb;
-    const auto whole = V::first(V::lanes);
-    std::int64_t j = 0;
-    for (; j + wide <= n; j += wide)
-      add_rows<V, 4, false>(rows, x_now, x_step, b_now + j, ldb, y + j, p > 0, whole);
-    for (; j + V::lanes <= n; j += V::lanes)
-      add_rows<V, 1, false>(rows, x_now, x_step, b_now + j, ldb, y + j, p > 0, whole);
-    if (j < n) {
-      add_rows<V, 1, true>(rows, x_now, x_step, b_now + j, ldb, y + j, p > 0,
-                           V::first(static_cast<int>(n - j)));
-    }
-  }
+  std::int64_t p = 0;
+  for (; p + summed_rows <= k; p += summed_rows)
+    add_rows<V, summed_rows>(n, x + p * x_step, x_step, b + p * ldb, ldb, y, p > 0);
+  for (; p < k; ++p) add_rows<V, 1>(n, x + p * x_step, x_step, b + p * ldb, ldb, y, p > 0);
 }
 
 }  // namespace
