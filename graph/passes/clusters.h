@@ -65,12 +65,17 @@ class Clusters {
     enter(node, cluster);
   }
 
+  /// Closes all clusters unless so many more, at most most_open, may be opened beside them.
+  void reserve(std::int32_t count) {
+    const auto all = static_cast<std::int32_t>(members_.size());
+    if (all - first_open_ + count <= most_open) return;
+    first_open_ = all;
+    waiting_.fill(0);
+    ++current_epoch_;
+  }
+
   void open(std::int32_t node, std::span<const Value> inputs) {
-    if (static_cast<std::int32_t>(members_.size()) - first_open_ == most_open) {
-      first_open_ = static_cast<std::int32_t>(members_.size());
-      waiting_.fill(0);
-      ++current_epoch_;
-    }
+    reserve(1);
     const auto cluster = static_cast<std::int32_t>(members_.size());
     members_.emplace_back();
     waiting_[slot(cluster)] = waits_for(inputs, -1);

@@ -27,8 +27,10 @@ class Fusion {
         tail_(find_tails(graph)) {}
 
   Graph run() {
+    const std::vector<std::int32_t> chains = find_chains(graph_);
     for (std::int32_t i = 0; i < size(); ++i) {
       const GraphNode& node = at(i);
+      if (chains[static_cast<std::size_t>(i)] == i) reserve_for(i, chains);
       if (!node.op.as<Map>()) clusters_.add_plain(i, node.inputs);
       else add_map(i);
       for (const Value v : node.inputs) last_reader_[key(v)] = i;
@@ -52,6 +54,14 @@ class Fusion {
     return outside_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
   }
 
+  // A chain that began with open clusters is not cut in two.
+  void reserve_for(std::int32_t first, const std::vector<std::int32_t>& chains) {
+    const auto begin = chains.begin() + first;
+    const auto end = std::find_if(begin, chains.end(), [&](auto chain) { return chain != first; });
+    clusters_.reserve(
+        std::min<std::int32_t>(static_cast<std::int32_t>(end - begin), Clusters::most_open));
+  }
+
   void add_map(std::int32_t i) {
     const std::int32_t cluster = best_cluster(i);
     if (cluster >= 0) join_others_it_reads(i, cluster);
@@ -71,7 +81,7 @@ class Fusion {
       if (why_apart(i, clusters_.cluster_of(v.node)).empty()) return clusters_.cluster_of(v.node);
     }
     for (const Value v : at(i).inputs) {
-      if (graph_.type(v).shape.size() <= 1) continue;
+      if (is_number(v)) continue;
       const auto reader = last_reader_.find(key(v));
       if (reader == last_reader_.end()) continue;
       const std::int32_t cluster = clusters_.cluster_of(reader->second);
@@ -299,6 +309,19 @@ class Fusion {
 
 }  // namespace
 
-Graph fuse_maps(const Graph& graph, FusionLog* log) { return Fusion(graph, log).run(); }
+Graph fuse_maps(const Graph& graph, FusionLog* log) {
+  std::vector<std::int32_t> before;
+  const Graph ordered = tails_last(graph, before);
+  Graph fused = Fusion(ordered, log).run();
+  if (!log) return fused;
+  const auto translate = [&](std::int32_t& node) { node = before[static_cast<std::size_t>(node)]; };
+  for (std::vector<std::int32_t>& group : log->groups)
+    std::for_each(group.begin(), group.end(), translate);
+  for (FusionLog::Refusal& refusal : log->refusals) {
+    translate(refusal.reader);
+    translate(refusal.source);
+  }
+  return fused;
+}
 
 }  // namespace blockgrad

@@ -18,4 +18,12 @@ struct Tail {
 /// One per node.
 std::vector<Tail> find_tails(const Graph& graph);
 
+/// Tails that read each other are a chain: what makes the new values of one parameter. Per node the
+/// first of its chain; -1 for those that are no tails.
+std::vector<std::int32_t> find_chains(const Graph& graph);
+
+/// The same nodes with tails behind all others, chain by chain, wherever their gradients come from.
+/// `before[i]` becomes the number that node i had.
+Graph tails_last(const Graph& graph, std::vector<std::int32_t>& before);
+
 }  // namespace blockgrad
