@@ -186,27 +186,48 @@ template <class K, class T>
 void join_arrays(T* __restrict a, const T* __restrict b, int64_t n) {
   for (int64_t i = 0; i < n; ++i) K::join(a[i], b[i]);
 }
+/// b's stretches step elements apart, in their order.
+template <class K, class T>
+void join_four_arrays(T* __restrict a, const T* __restrict b, int64_t step, int64_t n) {
+  const T *c = b + step, *d = c + step, *e = d + step;
+  for (int64_t i = 0; i < n; ++i) {
+    T y = a[i];
+    K::join(y, b[i]);
+    K::join(y, c[i]);
+    K::join(y, d[i]);
+    K::join(y, e[i]);
+    a[i] = y;
+  }
+}
 template <class T>
 void copy_array(T* __restrict a, const T* __restrict b, int64_t n) {
   for (int64_t i = 0; i < n; ++i) a[i] = b[i];
 }
 
 /// Columns go in blocks of this many bytes.
-constexpr int64_t column_bytes = 256;
+constexpr int64_t column_bytes = 1024;
 
 /// y[c] for `width` columns and 1 <= n <= 1024 rows. Lane l of column c is lanes[l * width + c], so
-/// that rows without gaps are added 16 at a time.
+/// that rows without gaps are added 16 at a time; four rows of a lane are added at once.
 template <class K, class T>
 void column_block(T* y, const T* x, int64_t n, int64_t width, int64_t stride, T* lanes) {
   int64_t active = n < lane_count ? n : lane_count;
+  int64_t k = lane_count;
   if (stride == width) {
     copy_array(lanes, x, active * width);
-    for (int64_t k = lane_count; k < n; k += lane_count) {
+    for (; k + 4 * lane_count <= n; k += 4 * lane_count)
+      join_four_arrays<K>(lanes, x + k * width, lane_count * width, lane_count * width);
+    for (; k < n; k += lane_count) {
       join_arrays<K>(lanes, x + k * width, (n - k < lane_count ? n - k : lane_count) * width);
     }
   } else {
-    for (int64_t k = 0; k < active; ++k) copy_array(lanes + k * width, x + k * stride, width);
-    for (int64_t k = lane_count; k < n; ++k) {
+    for (int64_t l = 0; l < active; ++l) copy_array(lanes + l * width, x + l * stride, width);
+    for (; k + 4 * lane_count <= n; k += 4 * lane_count) {
+      for (int64_t l = 0; l < lane_count; ++l) {
+        join_four_arrays<K>(lanes + l * width, x + (k + l) * stride, lane_count * stride, width);
+      }
+    }
+    for (; k < n; ++k) {
       join_arrays<K>(lanes + k % lane_count * width, x + k * stride, width);
     }
   }
