@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <vector>
+
+#include "backends/cpu/control_groups.h"
 
 namespace blockgrad {
 
@@ -32,18 +35,30 @@ std::int64_t of_machine(const std::string& root) {
 }
 
 // Pages of files that nobody maps are given back before the limit is felt.
-std::int64_t of_group(const std::string& root) {
-  const std::string folder = root + "/sys/fs/cgroup/memory.";
-  const std::int64_t most = number_in(folder + "max", ""), used = number_in(folder + "current", "");
+std::int64_t left_of(std::int64_t most, std::int64_t used, std::int64_t cached) {
   if (most < 0 || used < 0) return unlimited_memory;
-  const std::int64_t cached = number_in(folder + "stat", "inactive_file ");
-  return std::max<std::int64_t>(most - used + std::max<std::int64_t>(cached, 0), 0);
+  const std::int64_t kept = std::max<std::int64_t>(used - std::max<std::int64_t>(cached, 0), 0);
+  return std::max<std::int64_t>(most - kept, 0);
+}
+
+std::int64_t of_group(const std::string& folder) {
+  const std::string file = folder + "/memory.";
+  const std::int64_t now = left_of(number_in(file + "max", ""), number_in(file + "current", ""),
+                                   number_in(file + "stat", "inactive_file "));
+  const std::int64_t version_1 =
+      left_of(number_in(file + "limit_in_bytes", ""), number_in(file + "usage_in_bytes", ""),
+              number_in(file + "stat", "total_inactive_file "));
+  return std::min(now, version_1);
 }
 
 }  // namespace
 
 std::int64_t available_memory(const std::string& root) {
-  return std::min(of_machine(root), of_group(root));
+  std::int64_t least = of_machine(root);
+  const std::vector<std::string> folders =
+      group_folders(root + "/proc/self/cgroup", root + "/sys/fs/cgroup", "memory");
+  for (const std::string& folder : folders) least = std::min(least, of_group(folder));
+  return least;
 }
 
 }  // namespace blockgrad

@@ -10,9 +10,10 @@ namespace blockgrad {
 
 inline constexpr std::int64_t unlimited_memory = std::numeric_limits<std::int64_t>::max();
 
-/// The smaller of what the machine has left, swap included, and what the process's control group
-/// may still take; unlimited_memory where neither is told. `root` is put in front of the files that
-/// tell it: /proc/meminfo, /sys/fs/cgroup/memory.max, .current and .stat (cgroup v2).
+/// The least of what the machine has left, swap included, and what the process's control groups and
+/// those around them may still take; unlimited_memory where nothing is told. `root` is put in front
+/// of the files that tell it: /proc/meminfo, /proc/self/cgroup and, below /sys/fs/cgroup,
+/// memory.max, .current and .stat (cgroup v2) or .limit_in_bytes, .usage_in_bytes and .stat (v1).
 std::int64_t available_memory(const std::string& root = "");
 
 }  // namespace blockgrad

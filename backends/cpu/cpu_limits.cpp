@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <fstream>
-#include <string_view>
 #include <thread>
 
+#include "backends/cpu/control_groups.h"
 #include "backends/cpu/thread_pool.h"
 
 namespace blockgrad {
@@ -36,29 +36,12 @@ int quota_of(const std::string& folder, int most) {
   return most;
 }
 
-bool lists_cpu(std::string_view controllers) {
-  return ("," + std::string(controllers) + ",").find(",cpu,") != std::string::npos;
-}
-
 }  // namespace
 
 int quota_threads(const std::string& membership, const std::string& mount, int most) {
   int threads = most;
-  std::ifstream file(membership);
-  file.exceptions(std::ios::badbit);                   // else no memory for a line reads as the end
-  for (std::string line; std::getline(file, line);) {  // "number:controllers:/path"
-    const std::size_t first = line.find(':');
-    const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    if (!controllers.empty() && !lists_cpu(controllers)) continue;
-    const std::string root = controllers.empty() ? mount : mount + "/" + controllers;
-    // A container may show the path of its host, of which only the root is mounted.
-    for (std::string path = line.substr(second + 1);; path.resize(path.rfind('/'))) {
-      threads = std::min(threads, quota_of(root + path, most));
-      if (path.find('/') == std::string::npos) break;
-    }
-  }
+  for (const std::string& folder : group_folders(membership, mount, "cpu"))
+    threads = std::min(threads, quota_of(folder, most));
   return threads;
 }
 
