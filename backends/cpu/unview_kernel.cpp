@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "backends/cpu/disjoint_parts.h"
 #include "backends/cpu/families.h"
 #include "backends/cpu/walk.h"
 #include "blockgrad/graph/view.h"
@@ -112,21 +113,14 @@ bool is_there(const KernelRequest& request, std::size_t part, const Layout& layo
          in.at == out.at + layout.offset * static_cast<std::int64_t>(size_of(out.dtype));
 }
 
-// The parts as copies, or null if two elements share a place.
-std::shared_ptr<const Copies> as_copies(const KernelRequest& request) {
-  const Unview& op = *request.node.op.as<Unview>();
-  const DType dtype = request.outputs[0].dtype;
-  auto copies = std::make_shared<Copies>();
-  copies->size = op.shape.size();
-  std::int64_t elements = 0;
-  for (const Layout& layout : op.layouts) elements = checked_add(elements, layout.shape.size());
-  if (elements > copies->size) return nullptr;
-  std::vector<std::uint8_t> hit(static_cast<std::size_t>(copies->size), 0);
+// Whether two elements share a place, by a look at all of them.
+bool overlap(std::span<const Layout> layouts, std::int64_t size) {
+  std::vector<std::uint8_t> hit(static_cast<std::size_t>(size), 0);
   bool overlaps = false;
-  for (std::size_t p = 0; p < op.layouts.size(); ++p) {
-    const Walk walk(op.layouts[p]);
+  for (std::size_t p = 0; p < layouts.size() && !overlaps; ++p) {
+    const Walk walk(layouts[p]);
     const std::int64_t step = walk.step();
-    walk.runs(0, op.layouts[p].shape.size(), [&](std::int64_t at, std::int64_t run) {
+    walk.runs(0, layouts[p].shape.size(), [&](std::int64_t at, std::int64_t run) {
       std::uint8_t* const marks = hit.data() + at;
       if (step == 1) {
         overlaps = overlaps || std::memchr(marks, 1, static_cast<std::size_t>(run));
@@ -136,10 +130,28 @@ std::shared_ptr<const Copies> as_copies(const KernelRequest& request) {
       for (std::int64_t i = 0; i < run; ++i)
         overlaps = std::exchange(marks[i * step], std::uint8_t{1}) != 0 || overlaps;
     });
-    if (overlaps) return nullptr;
+  }
+  return overlaps;
+}
+
+// The parts as copies, or null if two elements share a place, or may share one and are too many for
+// a look: a plan for a batch that fits no memory costs no memory.
+std::shared_ptr<const Copies> as_copies(const KernelRequest& request) {
+  constexpr std::int64_t most_looks = std::int64_t{1} << 26;
+  const Unview& op = *request.node.op.as<Unview>();
+  const DType dtype = request.outputs[0].dtype;
+  auto copies = std::make_shared<Copies>();
+  copies->size = op.shape.size();
+  std::int64_t elements = 0;
+  for (const Layout& layout : op.layouts) elements = checked_add(elements, layout.shape.size());
+  if (elements > copies->size) return nullptr;
+  if (!are_surely_disjoint(op.layouts, op.shape) &&
+      (copies->size > most_looks || overlap(op.layouts, copies->size)))
+    return nullptr;
+  for (std::size_t p = 0; p < op.layouts.size(); ++p) {
     if (is_there(request, p, op.layouts[p])) continue;
     copies->inputs.push_back(p);
-    copies->walks.push_back(walk);
+    copies->walks.emplace_back(op.layouts[p]);
     copies->starts.push_back(copies->elements() + op.layouts[p].shape.size());
   }
   copies->is_covered = elements == copies->size;
