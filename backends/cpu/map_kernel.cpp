@@ -53,6 +53,8 @@ class TapeBuilder {
     }
     for (std::size_t s = 0; s < steps_.size(); ++s) add_step(s);
     copy_results_left_over();
+    check_internal(tape_.registers.size() <= TapeProgram::most_registers, "a map of ",
+                   tape_.registers.size(), " values");
     choose_chunk();
     lay_out_scratch();
     fill_constants();

@@ -4,13 +4,9 @@
 #include <cmath>
 #include <numeric>
 
-#include "blockgrad/graph/scalar.h"
-
 namespace blockgrad {
 
 namespace {
-
-constexpr std::size_t most_registers = 2 * ScalarFn::max_size + 16;
 
 std::byte* start_of(const TapeProgram& tape, const TapeRegister& reg, const KernelCall& call,
                     std::int64_t begin) {

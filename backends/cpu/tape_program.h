@@ -10,6 +10,7 @@
 #include "backends/cpu/tape.h"
 #include "backends/cpu/walk.h"
 #include "backends/kernel.h"
+#include "blockgrad/graph/scalar.h"
 
 namespace blockgrad {
 
@@ -46,6 +47,7 @@ struct TapeStart {
 };
 
 struct TapeProgram {
+  static constexpr std::size_t most_registers = 2 * ScalarFn::max_size + 16;
   std::int64_t elements = 0, chunk = 0;
   std::int64_t part = 0;  // elements of what one thread takes at a time, a multiple of the chunk
   std::int64_t scratch_bytes = 0, trial_bytes = 0;

@@ -11,6 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/tape_program.h"
+#include "blockgrad/graph/map.h"
+
 using namespace blockgrad;
 
 namespace {
@@ -299,6 +302,22 @@ BOOST_AUTO_TEST_CASE(one_huge_argument_of_sin_leaves_the_others_as_they_are) {
     z[20] = y[20];
     BOOST_TEST((y == z));
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_map_of_more_values_than_a_step_holds_is_refused) {
+  const auto tape_of = [](std::size_t results) {
+    ScalarInstr x;
+    x.op = ScalarOp::input;
+    const ScalarFn fn({DType::f32}, {x}, std::vector<std::int32_t>(results, 0));
+    Operand operand;
+    operand.dtype = DType::f32;
+    operand.layout = Layout::dense({4});
+    const GraphNode map{Map{fn}, {}, {{DType::f32, {4}}}, {}};
+    const std::vector<Operand> outputs(results, operand);
+    return make_tape({map, {&operand, 1}, outputs, Isa::portable});
+  };
+  BOOST_TEST(tape_of(100).registers.size() <= TapeProgram::most_registers);
+  BOOST_CHECK_THROW(tape_of(TapeProgram::most_registers), InternalError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
