@@ -49,7 +49,7 @@ Timing timed(const Options& options, bg::Program& program, const std::vector<bg:
       static_cast<std::int64_t>(std::max(1.0, options.milliseconds / 1000 / seconds(2)));
   std::vector<double> times, peaks;
   for (int i = 0; i < options.repetitions; ++i) {
-    peaks.push_back(bench::peak_flops(1));
+    peaks.push_back(bench::peak_flops<float>(1));
     times.push_back(seconds(calls));
   }
   return {bench::spread_of(times).median, bench::spread_of(peaks).median};

@@ -3,8 +3,13 @@
 // medians, and of the ratios the quartiles too. --ladder shows where the time of a product goes.
 
 #include "blockgrad/blockgrad.h"
+#include "blockgrad/data/files.h"
+#include "support/circumstances.h"
 #include "support/gemm_peers.h"
-#include "support/native.h"
+#include "support/other_load.h"
+#include "support/progress.h"
+#include "support/roof.h"
+#include "support/timing.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -14,8 +19,6 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
-#include <fstream>
-#include <random>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -27,6 +30,8 @@ using bench::GemmPeer;
 using bench::Product;
 
 namespace {
+
+constexpr double most_others = 0.1;  // processors that others may use in a row
 
 struct Options {
   std::vector<std::string> shapes{
@@ -45,12 +50,6 @@ struct Options {
   bool ladder = false;
 };
 
-/// The value at a fraction of the sorted values: 0.5 is the median.
-double quantile(std::vector<double> values, double fraction) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(fraction * static_cast<double>(values.size() - 1) + 0.5)];
-}
-
 Product parse(const std::string& shape, const std::string& layout) {
   long long m = 0, n = 0, k = 0;
   char rest = 0;
@@ -59,15 +58,6 @@ Product parse(const std::string& shape, const std::string& layout) {
     throw std::invalid_argument("expected a shape such as 64x10x128 (m, n, k), got " + shape);
   }
   return {m, n, k, layout[0] == 'T', layout[1] == 'T'};
-}
-
-template <class T>
-bg::Tensor random_values(const bg::Shape& shape, unsigned seed) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<T> draw(-1, 1);
-  std::vector<T> values(static_cast<std::size_t>(shape.size()));
-  for (T& value : values) value = draw(random);
-  return bg::tensor(std::span<const T>(values), shape);
 }
 
 /// Our side: a program of `count` equal products of different operands. One product a step where
@@ -98,9 +88,12 @@ Ours<T> make_ours(const Product& p, std::int64_t count, int threads, const std::
         bg::matmul(x, y, {.transpose_a = p.transpose_a, .transpose_b = p.transpose_b});
     products.emplace_back(epilogue ? bg::relu(z + bias) : z);
   }
-  bg::Tensor a = random_values<T>(many(a_shape), 1), b = random_values<T>(many(b_shape), 2);
+  const auto random = [&](const bg::Shape& shape, std::uint64_t seed) {
+    return bg::uniform_tensor(shape, -1, 1, {.seed = seed}, dtype);
+  };
+  bg::Tensor a = random(many(a_shape), 1), b = random(many(b_shape), 2);
   bg::Feeds feed{{left, a}, {right, b}};
-  if (epilogue) feed.push_back({bias, random_values<T>({p.n}, 3)});
+  if (epilogue) feed.push_back({bias, random({p.n}, 3)});
   Ours<T> ours{
       a, b, count, bg::compile(products, {}, bg::cpu(), {.threads = threads, .isa = isa}), {feed}};
   // Operands that are fed again are products made again only if they are others.
@@ -189,11 +182,12 @@ nlohmann::json measure(const Product& p, const GemmPeer& peer, int threads,
 
   std::vector<double> our_rates, their_rates, peaks, reads, ratios;
   constexpr int least_repetitions = 5;
+  bench::OtherLoad load({});
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < options.repetitions; ++i) {
     if (i >= least_repetitions && seconds_since(start) > options.seconds) break;
     peaks.push_back(bench::peak_flops<T>(threads));
-    if (streams) reads.push_back(bench::read_bytes_per_second(threads, weights));
+    if (streams) reads.push_back(bench::read_bytes(threads, weights));
     double first = 0, second = 0;
     if (i % 2 == 0) first = timed_alone(threads, run_ours, our_steps);
     second = timed_alone(threads, run_theirs, their_calls);
@@ -202,6 +196,7 @@ nlohmann::json measure(const Product& p, const GemmPeer& peer, int threads,
     their_rates.push_back(p.flops() / second);
     ratios.push_back(second / first);
   }
+  const double others = load.since_last();
   const bg::Tensor result = ours.program.run(ours.feeds.front()).tensor(0);
   const std::span<const T> mine = result.template span<T>();
   double difference = 0;
@@ -214,7 +209,8 @@ nlohmann::json measure(const Product& p, const GemmPeer& peer, int threads,
     throw std::runtime_error(peer.name + " and we differ by " + std::to_string(difference) +
                              ", expected at most " + std::to_string(allowed));
   }
-  const double peak = quantile(peaks, 0.5);
+  const double peak = bench::spread_of(peaks).median, rate = bench::spread_of(our_rates).median;
+  const bench::Spread ratio = bench::spread_of(ratios);
   nlohmann::json row{
       {"type", sizeof(T) == sizeof(float) ? "f32" : "f64"},
       {"layout", std::string(p.transpose_a ? "T" : "N") + (p.transpose_b ? "T" : "N")},
@@ -223,21 +219,23 @@ nlohmann::json measure(const Product& p, const GemmPeer& peer, int threads,
       {"k", p.k},
       {"threads", threads},
       {"measured", count > 1 ? "inside a program" : "a program of one product"},
-      {"nanoseconds", p.flops() / quantile(our_rates, 0.5) * 1e9},
-      {"gflops", quantile(our_rates, 0.5) / 1e9},
+      {"nanoseconds", p.flops() / rate * 1e9},
+      {"gflops", rate / 1e9},
       {"peak_gflops", peak / 1e9},
-      {"percent_of_peak", 100 * quantile(our_rates, 0.5) / peak},
+      {"percent_of_peak", 100 * rate / peak},
       {"peer", peer.name},
-      {"peer_gflops", quantile(their_rates, 0.5) / 1e9},
-      {"ratio", quantile(ratios, 0.5)},
-      {"ratio_low", quantile(ratios, 0.25)},
-      {"ratio_high", quantile(ratios, 0.75)},
+      {"peer_gflops", bench::spread_of(their_rates).median / 1e9},
+      {"ratio", ratio.median},
+      {"ratio_low", ratio.low},
+      {"ratio_high", ratio.high},
+      {"repetitions", ratios.size()},
+      {"others", others},
       {"largest_difference", difference},
       {"plan", plan_of(ours.program)}};
   if (!reads.empty()) {
     const double bytes = static_cast<double>(p.n) * static_cast<double>(p.k) * sizeof(T);
     row["percent_of_read_bandwidth"] =
-        100 * bytes * quantile(our_rates, 0.5) / p.flops() / quantile(reads, 0.5);
+        100 * bytes * rate / p.flops() / bench::spread_of(reads).median;
   }
   return row;
 }
@@ -253,6 +251,9 @@ void print_row(const nlohmann::json& row) {
               row["ratio"].get<double>(), row["ratio_low"].get<double>(),
               row["ratio_high"].get<double>(), row["peer"].get<std::string>().c_str(),
               row["plan"].get<std::string>().c_str());
+  if (row["others"] > most_others) {
+    std::printf("    DISTURBED: others used %.1f processors\n", row["others"].get<double>());
+  }
   if (row.contains("percent_of_read_bandwidth")) {
     std::printf("    %.1f %% of the read bandwidth\n",
                 row["percent_of_read_bandwidth"].get<double>());
@@ -286,6 +287,12 @@ void print_means(const nlohmann::json& rows, const std::vector<GemmPeer>& peers,
   }
 }
 
+void write(const std::string& path, const nlohmann::json& rows) {
+  if (path.empty()) return;
+  const nlohmann::json result{{"at", bench::circumstances()}, {"rows", rows}};
+  bg::data::write_text_file(path, result.dump(2) + "\n");
+}
+
 /// Products that add one thing after the other to the tile in registers.
 void print_ladder(const Options& options) {
   struct Rung {
@@ -301,24 +308,32 @@ void print_ladder(const Options& options) {
                         {"A and B packed, driver", {1024, 1024, 1024}},
                         {"the same with bias and relu", {1024, 1024, 1024}, true},
                         {"B packed, bias and relu", {192, 1024, 256}, true}};
-  std::printf("                              m,n,k            of peak\n");
+  std::printf("%30sm,n,k            of peak\n", "");
+  nlohmann::json rows = nlohmann::json::array();
   for (const Rung& rung : rungs) {
     const Product& p = rung.product;
     Ours<float> ours = make_ours<float>(p, 1, 1, options.isa, rung.epilogue);
     const auto run = [&](std::int64_t steps) { return time_ours(ours, steps); };
     const std::int64_t steps = steps_for(options.milliseconds / 1000, run);
     std::vector<double> shares;
+    bench::OtherLoad load({});
     for (int i = 0; i < options.repetitions; ++i) {
       const double before = bench::peak_flops<float>(1);
       const double rate = p.flops() / run(steps);
       shares.push_back(100 * rate * 2 / (before + bench::peak_flops<float>(1)));
     }
+    const bench::Spread share = bench::spread_of(shares);
     std::printf("%-28s %4lldx%lldx%-10lld %6.1f %%  [%.1f %.1f]  %s\n", rung.name,
                 static_cast<long long>(p.m), static_cast<long long>(p.n),
-                static_cast<long long>(p.k), quantile(shares, 0.5), quantile(shares, 0.25),
-                quantile(shares, 0.75), plan_of(ours.program).c_str());
+                static_cast<long long>(p.k), share.median, share.low, share.high,
+                plan_of(ours.program).c_str());
     std::fflush(stdout);
+    nlohmann::json row{{"rung", rung.name}, {"m", p.m}, {"n", p.n}, {"k", p.k}};
+    row.update({{"percent_of_peak", share.median}, {"low", share.low}, {"high", share.high}});
+    row["others"] = load.since_last();
+    rows.push_back(row);
   }
+  write(options.json, rows);
 }
 
 int run(int argc, char** argv) {
@@ -334,7 +349,7 @@ int run(int argc, char** argv) {
   app.add_option("--repetitions", options.repetitions, "of each row")->check(CLI::PositiveNumber);
   app.add_option("--milliseconds", options.milliseconds, "of each repetition, at least one call");
   app.add_option("--seconds", options.seconds, "after which a row ends, with five repetitions");
-  app.add_option("--json", options.json, "write the table to this file too");
+  app.add_option("--json", options.json, "write the table to this file too, after every shape");
   app.add_flag("--ladder", options.ladder, "where the time of our product goes, no peers");
   CLI11_PARSE(app, argc, argv);
 
@@ -358,7 +373,9 @@ int run(int argc, char** argv) {
   std::printf(
       "        m,n,k      threads GFLOP/s  of peak      peer   ratio  [quartiles]      plan\n");
   nlohmann::json rows = nlohmann::json::array();
+  bench::Progress progress(static_cast<int>(options.shapes.size()));
   for (const std::string& shape : options.shapes) {
+    progress.next(shape);
     for (const std::string& type : options.types) {
       for (const std::string& layout : options.layouts) {
         for (const int threads : options.threads) {
@@ -372,13 +389,9 @@ int run(int argc, char** argv) {
         }
       }
     }
+    write(options.json, rows);
   }
   print_means(rows, peers, options);
-  if (!options.json.empty()) {
-    std::ofstream file(options.json);
-    file << rows.dump(2) << '\n';
-    if (!file.flush()) throw std::runtime_error("cannot write " + options.json);
-  }
   return 0;
 }
 

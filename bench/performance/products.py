@@ -101,6 +101,20 @@ def means(cells):
     return "\nAll peers, undisturbed cells:\n\n" + table(["type", "peer", "threads", "cells", "geometric mean", "least"], lines)
 
 
+def rungs(folder):
+    """Products that add one thing after the other to the tile in registers; "" if they were not measured."""
+    path = folder / "rungs.json"
+    if not path.exists():
+        return ""
+    try:
+        lines = [[row["rung"] + ("" if row["others"] <= OTHERS else " †"), f"{row['m']}x{row['n']}x{row['k']}",
+                  f"{row['percent_of_peak']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"] for row in read(path)["rows"]]
+    except (KeyError, TypeError) as error:
+        raise Unreadable(f"{path}: not a table of rungs: no {error}; measure it again") from None
+    return ("\nWhat each step of a product costs, by products that add one after the other, f32 on one thread:\n\n"
+            + table(["step", "m x n x k", "% of the FMA peak"], lines))
+
+
 def products(folder):
     """The grid of f32 beside the first peer that was found, and the means of all."""
     everything = cells_of(folder)
@@ -112,6 +126,7 @@ def products(folder):
     text += grid(cells) + tiny(cells)
     for threads in sorted({cell.threads for cell in cells}):
         text += summary(cells, threads)
+    text += rungs(folder)
     if len({(cell.type, cell.peer) for cell in everything}) > 1:
         text += means(everything)
     if not all(cell.is_quiet for cell in everything):

@@ -173,6 +173,12 @@ class Products(Measured):
         self.assertIn("| 2.00 | 8.00 † |", text)
         self.assertIn("geometric mean **2.000** of 1 undisturbed cell of 2", text)
 
+    def test_steps_of_a_product_are_told_by_their_share_of_the_peak(self):
+        self.leave_json("matmul.json", {"rows": [product()]})
+        self.leave_json("rungs.json", {"rows": [{"rung": "B packed", "m": 1, "n": 2, "k": 3, "percent_of_peak": 91.0, "low": 90.0,
+                                                 "high": 92.0, "others": 0.3}]})
+        self.assertIn("| B packed † | 1x2x3 | 91.0 [90.0, 92.0] |", products.products(self.folder))
+
     def test_other_peers_and_types_are_told_by_their_means(self):
         self.leave_json("matmul.json", [product(), product(peer="Eigen", ratio=1.5), product(type="f64", peer="Eigen", ratio=3.0)])
         text = products.products(self.folder)
