@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 from performance import growth, memory, steps
+from performance.left_out import left_out
 from performance.measured import LADDER, Rows, TOLERANCE, Unreadable
 from performance.products import products
 
@@ -26,7 +27,8 @@ def machine(rows):
 def page(rows, measured, page_folder):
     batch = growth.steps(measured, page_folder, "mlp_batch", "batch", "MLP 784-128-10: a step by the batch", "batch")
     width = growth.steps(measured, page_folder, "mlp_width", "width", "MLP 784-width-10, batch 64: a step by the width", "width")
-    gpt = growth.steps(measured, page_folder, "gpt_width", "gpt", "GPT, 4 layers, context 64, batch 12: a step by the width", "width")
+    gpt = growth.steps(measured, page_folder, "gpt_width", "gpt", "GPT, 4 layers, context 64, batch 12: a step by the width", "width",
+                       {128: "gpt"})
     return f"""# Performance
 
 Written by `./run performance` from what `./run bench --peers` measured; edit `bench/report.py`.
@@ -41,7 +43,7 @@ loss after 20 steps (within {TOLERANCE:g} of it; the last table has the differen
 that is turned around each time, for at least 20 ms; times are medians. A peer's best mode and number of threads counts: PyTorch
 eager and compiled, with fused optimizers and channels last; JAX with a jitted step and with many steps in one `lax.scan`, both
 with donated buffers. Compiling is not timed. Ratios are the peer's time divided by ours on our best number of threads, medians
-over the repetitions: above 1 we are ahead, below 1 they are in bold. The floor is defined below. Our step leaves out `minimize`'s
+over the repetitions with their quartiles: above 1 we are ahead, below 1 they are in bold. The floor is defined below. Our step leaves out `minimize`'s
 check that loss and gradients are finite, which no peer makes; the last column is what it would add.
 
 {steps.overview(rows)}
@@ -51,7 +53,7 @@ check that loss and gradients are finite, which no peer makes; the last column i
 {steps.behind(rows)}
 ### Peers that took no part
 
-{steps.left_out(rows)}
+{left_out(rows) or "None."}
 ### Where the time goes
 
 {steps.where_time_goes(rows)}

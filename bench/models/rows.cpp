@@ -45,7 +45,7 @@ std::vector<Row> growth_rows() {
                     [width] { return mlp({.widths = {784, width, 10}}); },
                     {}});
   }
-  for (const std::int64_t width : {32, 64, 128, 256}) {
+  for (const std::int64_t width : {32, 64, 256}) {
     rows.push_back({"gpt_width" + std::to_string(width),
                     "GPT 4 x " + std::to_string(width) + ", context 64, batch 12, AdamW",
                     [width] { return gpt({.width = width}); },

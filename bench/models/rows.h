@@ -18,7 +18,7 @@ struct Row {
 /// The eight models, the regression at two batches.
 std::vector<Row> ladder_rows();
 
-/// The MLP at several batches and widths, the GPT at several widths; make_tiny is empty.
+/// The MLP at several batches and widths, the GPT at widths beside its 128; make_tiny is empty.
 std::vector<Row> growth_rows();
 
 }  // namespace bench

@@ -262,8 +262,12 @@ class Peer:
                 state, values = lax.scan(lambda s, _: step(s, batch), state, None, length=length)
                 return state, values[-1]
 
-            self.step = jax.jit(many, donate_argnums=0)
+            self.step = jax.jit(many, donate_argnums=0).lower(self.state, self.batch).compile()
+            start = time.perf_counter()
             self.steps(1)
+            times = (time.perf_counter() - start) / length / once
+            if times > 2:
+                raise RuntimeError(f"a step in a scan takes {times:.1f} times as long as one that is called")
         return result
 
     def steps(self, count):

@@ -1,6 +1,7 @@
 """The part of the page about how cost grows."""
 
 from performance import pictures
+from performance.left_out import left_out
 from performance.measured import Row, Unreadable, read
 from performance.texts import mib, plural, table, text_of
 
@@ -21,15 +22,19 @@ def curves_of(points):
     return curves
 
 
-def steps(folder, page_folder, prefix, name, title, x_label):
-    """A picture of the rows mlp_batch1, mlp_batch4, .. and what must be said of them."""
+def steps(folder, page_folder, prefix, name, title, x_label, more=None):
+    """A picture of the rows mlp_batch1, mlp_batch4, .. and of `more` by x, and what must be said of them."""
     points = []
+    for x, row in (more or {}).items():
+        path = folder / "ladder" / f"{row}.json"
+        if path.exists():
+            points.append((x, Row(path)))
     for path in (folder / "ladder").glob(f"{prefix}*.json"):
         number = path.stem.removeprefix(prefix)
         if number.isdigit():
             points.append((int(number), Row(path)))
     points.sort(key=lambda point: point[0])
-    if not points:
+    if len(points) <= len(more or {}):
         return f"{title}: not measured.\n"
     disturbed = [str(x) for x, row in points if not row.is_quiet]
     text = ""
@@ -38,6 +43,9 @@ def steps(folder, page_folder, prefix, name, title, x_label):
         pictures.draw(picture, title + (" (disturbed, no result)" if disturbed else ""), x_label, "one step, microseconds", curves_of(points))
     if picture.exists():
         text += f"![{title}]({picture.name})\n"
+    reasons = left_out([row for _, row in points])
+    if reasons:
+        text += "\nPeers that took no part:\n\n" + reasons
     if disturbed:
         text += f"\n**† Disturbed by other programs, no results: {x_label} {', '.join(disturbed)}.**\n"
     behind = [f"{x} ({peer['name']}, {min(row.ratio(peer['name'].split()[0])[1], 1):.2f})" for x, row in points

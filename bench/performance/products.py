@@ -4,6 +4,7 @@ from performance.measured import Unreadable, read
 from performance.texts import geometric_mean, plural, table, text_of
 
 OTHERS = 0.1  # processors that others may use in a cell
+TINY = (5, 1, 2)  # a call costs more than its work: in no mean, its time is told instead
 
 
 class Cell:
@@ -68,13 +69,15 @@ def grid(cells):
 def tiny(cells):
     """Products whose time is told in nanoseconds."""
     lines = [f"{cell.layout} {text_of(cell.nanoseconds * 1e-9)}" for cell in cells
-             if cell.shape == (5, 1, 2) and cell.threads == 1]
-    return f"\n5x1x2 inside a program, one thread: {', '.join(lines)}.\n" if lines else ""
+             if cell.shape == TINY and cell.threads == 1]
+    return f"\n5x1x2 inside a program, one thread: {', '.join(lines)}; it is in no mean.\n" if lines else ""
 
 
 def summary(cells, threads):
-    mine = [cell for cell in cells if cell.threads == threads]
+    mine = [cell for cell in cells if cell.threads == threads and cell.shape != TINY]
     quiet = [cell for cell in mine if cell.is_quiet]
+    if not mine:
+        return ""
     text = f"\nOn {plural(threads, 'thread')}: "
     if not quiet:
         return text + f"all {len(mine)} cells were disturbed.\n"
@@ -94,7 +97,7 @@ def means(cells):
     """Geometric mean and least of the undisturbed ratios to each peer, of each type."""
     groups = {}
     for cell in cells:
-        if cell.is_quiet:
+        if cell.is_quiet and cell.shape != TINY:
             groups.setdefault((cell.type, cell.peer, cell.threads), []).append(cell.ratio)
     lines = [[kind, peer, str(threads), str(len(ratios)), f"{geometric_mean(ratios):.3f}", f"{min(ratios):.3f}"]
              for (kind, peer, threads), ratios in groups.items()]

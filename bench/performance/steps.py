@@ -7,8 +7,9 @@ from performance.texts import geometric_mean, mib, plural, table, text_of
 def ratio_text(ratio):
     if ratio is None:
         return "-"
-    median = ratio[1]
-    return f"**{median:.2f}**" if median < 1 else f"{median:.2f}"
+    low, median, high = ratio
+    text = f"**{median:.2f}**" if median < 1 else f"{median:.2f}"
+    return f"{text} [{low:.2f}, {high:.2f}]"
 
 
 def with_peer(row, framework):
@@ -100,21 +101,6 @@ def behind(rows):
 def where_time_goes(rows):
     lines = [[row.name, losses_text(row)] for row in rows if row.losses]
     return table(["row", "kernels that lose most, one thread"], lines) if lines else ""
-
-
-def left_out(rows):
-    """Peers that took no part, and why."""
-    reasons = {}
-    for row in rows:
-        for peer in row.left_out:
-            who = f"{FRAMEWORKS.get(peer['name'].split()[0], '?')} {peer['name'].split()[-1]} on {plural(peer['threads'], 'thread')}"
-            reasons.setdefault((who, peer["why"]), []).append(row.name)
-    lines = [f"* {who}: {why}{'' if len(names) == len(rows) else ' (' + ', '.join(names) + ')'}"
-             for (who, why), names in reasons.items()]
-    without = [row.name for row in rows if not any(row.best(framework) for framework in FRAMEWORKS) and not row.left_out]
-    if without:
-        lines.append(f"* Measured without peers: {', '.join(without)}")
-    return "\n".join(lines) + "\n" if lines else "None.\n"
 
 
 def everybody(rows):

@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 
 import report
 from performance import growth, memory, pictures, products, steps
+from performance.left_out import left_out
 from performance.measured import LADDER, Row, Rows, Unreadable
 
 
@@ -71,7 +72,8 @@ class TrainingSteps(Measured):
     def test_a_quiet_row_shows_times_and_ratios_to_the_best_of_each_peer(self):
         self.leave("lenet")
         page, _ = self.page()
-        self.assertIn("| the lenet | 2 ms | 50 % | 1 ms | 100 % | 2.00 | 3 ms (eager, 2) | 3.00 | 2 ms (jit, 1) | 2.00 | - |", page)
+        self.assertIn("| the lenet | 2 ms | 50 % | 1 ms | 100 % | 2.00 | 3 ms (eager, 2) | 3.00 [3.00, 3.00] | "
+                      "2 ms (jit, 1) | 2.00 [2.00, 2.00] | - |", page)
         self.assertIn("to the best PyTorch, 1 undisturbed row of 7 without the regressions: **3.00**", page)
         self.assertNotIn("†", page)
 
@@ -92,7 +94,7 @@ class TrainingSteps(Measured):
     def test_a_row_behind_is_bold_and_named_with_what_loses_it(self):
         self.leave("lstm", contestants=[contestant("blockgrad", 1, 2e-3), contestant("jax scan", 2, 1e-3)])
         page, _ = self.page()
-        self.assertIn("1 ms (scan, 2) | **0.50** |", page)
+        self.assertIn("1 ms (scan, 2) | **0.50** [0.50, 0.50] |", page)
         self.assertIn("JAX (scan, 2 threads) takes 1 ms, we take 2 ms: ratio **0.50** [0.50, 0.50]. On one thread we lose most in "
                       "matmul (1 ms of which 400 us are above its floor)", page)
 
@@ -106,14 +108,14 @@ class TrainingSteps(Measured):
         why = [{"name": "torch eager", "threads": 1, "why": "torch is not installed"}]
         self.leave("lenet", left_out=why, contestants=[contestant("blockgrad", 1, 2e-3), contestant("jax jit", 1, 3e-3)])
         page, _ = self.page()
-        self.assertIn("| missing | - | 3 ms (jit, 1) | 1.50 |", page)
+        self.assertIn("| missing | - | 3 ms (jit, 1) | 1.50 [1.50, 1.50] |", page)
         self.assertIn("* PyTorch eager on 1 thread: torch is not installed\n", page)
 
     def test_a_peer_that_one_row_lacks_is_named_with_the_row(self):
         late = [{"name": "jax scan", "threads": 2, "why": "not ready 2:00 min after all peers began"}]
         self.leave("lenet")
         self.leave("gpt", left_out=late)
-        self.assertIn("* JAX scan on 2 threads: not ready 2:00 min after all peers began (gpt)\n", steps.left_out(self.rows()))
+        self.assertIn("* JAX scan on 2 threads: not ready 2:00 min after all peers began (gpt)\n", left_out(self.rows()))
 
     def test_a_peer_with_another_loss_does_other_work_and_does_not_count(self):
         self.leave("lenet", contestants=[contestant("blockgrad", 1, 2e-3), contestant("torch eager", 1, 1e-3, loss=0.6)])
@@ -185,6 +187,12 @@ class Products(Measured):
         self.assertIn("| f32 | Eigen | 1 | 1 | 1.500 | 1.500 |", text)
         self.assertIn("| f64 | Eigen | 1 | 1 | 3.000 | 3.000 |", text)
 
+    def test_the_tiny_product_is_told_in_nanoseconds_and_in_no_mean(self):
+        self.leave_json("matmul.json", [product(ratio=2.0), product(m=5, n=1, k=2, ratio=40.0, nanoseconds=2.4)])
+        text = products.products(self.folder)
+        self.assertIn("5x1x2 inside a program, one thread: NN 2.4 ns; it is in no mean.", text)
+        self.assertIn("geometric mean **2.000** of 1 undisturbed cell of 1", text)
+
     def test_products_that_were_not_measured_are_no_error(self):
         self.assertEqual(products.products(self.folder), "Not measured.\n")
 
@@ -196,6 +204,12 @@ class Growth(Measured):
         self.assertEqual(list(curves), ["blockgrad, 1 thread", "blockgrad, 2 threads", "best torch eager", "best jax jit",
                                         "floor, 2 threads"])
         self.assertEqual(curves["best torch eager"], [(4, 3000), (1, 3000)])
+
+    def test_a_row_of_the_ladder_is_a_point_of_a_curve(self):
+        self.leave("gpt", contestants=[contestant("blockgrad", 1, 2e-3), contestant("jax jit", 1, 1e-3)])
+        self.leave("gpt_width32")
+        text = growth.steps(self.folder, self.folder, "gpt_width", "gpt", "by the width", "width", {128: "gpt"})
+        self.assertIn("Behind a peer at width 128 (jax jit, 0.50).", text)
 
     def test_disturbed_points_are_named(self):
         self.leave("mlp_batch1", disturbed=1)
