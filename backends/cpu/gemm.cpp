@@ -89,9 +89,18 @@ struct Gemm::Walk {
       const Strip& strip = strip_at(j);
       if (packs_b && (j == jb || !gemm.fetches_ahead_)) pack_b(j, panel, 0, depth);
       walk_strip(strip, j, panel);
-      panel += depth * width(strip);
+      panel = panel_after(strip, panel);
       j += strip.columns;
     }
+  }
+
+  /// Where the strip behind this one is packed. What no other row block reads is overwritten, so
+  /// that it stays in a near cache: at once, or by the strip after the next if that is packed
+  /// ahead.
+  T* panel_after(const Strip& strip, T* panel) const {
+    if (gemm.keeps_panels_) return panel + depth * width(strip);
+    const bool is_second = panel != packed_b;
+    return packed_b + (gemm.fetches_ahead_ && !is_second ? depth * width(gemm.main_) : 0);
   }
 
   /// Rows first .. last-1 of the slice of B for the strip at j.
@@ -138,7 +147,7 @@ struct Gemm::Walk {
       }
       if (packs_b && gemm.fetches_ahead_ && j + strip.columns < je) {
         const std::int64_t share = share_of(tiles);
-        pack_b(j + strip.columns, panel + depth * width(strip), std::min(made * share, depth),
+        pack_b(j + strip.columns, panel_after(strip, panel), std::min(made * share, depth),
                std::min((made + 1) * share, depth));
       }
       i += size;

@@ -95,6 +95,7 @@ class Gemm {
   bool b_is_transposed_ = false;
   bool packs_a_ = false;
   bool packs_b_ = false;
+  bool keeps_panels_ = false;  // several row blocks read what is packed of B
   bool fetches_ahead_ = false;
   bool packs_in_tiles_ = false;  // the first tile of a strip packs B for the others
   bool parts_cut_rows_ = false;

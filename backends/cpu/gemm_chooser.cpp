@@ -215,9 +215,12 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
   const auto bytes_64 = [](std::int64_t elements) { return round_up(elements * size, 64); };
   packed_lda_ = round_up(block_k_, table.lanes) + 64 / size;
   const std::int64_t bytes_a = packs_a_ ? bytes_64(block_m_ * packed_lda_) : 0;
-  const std::int64_t bytes_b = packs_b_ ? bytes_64(block_k_ * round_up(block_n_, main_.columns))
-                               : packs_in_tiles_ ? bytes_64(block_k_ * main_.columns)
-                                                 : 0;
+  keeps_panels_ = m_blocks > 1;
+  const std::int64_t panels = packs_in_tiles_ ? 1
+                              : !packs_b_     ? 0
+                              : keeps_panels_ ? divide_up(block_n_, main_.columns)
+                                              : std::int64_t{fetches_ahead_} + 1;
+  const std::int64_t bytes_b = bytes_64(panels * block_k_ * main_.columns);
   scratch_b_ = static_cast<std::size_t>(bytes_a);
   scratch_c_ = static_cast<std::size_t>(bytes_a + bytes_b);
   scratch_ = scratch_c_ + static_cast<std::size_t>(turns_c_ ? bytes_64(s.m * s.n) : 0);

@@ -199,6 +199,8 @@ BOOST_AUTO_TEST_CASE(large_products_that_fetch_and_pack_ahead_equal_the_fma_chai
   BOOST_TEST(mismatch<float>({20, 2085, 520, false, false}, fast) == "");
   BOOST_TEST(mismatch<float>({20, 2085, 520, true, false}, fast) == "");
   BOOST_TEST(mismatch<double>({9, 1601, 530, false, false, 2}, fast) == "");
+  // A transposed B is packed strip by strip into two panels in turns.
+  BOOST_TEST(mismatch<double>({64, 1030, 450, false, true}, fast) == "");
   // Rows of B that meet in few sets of the caches; two slices of k.
   BOOST_TEST(mismatch<float>({37, 1024, 130, false, false}, fast) == "");
   BOOST_TEST(mismatch<float>({100, 1024, 128, true, false}, fast) == "");
