@@ -161,6 +161,29 @@ BOOST_AUTO_TEST_CASE(nested_branches_not_taken_add_exactly_zero) {
   BOOST_TEST(std::isinf(slope(-1)));
 }
 
+// So a program that keeps the value need not keep the argument.
+BOOST_AUTO_TEST_CASE(a_slope_that_the_value_tells_is_read_from_the_value) {
+  const int first[] = {0};
+  constexpr Scalar (*functions[])(Scalar) = {exp, expm1, reciprocal, sqrt, tanh, sigmoid, relu};
+  for (const auto function : functions) {
+    const ScalarFn fn = record({DType::f32}, [&](auto x) { return function(x[0]); });
+    const ScalarFn d = derivative(fn, first);
+    for (const ScalarInstr& instr : d.code())
+      BOOST_TEST((instr.op != ScalarOp::input || instr.bits != 0), to_string(d));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(relu_sends_nothing_where_it_is_not_above_zero) {
+  const ScalarFn fn = record({DType::f64}, [](auto x) { return relu(x[0]); });
+  const int first[] = {0};
+  const ScalarFn d = derivative(fn, first);
+  const double infinity = std::numeric_limits<double>::infinity();
+  const auto sent = [&](double x) { return run(d, {x, run(fn, {x})[0], infinity})[0]; };
+  for (const double x : {-1.0, -0.0, 0.0, -infinity, std::numeric_limits<double>::quiet_NaN()})
+    BOOST_TEST(sent(x) == 0);
+  BOOST_TEST(sent(std::numeric_limits<double>::denorm_min()) == infinity);
+}
+
 BOOST_AUTO_TEST_CASE(every_result_sends_its_own_adjoint) {
   ScalarRecorder recorder(std::vector<DType>{DType::f64});
   const Scalar x = recorder.input(0), y = exp(x);
