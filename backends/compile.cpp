@@ -28,6 +28,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
       {"insert_copies", insert_copies, false},
       {"fuse_rows", [](const Graph& graph) { return fuse_rows(graph); }},
       {"fuse_maps", [](const Graph& graph) { return fuse_maps(graph); }},
+      {"group_reductions", group_reductions},
       {"group_updates", group_updates},
       {"shorten_lives", shorten_lives},
   };
@@ -128,7 +129,7 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
   if (!state.twin) {
     CompileOptions options = state.options;
     options.check_numerics = false;
-    for (const char* pass : {"fuse_rows", "fuse_maps", "group_updates"}) {
+    for (const char* pass : {"fuse_rows", "fuse_maps", "group_reductions", "group_updates"}) {
       if (std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end())
         options.skip.emplace_back(pass);
     }

@@ -12,6 +12,7 @@
 #include "blockgrad/graph/view.h"
 #include "graph/map_group.h"
 #include "graph/memory_peak.h"
+#include "graph/reduce_group.h"
 #include "graph/row_program.h"
 
 namespace blockgrad {
@@ -77,7 +78,8 @@ class Explanation {
     };
     const bool fuses = runs("fuse_maps"), fuses_rows = runs("fuse_rows");
     if (fuses) options.skip.emplace_back("fuse_maps");
-    for (const char* later : {"group_updates", "shorten_lives"}) options.skip.emplace_back(later);
+    for (const char* later : {"group_reductions", "group_updates", "shorten_lives"})
+      options.skip.emplace_back(later);
     std::vector<PassRecord> records;
     before_ = compiled_graph(state.outputs, state.updates, options, records);
     if (fuses) find_groups(fuse_maps(before_, &fusion_));
@@ -192,6 +194,9 @@ class Explanation {
     } else if (const MapGroup* maps = node(i).op.as<MapGroup>()) {
       names.push_back(
           fmt::format("update of {} parameters in one pass", maps->sets(node(i).inputs.size())));
+    } else if (const ReduceGroup* reduces = node(i).op.as<ReduceGroup>()) {
+      names.push_back(
+          fmt::format("{} of {}", op_text(node(i)), plural(reduces->shapes.size(), "whole value")));
     } else {
       names.push_back(op_text(node(i)));
     }

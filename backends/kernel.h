@@ -55,6 +55,7 @@ struct KernelCall {
   std::atomic<bool>* not_finite = nullptr;  // set where a watched value is NaN or infinite
   Watch watch = Watch::nothing;
   bool is_trial = false;  // results go to scratch, of `trial_scratch` more bytes, and are dropped
+  std::byte* shared = nullptr;  // scratch of all threads together, 64-byte aligned
 };
 
 struct Kernel {
@@ -62,7 +63,11 @@ struct Kernel {
   /// alone.
   std::function<void(const KernelCall&, std::int64_t first, std::int64_t last)> run;
   std::int64_t parts = 1;
+  /// If there is any: what is left when all parts are done, by one thread. What parts leave for it
+  /// in KernelCall::shared is there.
+  std::function<void(const KernelCall&)> finish = {};
   std::size_t scratch = 0;  // bytes per thread
+  std::size_t shared = 0;   // bytes for all threads
   double cost = 0;       // nanoseconds of one thread, roughly; decides whether threads are worth it
   std::string why = {};  // for the report
   std::string thing = {}, rule = {};  // of a value that it reports: "index", "is out of range"

@@ -57,9 +57,12 @@ Kernel bind(const KernelRequest& request, Function function) {
     bound.inputs.push_back({in.dtype, in.layout.shape});
   }
   const double flops = request.node.op->cost(bound.inputs, bound.outputs).flops;
-  return {[bound = std::make_shared<const Bound>(std::move(bound))](
-              const KernelCall& call, std::int64_t, std::int64_t) { bound->run(call); },
-          1, 0, 20 + flops, "own kernel, 1 part"};
+  Kernel kernel;
+  kernel.run = [bound = std::make_shared<const Bound>(std::move(bound))](
+                   const KernelCall& call, std::int64_t, std::int64_t) { bound->run(call); };
+  kernel.cost = 20 + flops;
+  kernel.why = "own kernel, 1 part";
+  return kernel;
 }
 
 }  // namespace

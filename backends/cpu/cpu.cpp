@@ -18,10 +18,11 @@
 namespace blockgrad {
 
 KernelTable& cpu_kernel_table() {
-  static KernelTable table{add_map_kernels,    add_map_group_kernels,   add_reduce_kernels,
-                           add_matmul_kernels, add_index_kernels,       add_order_kernels,
-                           add_row_kernels,    add_row_program_kernels, add_unview_kernels,
-                           add_conv_kernels,   add_attention_kernels,   add_pool_kernels};
+  static KernelTable table{add_map_kernels,         add_map_group_kernels,   add_reduce_kernels,
+                           add_matmul_kernels,      add_index_kernels,       add_order_kernels,
+                           add_row_kernels,         add_row_program_kernels, add_unview_kernels,
+                           add_conv_kernels,        add_attention_kernels,   add_pool_kernels,
+                           add_reduce_group_kernels};
   return table;
 }
 
@@ -221,7 +222,8 @@ CpuExecutable::Instruction CpuExecutable::instruction(const PlanStep& step) {
   }
   made.threads = threads_of(made.kernel, threads_);
   made.scratch = scratch_of(made.kernel, is_watched_);
-  scratch_bytes_ = std::max(scratch_bytes_, made.scratch * static_cast<std::size_t>(made.threads));
+  scratch_bytes_ = std::max(
+      scratch_bytes_, made.scratch * static_cast<std::size_t>(made.threads) + made.kernel.shared);
   uses_threads_ = uses_threads_ || made.threads > 1;
   return made;
 }
@@ -264,12 +266,12 @@ void CpuExecutable::execute(const Instruction& i, Watch watch, bool is_trial) {
                         &errors_,
                         &not_finite_,
                         watch,
-                        is_trial};
-  if (i.threads > 1) {
-    ParallelCall shared{&i, call, i.scratch, i.threads};
-    if (ThreadPool::shared().run(&run_share, &shared, i.threads)) return;
-  }
-  i.kernel.run(call, 0, i.kernel.parts);
+                        is_trial,
+                        scratch_.get() + i.scratch * static_cast<std::size_t>(i.threads)};
+  ParallelCall shared{&i, call, i.scratch, i.threads};
+  const bool is_done = i.threads > 1 && ThreadPool::shared().run(&run_share, &shared, i.threads);
+  if (!is_done) i.kernel.run(call, 0, i.kernel.parts);
+  if (i.kernel.finish) i.kernel.finish(call);
 }
 
 // Parts are dealt out in equal runs: who does a part depends on the thread count, what a part is
@@ -304,7 +306,8 @@ std::int64_t cpu_scratch_bytes(const Graph& graph, const Plan& plan,
     for (const PlanStep& step : *phase) {
       const Kernel kernel = kernel_of(graph, step, isa);
       most = std::max(most, scratch_of(kernel, options.check_numerics) *
-                                static_cast<std::size_t>(threads_of(kernel, threads)));
+                                    static_cast<std::size_t>(threads_of(kernel, threads)) +
+                                kernel.shared);
     }
   }
   return static_cast<std::int64_t>(most);

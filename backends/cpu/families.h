@@ -10,6 +10,7 @@ void add_attention_kernels(KernelTable& table);
 void add_attention_gradient_kernel(KernelTable& table);  // called by the one above
 void add_map_kernels(KernelTable& table);
 void add_map_group_kernels(KernelTable& table);
+void add_reduce_group_kernels(KernelTable& table);
 void add_reduce_kernels(KernelTable& table);
 void add_matmul_kernels(KernelTable& table);
 void add_conv_kernels(KernelTable& table);
