@@ -84,14 +84,19 @@ class Search {
         c.saved += values_.bytes(v);
         c.at = std::min(c.at, timeline_.after(v, peak_));
       }
-      if (!c.freed.empty() && find_chain(c) && c.saved > 0) all.push_back(std::move(c));
+      if (c.freed.empty()) continue;
+      // Alone, from inputs that live on, or with what makes these too: less work, or fewer bytes.
+      for (const bool is_alone : {true, false}) {
+        Candidate choice = c;
+        if (find_chain(choice, is_alone) && choice.saved > 0) all.push_back(std::move(choice));
+      }
     }
     return all;
   }
 
   // What must run again so that the node can: inputs that are gone by then either live on, if they
-  // are small, or are made again too.
-  bool find_chain(Candidate& c) const {
+  // are small or the node is to run alone, or are made again too.
+  bool find_chain(Candidate& c, bool is_alone) const {
     std::vector<std::int32_t> open{c.node}, read;
     const std::int64_t freed = c.saved;
     while (!open.empty()) {
@@ -105,8 +110,8 @@ class Search {
         if (timeline_.death(v) >= c.at ||
             std::find(c.held.begin(), c.held.end(), v) != c.held.end())
           continue;
-        const bool is_small = values_.bytes(v) * 8 <= freed;
-        if (timeline_.death(v) >= peak_ || is_small) {
+        const bool lives_on = is_alone || values_.bytes(v) * 8 <= freed;
+        if (timeline_.death(v) >= peak_ || lives_on) {
           c.held.push_back(v);
           if (timeline_.death(v) < peak_) c.saved -= values_.bytes(v);
         } else {

@@ -68,7 +68,7 @@ BOOST_AUTO_TEST_CASE(cheap_nodes_run_again_until_the_rest_fits) {
 }
 
 BOOST_AUTO_TEST_CASE(the_first_to_run_again_are_the_cheapest_for_their_bytes) {
-  const Graph graph = training_step(8, 256, 16);
+  const Graph graph = training_step(8, 256, 64);  // a product of 16 columns is as cheap as gelu
   const Graph less = blockgrad::recompute(graph, live_bytes(graph) * 85 / 100);
   for (const GraphNode& node : less.nodes) {
     if (node.is_repeat) BOOST_TEST(node.op->name() != "matmul");
