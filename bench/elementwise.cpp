@@ -6,6 +6,7 @@
 
 #include "blockgrad/blockgrad.h"
 #include "support/hand_loops.h"
+#include "support/timing.h"
 
 #include <algorithm>
 #include <chrono>
@@ -32,11 +33,6 @@ std::vector<float> random_values(std::int64_t count, unsigned seed, float low, f
   std::vector<float> values(static_cast<std::size_t>(count));
   for (float& value : values) value = draw(random);
   return values;
-}
-
-double quantile(std::vector<double> values, double fraction) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(fraction * static_cast<double>(values.size() - 1) + 0.5)];
 }
 
 using Work = std::function<void(std::int64_t calls)>;
@@ -93,13 +89,14 @@ void measure_function(const Function& f, double clock) {
     });
   }
   const auto times = in_turns(works, 0.005);
-  const double ours = quantile(times[0], 0.5) / static_cast<double>(in_l1);
+  const double ours = bench::spread_of(times[0]).median / static_cast<double>(in_l1);
   std::printf("%-22s %8.3f %8.2f", f.name, ours * 1e9, 1 / (ours * clock));
   if (glibc) {
     std::vector<double> ratios;
     for (std::size_t i = 0; i < times[0].size(); ++i) ratios.push_back(times[1][i] / times[0][i]);
-    std::printf(" %9.3f %7.2f  [%.2f %.2f]", quantile(times[1], 0.5) / in_l1 * 1e9,
-                quantile(ratios, 0.5), quantile(ratios, 0.25), quantile(ratios, 0.75));
+    std::printf(" %9.3f %7.2f  [%.2f %.2f]", bench::spread_of(times[1]).median / in_l1 * 1e9,
+                bench::spread_of(ratios).median, bench::spread_of(ratios).low,
+                bench::spread_of(ratios).high);
   }
   std::printf("\n");
   std::fflush(stdout);
@@ -213,14 +210,14 @@ void measure_chain(const Chain& chain, std::int64_t elements, bool is_streaming)
     if (is_streaming) of_triad.push_back(times[2][i] / 3 * chain.streams / times[0][i]);
   }
   const auto per_element = [&](std::size_t w) {
-    return quantile(times[w], 0.5) / static_cast<double>(n) * 1e9;
+    return bench::spread_of(times[w]).median / static_cast<double>(n) * 1e9;
   };
   std::printf("%-24s %9lld %9.3f %9.3f %7.2f  [%.2f %.2f]", chain.name, static_cast<long long>(n),
-              per_element(0), per_element(1), quantile(ratios, 0.5), quantile(ratios, 0.25),
-              quantile(ratios, 0.75));
+              per_element(0), per_element(1), bench::spread_of(ratios).median,
+              bench::spread_of(ratios).low, bench::spread_of(ratios).high);
   if (is_streaming) {
     std::printf("  %5.1f GB/s %4.0f %%", 4 * chain.streams / per_element(0),
-                100 * quantile(of_triad, 0.5));
+                100 * bench::spread_of(of_triad).median);
   }
   std::printf("%s\n", equal ? "" : "  RESULTS DIFFER");
   std::fflush(stdout);

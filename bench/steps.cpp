@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
+#include "models/models.h"
 
 namespace bg = blockgrad;
 
@@ -46,14 +47,6 @@ bg::Tensor random_tensor(const bg::Shape& shape, float scale) {
   return bg::tensor(std::span<const float>(values), shape);
 }
 
-bg::Tensor random_labels(std::int64_t n, int classes) {
-  static std::mt19937 generator(2);
-  std::vector<std::int32_t> labels(static_cast<std::size_t>(n));
-  for (std::int32_t& l : labels)
-    l = static_cast<std::int32_t>(generator() % static_cast<unsigned>(classes));
-  return bg::tensor(std::span<const std::int32_t>(labels), {n});
-}
-
 Step regression(std::int64_t rows, bg::Optimizer& optimizer, int batches = 1) {
   const bg::Expr x = bg::input("x", {rows, 2}), t = bg::input("t", {rows, 1});
   const bg::Expr w = bg::parameter(bg::zeros({2, 1}), "w"), b = bg::parameter(bg::zeros({1}), "b");
@@ -65,15 +58,10 @@ Step regression(std::int64_t rows, bg::Optimizer& optimizer, int batches = 1) {
 }
 
 Step perceptron(std::int64_t rows, bg::Optimizer& optimizer, int threads, bool checks = false) {
-  const bg::Expr x = bg::input("x", {rows, 784}), t = bg::input("t", {rows}, bg::DType::i32);
-  const bg::Expr w1 = bg::parameter(random_tensor({784, 128}, 0.05f), "w1"),
-                 b1 = bg::parameter(bg::zeros({128}), "b1");
-  const bg::Expr w2 = bg::parameter(random_tensor({128, 10}, 0.1f), "w2"),
-                 b2 = bg::parameter(bg::zeros({10}), "b2");
-  const bg::Loss loss = bg::cross_entropy(bg::linear(bg::relu(bg::linear(x, w1, b1)), w2, b2), t);
-  return {bg::compile({loss}, bg::minimize(optimizer, loss), bg::cpu(),
+  const bench::Model model = bench::mlp({.batch = rows});
+  return {bg::compile({model.loss}, bg::minimize(optimizer, model.loss), bg::cpu(),
                       {.threads = threads, .check_numerics = checks}),
-          {{{x, random_tensor({rows, 784}, 1)}, {t, random_labels(rows, 10)}}}};
+          {model.batch}};
 }
 
 void print(const char* name, const Timing& t) {
