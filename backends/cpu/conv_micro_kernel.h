@@ -143,32 +143,80 @@ void add_lanes(T* y, const T* sums, std::int64_t count) {
   }
 }
 
-/// The lanes low .. high-1 of p; the others are zero, and their memory is not touched.
-template <class V>
-typename V::Reg load_between(const typename V::Scalar* p, int low, int high) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(typename V::Mask) <= 2) {
-    return V::load(p, static_cast<typename V::Mask>(V::first(high) & ~V::first(low)));
-  }
-#endif
-  typename V::Scalar lanes[V::lanes];
-  for (int e = 0; e < V::lanes; ++e) lanes[e] = e >= low && e < high ? p[e] : 0;
-  return V::load(lanes);
-}
+/// Elements p[0], p[step], .. where lanes low .. high-1 are wanted, zeros in the other lanes; no
+/// memory outside of these elements is touched.
+template <class V, int step>
+struct LanesBetween {
+  static_assert(step == 1 || step == 2);
+  using Reg = typename V::Reg;
+  using Mask = typename V::Mask;
+  Mask near = 0, far = 0;
 
-/// Rows of at most one vector. What a store writes behind a row's end the next row writes again.
-template <class V>
-void copy_short_rows(const ConvPlane& plane, typename V::Scalar* to,
-                     const typename V::Scalar* from) {
-  const int low = static_cast<int>(plane.row.before);
-  const int high = low + static_cast<int>(plane.row.count);
-  from -= low;
+  LanesBetween() = default;
+  LanesBetween(std::int64_t low, std::int64_t high) {
+    if (low >= high) return;
+    const std::uint64_t behind = std::uint64_t{2} << step * (high - 1);
+    const std::uint64_t before = std::uint64_t{1} << step * low;
+    const std::uint64_t bits = behind - before;
+    near = static_cast<Mask>(bits);
+    far = static_cast<Mask>(bits >> V::lanes);
+  }
+  Reg load(const typename V::Scalar* p) const {
+    if constexpr (step == 1) return V::load(p, near);
+    else
+      return even(V::load(p, near), V::load(p + V::lanes, far),
+                  std::make_integer_sequence<int, V::lanes>());
+  }
+
+ private:
+  template <int... e>
+  static Reg even(Reg a, Reg b, std::integer_sequence<int, e...>) {
+    return __builtin_shufflevector(a, b, (2 * e)...);
+  }
+};
+
+/// Rows of so many vectors. What a store writes behind a row's end the next row writes again.
+template <class V, int step, int vectors>
+void copy_rows(const ConvPlane& plane, typename V::Scalar* to, const typename V::Scalar* from) {
+  LanesBetween<V, step> lanes[vectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors; ++v) {
+    const auto in = [&](std::int64_t at) {
+      at -= v * V::lanes;
+      return at < 0 ? 0 : at < V::lanes ? at : V::lanes;
+    };
+    lanes[v] = {in(plane.row.before), in(plane.row.before + plane.row.count)};
+  }
+  from -= step * plane.row.before;
   for (std::int64_t r = 0; r < plane.rows; ++r) {
-    V::store(to, load_between<V>(from, low, high));
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v)
+      V::store(to + v * V::lanes, lanes[v].load(from + v * step * V::lanes));
     to += plane.row.length;
     from += plane.from_row;
   }
 }
+
+/// True if it was done: rows of at most four vectors.
+template <class V, int step>
+bool copy_in_vectors(const ConvPlane& plane, typename V::Scalar* to,
+                     const typename V::Scalar* from) {
+  switch ((plane.row.length + V::lanes - 1) / V::lanes) {
+    case 1: copy_rows<V, step, 1>(plane, to, from); return true;
+    case 2: copy_rows<V, step, 2>(plane, to, from); return true;
+    case 3: copy_rows<V, step, 3>(plane, to, from); return true;
+    case 4: copy_rows<V, step, 4>(plane, to, from); return true;
+    default: return false;
+  }
+}
+#else
+/// Without masks for any lanes rows are copied in other ways.
+template <class V, int step>
+bool copy_in_vectors(const ConvPlane&, typename V::Scalar*, const typename V::Scalar*) {
+  return false;
+}
+#endif
 
 template <class V>
 void copy_long_rows(const ConvPlane& plane, typename V::Scalar* to,
@@ -242,10 +290,12 @@ void copy_plane(const ConvPlane& plane, typename V::Scalar* to, const typename V
   const std::int64_t above = plane.above * plane.row.length;
   fill_zeros<V>(to, above);
   typename V::Scalar* const inside = to + above;
-  if (plane.row.step == 1) {
-    if (V::lanes > 1 && plane.row.length <= V::lanes) copy_short_rows<V>(plane, inside, from);
-    else copy_long_rows<V>(plane, inside, from);
-  } else if (plane.row.step == 2 && plane.from_row > 0) {
+  const std::int64_t step = plane.row.step;
+  if (step == 1 && copy_in_vectors<V, 1>(plane, inside, from)) {
+  } else if (step == 2 && copy_in_vectors<V, 2>(plane, inside, from)) {
+  } else if (step == 1) {
+    copy_long_rows<V>(plane, inside, from);
+  } else if (step == 2 && plane.from_row > 0) {
     copy_halved_rows<V>(plane, inside, from);
   } else {
     copy_spaced_rows(plane, inside, from);

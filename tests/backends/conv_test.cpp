@@ -37,6 +37,9 @@ const Layer layers[] = {
     {{2, 3, 6, 9}, {4, 3, 1, 1}, {.stride = 2}},    // taps that meet one residue only
     {{1, 3, 4, 70}, {4, 3, 2, 7}},                  // the image itself, a line per row
     {{1, 2, 3, 64}, {3, 2, 3, 3}, {.padding = 1}},  // rows that fill vectors
+    {{2, 1, 4, 53}, {3, 1, 3, 5}, {.padding = {1, 2}}},
+    {{2, 2, 5, 37}, {3, 2, 3, 3}, {.stride = 2, .padding = 1}},   // every second element
+    {{1, 1, 4, 140}, {2, 1, 3, 3}, {.stride = 2, .padding = 1}},  // of more than four vectors
     {{1, 1, 1, 100}, {2, 1, 1, 9}, {.padding = {0, 4}}},
     {{1, 250, 6, 7}, {2, 250, 3, 3}, {.padding = 1}},  // several blocks of channels
     {{1, 24, 40, 30}, {2, 24, 3, 3}, {.padding = 1}},  // several blocks of rows
