@@ -8,30 +8,41 @@
 
 namespace blockgrad::math {
 
-/// x = n ln 2 + r with |r| <= ln(2) / 2; e^r = 1 + tail. The low bits of `n` are the integer n.
+/// x = n ln 2 + r with |r| <= ln(2) / 2 and q in e^r = 1 + r + r^2 q. The low bits of `n` are the
+/// integer n.
 template <class T>
 struct ExpParts {
   typename Format<T>::Bits n;
-  T tail;
+  T r, q;
 };
+/// e^r - 1.
+template <class T>
+BG_SCALAR T exp_tail(const ExpParts<T>& p) {
+  return fma(p.r * p.r, p.q, p.r);
+}
+/// e^r. Of 1 + tail the rounded tail would be a quarter of a unit in the last place off where e^r
+/// is below 3/4; |r| times the rounding of 1 + r q is less.
+template <class T>
+BG_SCALAR T exp_power(const ExpParts<T>& p) {
+  return fma(p.r, fma(p.r, p.q, T(1)), T(1));
+}
 
 BG_SCALAR ExpParts<float> exp_parts(float x) {
   const float shifted = fma(x, 0x1.715476p+0f, Format<float>::rounder);  // 1 / ln 2
   const float n = shifted - Format<float>::rounder;
   const float r = fma(n, 0x1.05c610p-29f, fma(n, -0x1.62e430p-1f, x));  // ln 2 in two parts
-  const float q =
-      polynomial(r, 0.5f, 0x1.555464p-3f, 0x1.5552fap-5f, 0x1.12593cp-7f, 0x1.6ff338p-10f);
-  return {bits(shifted), fma(r * r, q, r)};
+  return {bits(shifted), r,
+          polynomial(r, 0.5f, 0x1.555464p-3f, 0x1.5552fap-5f, 0x1.12593cp-7f, 0x1.6ff338p-10f)};
 }
 BG_SCALAR ExpParts<double> exp_parts(double x) {
   const double shifted = fma(x, 0x1.71547652b82fep+0, Format<double>::rounder);
   const double n = shifted - Format<double>::rounder;
   const double r = fma(n, -0x1.abc9e3b39803fp-56, fma(n, -0x1.62e42fefa39efp-1, x));
-  const double q = polynomial(r, 0.5, 0x1.555555555555dp-3, 0x1.555555555556bp-5,
-                              0x1.111111110e58ep-7, 0x1.6c16c16c0b64ap-10, 0x1.a01a01b5c3625p-13,
-                              0x1.a01a01dec6eb6p-16, 0x1.71ddeb4c24bcdp-19, 0x1.27e467dc28b76p-22,
-                              0x1.af73102ecd970p-26, 0x1.2018b16ab550ap-29);
-  return {bits(shifted), fma(r * r, q, r)};
+  return {bits(shifted), r,
+          polynomial(r, 0.5, 0x1.555555555555dp-3, 0x1.555555555556bp-5, 0x1.111111110e58ep-7,
+                     0x1.6c16c16c0b64ap-10, 0x1.a01a01b5c3625p-13, 0x1.a01a01dec6eb6p-16,
+                     0x1.71ddeb4c24bcdp-19, 0x1.27e467dc28b76p-22, 0x1.af73102ecd970p-26,
+                     0x1.2018b16ab550ap-29)};
 }
 
 /// 2^n from the low bits of n; n in the exponent range of normal numbers.
@@ -52,7 +63,7 @@ template <class T>
 BG_SCALAR T exp_of(T x, T low, T high) {
   const ExpParts<T> p = exp_parts(clamped(x, low, high));
   const auto half = p.n >> 1;
-  return (T(1) + p.tail) * power_of_two<T>(half) * power_of_two<T>(p.n - half);
+  return exp_power(p) * power_of_two<T>(half) * power_of_two<T>(p.n - half);
 }
 BG_SCALAR float exp(float x) { return exp_of(x, -104.0f, 89.0f); }
 BG_SCALAR double exp(double x) { return exp_of(x, -746.0, 709.9); }
@@ -64,7 +75,7 @@ BG_SCALAR double exp(double x) { return exp_of(x, -746.0, 709.9); }
 template <class T>
 BG_SCALAR T exp_near(T x) {
   const ExpParts<T> p = exp_parts(x);
-  return from_bits(bits(T(1) + p.tail) + (p.n << (Format<T>::digits - 1)));
+  return from_bits(bits(exp_power(p)) + (p.n << (Format<T>::digits - 1)));
 }
 template <class T>
 BG_SCALAR T exp_limit() {
@@ -76,7 +87,7 @@ template <class T>
 BG_SCALAR T expm1_of(T x, T inside) {
   const ExpParts<T> p = exp_parts(inside);
   const T half = power_of_two<T>(p.n - 1);
-  const T y = T(2) * fma(half, p.tail, half - T(0.5));
+  const T y = T(2) * fma(half, exp_tail(p), half - T(0.5));
   return with_sign(x, T(1)) < T(Format<T>::digits == 24 ? 0x1p-25 : 0x1p-54) ? x : y;
 }
 BG_SCALAR float expm1(float x) { return expm1_of(x, clamped(x, -40.0f, 89.0f)); }

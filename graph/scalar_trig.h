@@ -161,7 +161,7 @@ BG_SCALAR float erf(float x) {
                              0x1.444478p-1f, 0x1.bb920ap-4f, -0x1.9bb3bep-6f, 0x1.11946ap-8f,
                              -0x1.c852eep-12f, 0x1.62fbe6p-16f);
   const ExpParts<float> p = exp_parts(-g);
-  const float far = fma(-power_of_two<float>(p.n), 1.0f + p.tail, 1.0f);
+  const float far = fma(-power_of_two<float>(p.n), exp_power(p), 1.0f);
   return a >= 0.92f ? with_sign(far, x) : near;  // NaN is near
 }
 BG_SCALAR double erf(double x) {
@@ -180,7 +180,7 @@ BG_SCALAR double erf(double x) {
       0x1.1fc64e44dbf43p-17, -0x1.1bc3ce9155d6dp-19, 0x1.8cb3d1f83cf21p-22, -0x1.8a707cbe6aa30p-25,
       0x1.0b3a5cc45f24ap-28, -0x1.bc1c65f5be67dp-33, 0x1.5635b67a6968cp-38);
   const ExpParts<double> p = exp_parts(-g);
-  const double far = fma(-power_of_two<double>(p.n), 1.0 + p.tail, 1.0);
+  const double far = fma(-power_of_two<double>(p.n), exp_power(p), 1.0);
   return a < 1.0 ? near : with_sign(far, x);
 }
 

@@ -34,7 +34,7 @@ std::string page(const std::vector<Measured>& rows, int inner, int outer) {
       "256 times the least normal number (f64: 1024 times) are measured in the last place of that: "
       "the sigmoid is subnormal there. The error of gelu_tanh, x sigmoid(2 u), grows with |u| "
       "where "
-      "the result nears 0: 2 |2 u| ulp. gelu is x (1 + erf(x / sqrt 2)) / 2 as it stands and has "
+      "the result nears 0: 2.5 |2 u| ulp. gelu is x (1 + erf(x / sqrt 2)) / 2 as it stands and has "
       "no "
       "row: its error is relative to x, not to the result.\n\n"
       "f32: seen on " +
