@@ -3,9 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
-#include <memory>
 #include <random>
-#include <thread>
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
@@ -86,35 +84,6 @@ void compare(const char* name, Step usual, Step other) {
               best_usual / 20 * 1e6, best_other / 20 * 1e6);
 }
 
-// Programs of their own in so many threads, against one alone: 1.00 for every processor is all.
-void side_by_side(const char* name, int count, const std::function<Step(bg::Optimizer&)>& make) {
-  using Clock = std::chrono::steady_clock;
-  std::vector<std::unique_ptr<bg::Optimizer>> optimizers;
-  std::vector<Step> steps;
-  for (int i = 0; i < count; ++i) {
-    optimizers.push_back(std::make_unique<bg::Optimizer>(bg::Sgd{.learning_rate = 0.01}));
-    steps.push_back(make(*optimizers.back()));
-  }
-  constexpr std::int64_t each = 400;
-  const auto rate = [&](int threads) {  // steps per second of all together
-    const auto start = Clock::now();
-    std::vector<std::thread> users;
-    for (int i = 0; i < threads; ++i) {
-      Step& mine = steps[static_cast<std::size_t>(i)];
-      users.emplace_back([&mine] { mine.program.run_many(each, mine.feeds); });
-    }
-    for (std::thread& user : users) user.join();
-    return static_cast<double>(each * threads) /
-           std::chrono::duration<double>(Clock::now() - start).count();
-  };
-  rate(count);
-  std::vector<double> ratios;
-  for (int i = 0; i < 9; ++i) ratios.push_back(rate(count) / rate(1));
-  std::sort(ratios.begin(), ratios.end());
-  std::printf("%-44s %10.2f x    [%.2f, %.2f] of one alone\n", name, ratios[4], ratios[0],
-              ratios[8]);
-}
-
 void report(const char* name, Step step) {
   print(name, timed([&](std::int64_t n) { step.program.run_many(n, step.feeds); }));
 }
@@ -139,8 +108,4 @@ int main() {
   report("MLP 784-128-10, batch 64, all threads", perceptron(64, two, 0));
   compare("check_numerics adds to it, 1 thread", perceptron(64, three, 1),
           perceptron(64, four, 1, true));
-  side_by_side("4 threads, each an MLP of its own on 1", 4,
-               [](bg::Optimizer& optimizer) { return perceptron(64, optimizer, 1); });
-  side_by_side("4 threads, each an MLP of its own on all", 4,
-               [](bg::Optimizer& optimizer) { return perceptron(64, optimizer, 0); });
 }
