@@ -213,6 +213,10 @@ Scalar ScalarRecorder::apply(ScalarOp op, std::span<const Scalar> args) {
   if (op == ScalarOp::subtract && is(1, 0.0)) return at(instr.args[0]);
   if (op == ScalarOp::add && is(1, -0.0)) return at(instr.args[0]);
   if (op == ScalarOp::add && is(0, -0.0)) return at(instr.args[1]);
+  if (op == ScalarOp::greater && is(1, 0.0)) {
+    const ScalarInstr& source = code_[static_cast<std::size_t>(instr.args[0])];
+    if (source.op == ScalarOp::relu) instr.args[0] = source.args[0];
+  }
   return add(instr);
 }
 

@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <string>
 
 #include "blockgrad/backends/program.h"
 #include "blockgrad/graph/grad.h"
@@ -48,6 +49,16 @@ BOOST_AUTO_TEST_CASE(all_gradients_of_a_formula_share_one_map) {
   const std::vector<Expr> g = grad(sum(formula(a, b, c)), {a, b, c});
   BOOST_TEST((g[0].node() == g[1].node()));
   BOOST_TEST((g[1].node() == g[2].node()));
+}
+
+BOOST_AUTO_TEST_CASE(the_gradient_of_a_formula_around_relu_does_not_compute_it_again) {
+  const Expr x = input("x", {3}, DType::f64);
+  const auto formula = elementwise([](auto a) { return relu(a * 2) * 3; });
+  const Expr g = grad(sum(formula(x)), {x})[0];
+  const std::string text = g.node()->op->print();
+  BOOST_TEST(text.find("greater") != std::string::npos, text);
+  BOOST_TEST(text.find("relu") == std::string::npos, text);
+  BOOST_TEST(evaluate(g, {{x, tensor({-1, 0, 2}, {3}).astype(DType::f64)}}).at(2) == 6);
 }
 
 BOOST_AUTO_TEST_CASE(only_numbers_make_a_scalar) {
