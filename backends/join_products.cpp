@@ -66,9 +66,10 @@ class Joining {
   bool is_read_once(Value v) const {
     return uses_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)] == 1;
   }
+  // What a user adds is added in the order that was written.
   bool is_sum_node(std::int32_t i) const {
     const Map* map = at(i).op.as<Map>();
-    return map && is_sum(map->fn);
+    return map && at(i).origin.role == gradient_role && is_sum(map->fn);
   }
   bool is_top(std::int32_t i) const {
     return is_sum_node(i) && !is_inner_[static_cast<std::size_t>(i)];

@@ -76,21 +76,30 @@ BOOST_AUTO_TEST_CASE(products_smaller_than_their_operands_are_added) {
 }
 
 BOOST_AUTO_TEST_CASE(a_product_that_others_read_stays) {
-  const Expr a = constant(waves({9, 1}, 1)), b = constant(waves({1, 9}, 2));
-  const Expr p = matmul(a, b), q = matmul(a * 2.0, b), r = matmul(a, b * 3.0);
-  BOOST_TEST(count<MatMul>(joined({p + q, q})) == 2);
-  const Graph graph = joined({p + q + r, q});
-  BOOST_TEST(count<MatMul>(graph) == 2);
-  check_equal(evaluate(p + q + r), evaluate(p * 6.0));
+  const Unrolled model(2);
+  const Expr other = model.w + constant(waves({8, 12}, 7));
+  const Expr loss = model.loss + sum(square(matmul(constant(waves({2, 8}, 9)), other)));
+  const std::vector<Expr> both = grad(loss, {model.w, other});
+  BOOST_TEST(count<MatMul>(joined({both[0]})) == 3 + 1);
+  BOOST_TEST(count<MatMul>(joined(both)) == 3 + 2);
+  check_equal(evaluate(both[0]), evaluate(model.gradient() + both[1]));
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_product_is_added_behind) {
-  const Expr a = constant(waves({9, 1}, 1)), b = constant(waves({1, 9}, 2));
-  const Expr m = constant(waves({9, 9}, 3));
-  const Expr sum = matmul(a, b) + m + matmul(b, transpose(m)) * 0.0 + matmul(a * 2.0, b);
-  const Graph graph = joined({sum});
-  BOOST_TEST(count<MatMul>(graph) == 2);
-  check_equal(evaluate(sum), evaluate(matmul(a, b) * 3.0 + m));
+  const Unrolled model(3);
+  const Expr loss = model.loss + sum(square(model.w));
+  const Expr gradient = grad(loss, {model.w})[0];
+  BOOST_TEST(count<MatMul>(joined({gradient})) == 3 + 1);
+  check_equal(evaluate(gradient), evaluate(model.gradient() + 2.0 * model.w));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_user_adds_is_added_in_the_order_that_was_written) {
+  const auto thin = [](double value) { return full({9, 1}, value, DType::f64); };
+  const Expr one = constant(full({1, 9}, 1, DType::f64));
+  const auto product = [&](double value) { return matmul(constant(thin(value)), one); };
+  const Expr large = constant(full({9, 9}, -1e20, DType::f64));
+  BOOST_TEST(evaluate(product(1e20) + product(-1e20) + product(1)).at(0) == 1);
+  BOOST_TEST(evaluate(product(1e20) + large + product(1)).at(0) == 1);
 }
 
 BOOST_AUTO_TEST_CASE(only_sums_are_joined) {
