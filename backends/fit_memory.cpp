@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <utility>
 
 #include "backends/text_table.h"
 #include "blockgrad/graph/stored.h"
@@ -13,6 +13,19 @@ namespace blockgrad {
 namespace {
 
 constexpr int most_tries = 8;  // to make up for gaps between values
+
+// A graph and what it needs: what runs again may take other scratch than the first time.
+struct Planned {
+  Planned(Graph made, const CompileOptions& options)
+      : graph(std::move(made)),
+        plan(make_plan(graph, true)),
+        scratch(cpu_scratch_bytes(graph, plan, options)) {}
+  std::int64_t bytes() const { return plan.arena_bytes + scratch; }
+
+  Graph graph;
+  Plan plan;
+  std::int64_t scratch;
+};
 
 std::string bytes_text(std::int64_t bytes) { return with_unit(static_cast<double>(bytes), "B"); }
 
@@ -27,31 +40,30 @@ void fit_memory(detail::ProgramState& state, SourceLoc where) {
   if (options.memory_limit == 0) return;
   std::int64_t storage = 0;
   for (const auto& leaf : state.storages) storage = checked_add(storage, bytes_of(leaf->type()));
-  Plan plan = make_plan(state.graph, true);
-  // What runs again takes the scratch that it took the first time.
-  const std::int64_t scratch = cpu_scratch_bytes(state.graph, plan, options);
-  const std::int64_t room = options.memory_limit - storage - scratch;
-  const Graph whole = state.graph;
-  Graph now = whole;
-  std::int64_t target = room;
-  for (int tries = 0; plan.arena_bytes > room && target > 0 && tries < most_tries; ++tries) {
-    now = recompute(now, target);
-    plan = make_plan(now, true);
-    if (plan.live_bytes > target) break;
-    target -= plan.arena_bytes - room;
+  const std::int64_t room = options.memory_limit - storage;
+  const Planned whole(state.graph, options);
+  if (whole.bytes() <= room) return;
+  Planned now = whole;
+  std::int64_t target = room - whole.scratch;
+  for (int tries = 0; target > 0 && tries < most_tries; ++tries) {
+    now = Planned(recompute(now.graph, target), options);
+    if (now.bytes() <= room) {
+      state.graph = std::move(now.graph);
+      return;
+    }
+    if (now.plan.live_bytes > target) break;
+    target -= now.bytes() - room;
   }
   // All the way, which does not depend on the limit: so what is named below will do.
-  if (plan.arena_bytes > room) {
-    now = recompute(whole, 0);
-    plan = make_plan(now, true);
-  }
-  const std::int64_t least = plan.arena_bytes;
-  state.graph = std::move(now);
-  if (least <= room) return;
+  Planned least(recompute(whole.graph, 0), options);
+  if (whole.bytes() < least.bytes()) least = whole;
+  state.graph = std::move(least.graph);
+  if (least.bytes() <= room) return;
   fail({"compile at ", to_string(where), ": memory_limit is ", bytes_text(options.memory_limit),
-        ", the least that would do is ", storage + scratch + least, " bytes: ", bytes_text(storage),
-        " of parameters and states, ", bytes_text(scratch), " of scratch and ", bytes_text(least),
-        " of values, even if cheap ones are made again", largest_values(state.graph, plan)});
+        ", the least that would do is ", storage + least.bytes(), " bytes: ", bytes_text(storage),
+        " of parameters and states, ", bytes_text(least.scratch), " of scratch and ",
+        bytes_text(least.plan.arena_bytes), " of values, even if cheap ones are made again",
+        largest_values(state.graph, least.plan)});
 }
 
 std::int64_t planned_bytes(std::span<const Expr> outputs, const Updates& updates,
