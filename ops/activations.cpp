@@ -55,11 +55,16 @@ struct Gelu {
 struct GeluTanh {
   static constexpr std::string_view name = "gelu_tanh";
   static constexpr double cubic = 0.071354816272600245, linear = 1.5957691216057308;
-  static Scalar share(Scalar x) { return sigmoid(x * (x * x * cubic + linear)); }
+  // Beyond flat_from all that is made of it stays finite, the slope's own slope too.
+  static Scalar near(Scalar x) { return minimum(maximum(x, -flat_from), flat_from); }
+  static Scalar share(Scalar x) {
+    const Scalar q = near(x);
+    return sigmoid(q * (q * q * cubic + linear));
+  }
   static Scalar value(Scalar x) { return where(abs(x) > flat_from, relu(x), x * share(x)); }
   static Scalar slope(Scalar x) {
-    const Scalar s = share(x);
-    const Scalar inside = s + x * (s * (1 - s)) * (x * x * (3 * cubic) + linear);
+    const Scalar s = share(x), q = near(x);
+    const Scalar inside = s + q * (s * (1 - s)) * (q * q * (3 * cubic) + linear);
     return where(abs(x) > flat_from, astype(x > 0, x.dtype()), inside);
   }
 };

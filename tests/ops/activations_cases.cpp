@@ -145,6 +145,16 @@ BOOST_AUTO_TEST_CASE(limits_at_infinity_are_written_out) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(slopes_of_slopes_vanish_far_away) {
+  for (const auto& f : {&silu, &gelu, &gelu_tanh}) {
+    const Expr x = input("x", {4});
+    const Expr slope = grad(sum((*f)(x)), {x})[0], second = grad(sum(slope), {x})[0];
+    const Tensor far = tensor({-INFINITY, -1e20f, 1e20f, INFINITY}, {4});
+    const Tensor values = evaluate(second, {{x, far}});
+    for (int i = 0; i < 4; ++i) BOOST_TEST(values.at(i) == 0);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(kinks_have_their_stated_slopes) {
   BOOST_TEST(at([](Expr x) { return clip(x, -2, 3); }, 3).second == 1);
   BOOST_TEST(at([](Expr x) { return clip(x, -2, 3); }, -2).second == 1);
