@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "backends/cpu/control_groups.h"
@@ -34,20 +35,25 @@ std::int64_t of_machine(const std::string& root) {
   return 1024 * (free + std::max<std::int64_t>(number_in(file, "SwapFree:"), 0));
 }
 
-// Pages of files that nobody maps are given back before the limit is felt.
+// Cached pages of files are given back before the limit is felt, those read twice too.
+std::int64_t cached(const std::string& stat, const std::string& total) {
+  return std::max<std::int64_t>(number_in(stat, (total + "inactive_file ").c_str()), 0) +
+         std::max<std::int64_t>(number_in(stat, (total + "active_file ").c_str()), 0);
+}
+
 std::int64_t left_of(std::int64_t most, std::int64_t used, std::int64_t cached) {
   if (most < 0 || used < 0) return unlimited_memory;
-  const std::int64_t kept = std::max<std::int64_t>(used - std::max<std::int64_t>(cached, 0), 0);
+  const std::int64_t kept = std::max<std::int64_t>(used - cached, 0);
   return std::max<std::int64_t>(most - kept, 0);
 }
 
 std::int64_t of_group(const std::string& folder) {
   const std::string file = folder + "/memory.";
   const std::int64_t now = left_of(number_in(file + "max", ""), number_in(file + "current", ""),
-                                   number_in(file + "stat", "inactive_file "));
+                                   cached(file + "stat", ""));
   const std::int64_t version_1 =
       left_of(number_in(file + "limit_in_bytes", ""), number_in(file + "usage_in_bytes", ""),
-              number_in(file + "stat", "total_inactive_file "));
+              cached(file + "stat", "total_"));
   return std::min(now, version_1);
 }
 
