@@ -24,11 +24,15 @@ std::vector<std::string> group_folders(const std::string& membership, const std:
     if (second == std::string::npos) continue;
     const std::string controllers = line.substr(first + 1, second - first - 1);
     if (!controllers.empty() && !lists(controllers, controller)) continue;
-    const std::string root = controllers.empty() ? mount : mount + "/" + controllers;
     std::string path = line.substr(second + 1);
     if (path.ends_with('/')) path.pop_back();
+    // Several controllers may lie in a folder that names them in another order, with a link by
+    // each.
+    std::vector<std::string> roots{controllers.empty() ? mount : mount + "/" + controllers};
+    if (controllers.find(',') != std::string::npos)
+      roots.push_back(mount + "/" + std::string(controller));
     for (;; path.resize(path.rfind('/'))) {
-      folders.push_back(root + path);
+      for (const std::string& root : roots) folders.push_back(root + path);
       if (path.find('/') == std::string::npos) break;
     }
   }

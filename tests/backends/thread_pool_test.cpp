@@ -168,6 +168,9 @@ BOOST_AUTO_TEST_CASE(quotas_of_version_1_count) {
   groups.write("cpu,cpuacct/x/cpu.cfs_quota_us", "200000");
   groups.write("cpu,cpuacct/x/cpu.cfs_period_us", "100000");
   BOOST_TEST(groups.threads("7:memory:/x\n3:cpu,cpuacct:/x\n0::/x") == 2);
+  groups.write("cpu/y/cpu.cfs_quota_us", "300000");
+  groups.write("cpu/y/cpu.cfs_period_us", "100000");
+  BOOST_TEST(groups.threads("3:cpuacct,cpu:/y") == 3);
   BOOST_TEST(groups.threads("7:memory:/x\n") == 64);
 }
 
