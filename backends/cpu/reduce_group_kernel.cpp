@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "backends/cpu/block_tree.h"
 #include "backends/cpu/families.h"
 #include "backends/cpu/tape_program.h"
 #include "blockgrad/graph/map.h"
@@ -14,41 +15,8 @@ namespace blockgrad {
 
 namespace {
 
-constexpr std::int64_t block_elements = 1024;                 // of the order of sums
 constexpr std::int64_t piece_elements = 16 * block_elements;  // a power of two blocks
-constexpr std::int64_t value_bytes = 8;                       // of what a piece gives, at most
-
-/// Values of equally many blocks joined in pairs, pairs in pairs, as a binary counter carries.
-class BlockTree {
- public:
-  BlockTree(ReduceFn join, std::size_t bytes) : join_(join), bytes_(bytes) {}
-
-  void add(const std::byte* value) {
-    std::memcpy(top(), value, bytes_);
-    ++height_;
-    for (std::int64_t carry = blocks_; (carry & 1) != 0; carry >>= 1) join_last_two();
-    ++blocks_;
-  }
-  void end(std::byte* out) {
-    while (height_ > 1) join_last_two();
-    std::memcpy(out, levels_, bytes_);
-  }
-
- private:
-  std::byte* top() { return levels_ + height_ * bytes_; }
-  void join_last_two() {
-    height_ -= 2;
-    alignas(value_bytes) std::byte joined[value_bytes];
-    join_(joined, nullptr, top(), 2, 1, 0);
-    std::memcpy(top(), joined, bytes_);
-    ++height_;
-  }
-
-  ReduceFn join_;
-  std::size_t bytes_, height_ = 0;
-  std::int64_t blocks_ = 0;
-  alignas(value_bytes) std::byte levels_[64 * value_bytes];
-};
+constexpr std::int64_t value_bytes = BlockTree::most_bytes;
 
 struct Piece {
   std::size_t set;

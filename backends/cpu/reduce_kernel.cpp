@@ -5,52 +5,19 @@
 #include <array>
 #include <memory>
 
+#include "backends/cpu/block_tree.h"
 #include "backends/cpu/families.h"
 #include "backends/cpu/tape.h"
 #include "backends/cpu/walk.h"
 #include "blockgrad/graph/reduce.h"
-#include "graph/scalar_math.h"
 
 namespace blockgrad {
 
 namespace {
 
 constexpr std::int64_t part_elements = 32768;
-constexpr std::int64_t block_elements = 1024;  // see ReduceFn
 // Of a line's group, which is a power of two of blocks: its copy stays in the first cache level.
 constexpr std::int64_t most_group_bytes = 32 * 1024;
-
-template <class T>
-T joined(ReduceKind kind, T a, T b) {
-  if (kind == ReduceKind::sum) return a + b;
-  return kind == ReduceKind::max ? math::maximum(a, b) : math::minimum(a, b);
-}
-
-/// Joins what equal groups of blocks give, the last of which may be shorter, as ReduceFn joins
-/// blocks.
-template <class T>
-class GroupTree {
- public:
-  explicit GroupTree(ReduceKind kind) : kind_(kind) {}
-
-  void add(T y) {
-    for (std::int64_t carry = count_++; carry & 1; carry >>= 1)
-      y = joined(kind_, levels_[--top_], y);
-    levels_[top_++] = y;
-  }
-  T end() const {
-    T y{};
-    for (std::size_t l = top_; l > 0; --l)
-      y = l == top_ ? levels_[l - 1] : joined(kind_, levels_[l - 1], y);
-    return y;
-  }
-
- private:
-  ReduceKind kind_;
-  std::int64_t count_ = 0;
-  std::size_t top_ = 0;
-  std::array<T, 64> levels_;
-};
 
 Layout axes_of(const Layout& layout, std::uint32_t axes, bool reduced) {
   std::vector<std::int64_t> sizes;
@@ -89,7 +56,6 @@ class Reduction {
     else
       form_ = n_ > 0 && !picks_index_ && (in == DType::f32 || in == DType::f64) ? Form::groups
                                                                                 : Form::gathered;
-    kind_ = op.kind;
     choose_group();
     lines_per_part_ = std::max<std::int64_t>(1, part_elements / std::max<std::int64_t>(n_, 1));
     if (form_ == Form::columns)
@@ -162,7 +128,7 @@ class Reduction {
   void reduce_groups(std::byte* scratch, const std::byte* in, std::byte* out) const {
     const T* const line = reinterpret_cast<const T*>(in);
     T* const gathered = reinterpret_cast<T*>(scratch);
-    GroupTree<T> tree(kind_);
+    BlockTree tree(rows_, sizeof(T));
     for (std::int64_t k = 0; k < n_; k += group_) {
       const std::int64_t count = std::min(group_, n_ - k);
       const T* group = gathered;
@@ -170,9 +136,9 @@ class Reduction {
       else line_.load(gathered, line, k, count);
       T y;
       rows_(&y, nullptr, group, count, 1, 0);
-      tree.add(y);
+      tree.add(reinterpret_cast<const std::byte*>(&y));
     }
-    *reinterpret_cast<T*>(out) = tree.end();
+    tree.end(out);
   }
 
   std::int64_t place_of(std::int64_t line) const {
@@ -209,7 +175,6 @@ class Reduction {
   std::int64_t lines_per_part_ = 1;
   std::int64_t group_ = 0;  // elements
   bool picks_index_ = false, is_in_place_ = false;
-  ReduceKind kind_ = ReduceKind::sum;
   Form form_ = Form::rows;
   ReduceFn rows_ = nullptr, columns_ = nullptr;
 };
