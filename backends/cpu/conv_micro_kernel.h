@@ -291,14 +291,12 @@ void copy_plane(const ConvPlane& plane, typename V::Scalar* to, const typename V
   fill_zeros<V>(to, above);
   typename V::Scalar* const inside = to + above;
   const std::int64_t step = plane.row.step;
-  if (step == 1 && copy_in_vectors<V, 1>(plane, inside, from)) {
-  } else if (step == 2 && copy_in_vectors<V, 2>(plane, inside, from)) {
-  } else if (step == 1) {
-    copy_long_rows<V>(plane, inside, from);
-  } else if (step == 2 && plane.from_row > 0) {
-    copy_halved_rows<V>(plane, inside, from);
-  } else {
-    copy_spaced_rows(plane, inside, from);
+  const bool is_done = (step == 1 && copy_in_vectors<V, 1>(plane, inside, from)) ||
+                       (step == 2 && copy_in_vectors<V, 2>(plane, inside, from));
+  if (!is_done) {
+    if (step == 1) copy_long_rows<V>(plane, inside, from);
+    else if (step == 2 && plane.from_row > 0) copy_halved_rows<V>(plane, inside, from);
+    else copy_spaced_rows(plane, inside, from);
   }
   const std::int64_t done = above + plane.rows * plane.row.length;
   fill_zeros<V>(to + done, plane.size - done);

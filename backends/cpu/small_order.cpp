@@ -89,8 +89,8 @@ class Ordering {
       for (std::size_t c = 0; c < plan_.commits.size(); ++c) {
         const Commit& commit = plan_.commits[c];
         const Operand& source = commit.source;
-        if ((fits(source.layout.shape.size(), source.dtype) && source.at % most_bytes == 0) ==
-            small)
+        const bool is_aligned = source.place == Place::arena && source.at % most_bytes == 0;
+        if ((is_aligned && fits(source.layout.shape.size(), source.dtype)) == small)
           add(Kind::commit, c, small);
       }
     }
