@@ -31,4 +31,11 @@ def geometric_mean(values):
 def quartiles(values):
     """Lower quartile, median and upper quartile, as the benchmarks take them."""
     ordered = sorted(values)
-    return [ordered[int(part * (len(ordered) - 1) + 0.5)] for part in (0.25, 0.5, 0.75)]
+
+    def at(part):
+        place = part * (len(ordered) - 1)
+        below = int(place)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+    return [at(part) for part in (0.25, 0.5, 0.75)]

@@ -29,8 +29,10 @@ Spread spread_of(std::vector<double> values) {
   blockgrad::require(!values.empty(), "no measurements");
   std::sort(values.begin(), values.end());
   const auto at = [&](double fraction) {
-    return values[static_cast<std::size_t>(fraction * static_cast<double>(values.size() - 1) +
-                                           0.5)];
+    const double place = fraction * static_cast<double>(values.size() - 1);
+    const auto below = static_cast<std::size_t>(place);
+    const std::size_t above = std::min(below + 1, values.size() - 1);
+    return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
   };
   return {at(0.5), at(0.25), at(0.75)};
 }

@@ -5,7 +5,7 @@
 
 namespace bench {
 
-/// Median and quartiles.
+/// Median and quartiles, between two values by a straight line (type 7 of Hyndman and Fan 1996).
 struct Spread {
   double median = 0, low = 0, high = 0;
 };

@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 
 import report
-from performance import growth, memory, pictures, products, steps
+from performance import growth, memory, pictures, products, steps, texts
 from performance.left_out import left_out
 from performance.measured import LADDER, Row, Rows, Unreadable
 
@@ -157,6 +157,14 @@ class Files(Measured):
         with self.assertRaises(SystemExit) as ended:
             self.page()
         self.assertIn("run ./run bench --peers first", str(ended.exception))
+
+
+class Quartiles(unittest.TestCase):
+    def test_they_lie_as_far_from_both_ends(self):
+        self.assertEqual(texts.quartiles([2, 1]), [1.25, 1.5, 1.75])
+        self.assertEqual(texts.quartiles([3, 1, 2]), [1.5, 2, 2.5])
+        self.assertEqual(texts.quartiles(list(range(15, 0, -1))), [4.5, 8, 11.5])
+        self.assertEqual(texts.quartiles([7]), [7, 7, 7])
 
 
 class Products(Measured):
