@@ -6,17 +6,16 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <exception>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
-#include "blockgrad/data/files.h"
-#include "support/circumstances.h"
 #include "support/other_load.h"
 #include "support/progress.h"
+#include "support/results.h"
+#include "support/run_main.h"
 #include "support/timing.h"
 
 namespace bg = blockgrad;
@@ -149,6 +148,7 @@ int run(int argc, char** argv) {
   app.add_option("--json", options.json, "write the table to this file too, after every row");
   CLI11_PARSE(app, argc, argv);
 
+  if (!options.json.empty()) bench::check_place(options.json);
   std::vector<Sizes> all{{"GPT: 12 x 4 heads, 64 of 32, causal", 12, 4, 64, 32, true},
                          {"12 x 4 heads, 64 of 32", 12, 4, 64, 32, false},
                          {"4 x 8 heads, 256 of 64, causal", 4, 8, 256, 64, true}};
@@ -165,19 +165,11 @@ int run(int argc, char** argv) {
       print(rows.back());
     }
     if (options.json.empty()) continue;
-    const nlohmann::json result{{"at", bench::circumstances()}, {"rows", rows}};
-    bg::data::write_text_file(options.json, result.dump(2) + "\n");
+    bench::leave(options.json, {{"rows", rows}});
   }
   return 0;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }

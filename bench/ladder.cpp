@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,13 +13,14 @@
 #include <thread>
 #include <vector>
 
-#include "blockgrad/data/files.h"
 #include "ladder/contest.h"
 #include "ladder/ours.h"
 #include "ladder/peers.h"
 #include "ladder/report.h"
 #include "support/circumstances.h"
 #include "support/progress.h"
+#include "support/results.h"
+#include "support/run_main.h"
 
 namespace bg = blockgrad;
 
@@ -44,16 +44,11 @@ std::vector<bench::Row> rows_of(const Options& options) {
   std::vector<bench::Row> growing = bench::growth_rows();
   if (options.rows.empty()) return options.grows ? growing : all;
   all.insert(all.end(), growing.begin(), growing.end());
-  std::vector<bench::Row> chosen;
-  std::string names;
-  for (const bench::Row& row : all) names += " " + row.name;
-  for (const std::string& name : options.rows) {
-    const auto at = std::find_if(all.begin(), all.end(),
-                                 [&](const bench::Row& row) { return row.name == name; });
-    bg::require(at != all.end(), "no row '", name, "'; there are:", names);
-    chosen.push_back(*at);
-  }
-  return chosen;
+  return bench::chosen(all, options.rows);
+}
+
+std::string file_of(const bench::Row& row, const Options& options) {
+  return options.folder + "/" + row.name + ".json";
 }
 
 void warn_of_other_losses(const std::vector<bench::Contestant>& contestants) {
@@ -136,7 +131,7 @@ void measure_row(const bench::Row& row, const Options& options, bench::Peers* pe
     result["at"]["peers"] = peers->versions();
     result["left_out"] = left_out_of(*peers, contestants, contest);
   }
-  bg::data::write_text_file(options.folder + "/" + row.name + ".json", result.dump(2) + "\n");
+  bench::leave(file_of(row, options), result);
 }
 
 void profile_row(const bench::Row& row, const Options& options) {
@@ -192,7 +187,7 @@ int run(int argc, char** argv) {
     for (const bench::Row& row : rows) profile_row(row, options);
     return 0;
   }
-  std::filesystem::create_directories(options.folder);
+  for (const bench::Row& row : rows) bench::check_place(file_of(row, options));
   std::optional<bench::Peers> peers;
   if (options.with_peers) {
     peers.emplace(bench::PeersOptions{options.python, options.peer_names, options.threads,
@@ -212,11 +207,4 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }

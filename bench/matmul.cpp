@@ -3,12 +3,12 @@
 // medians, and of the ratios the quartiles too. --ladder shows where the time of a product goes.
 
 #include "blockgrad/blockgrad.h"
-#include "blockgrad/data/files.h"
-#include "support/circumstances.h"
 #include "support/gemm_peers.h"
 #include "support/other_load.h"
 #include "support/progress.h"
+#include "support/results.h"
 #include "support/roof.h"
+#include "support/run_main.h"
 #include "support/timing.h"
 
 #include <CLI/CLI.hpp>
@@ -18,7 +18,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <exception>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -288,9 +287,7 @@ void print_means(const nlohmann::json& rows, const std::vector<GemmPeer>& peers,
 }
 
 void write(const std::string& path, const nlohmann::json& rows) {
-  if (path.empty()) return;
-  const nlohmann::json result{{"at", bench::circumstances()}, {"rows", rows}};
-  bg::data::write_text_file(path, result.dump(2) + "\n");
+  if (!path.empty()) bench::leave(path, {{"rows", rows}});
 }
 
 /// Products that add one thing after the other to the tile in registers.
@@ -353,6 +350,7 @@ int run(int argc, char** argv) {
   app.add_flag("--ladder", options.ladder, "where the time of our product goes, no peers");
   CLI11_PARSE(app, argc, argv);
 
+  if (!options.json.empty()) bench::check_place(options.json);
   std::printf("%s", bg::device_report().c_str());
   if (options.ladder) {
     print_ladder(options);
@@ -397,11 +395,4 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }

@@ -7,16 +7,14 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <exception>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "blockgrad/data/files.h"
 #include "models/rows.h"
-#include "support/circumstances.h"
 #include "support/heap.h"
+#include "support/results.h"
+#include "support/run_main.h"
 #include "support/timing.h"
 
 namespace bg = blockgrad;
@@ -120,6 +118,8 @@ nlohmann::json measure_limit(const bench::Row& row, const Options& options) {
   Trained free(row, options, 0);
   const std::int64_t peak = free.program.report().peak_bytes;
   const auto limit = static_cast<std::int64_t>(options.limit * static_cast<double>(peak));
+  bg::require(limit >= 1, "expected a memory limit of a byte at least, got ", options.limit, " of ",
+              peak, " bytes");
   Trained limited(row, options, limit);
   const bool equal = free.losses() == limited.losses() && same_states(free, limited);
   const double once = free.seconds(2) / 2;
@@ -169,8 +169,7 @@ std::string complaints(const nlohmann::json& result) {
     if (row["ratio"] > most_above) text += name + ": the arena is more than a tenth above\n";
     if (row["allocations"] > 0) text += name + ": a running step allocates\n";
   }
-  if (result.contains("limit") && !result["limit"]["equal_bits"])
-    text += "with a memory limit other bits come out\n";
+  if (!result["limit"]["equal_bits"]) text += "with a memory limit other bits come out\n";
   return text;
 }
 
@@ -183,7 +182,9 @@ int run(int argc, char** argv) {
   app.add_option("--seconds", options.seconds, "at most, for rows of more than 10 ms a step");
   app.add_option("--threads", options.threads, "all if not given");
   app.add_option("--limited", options.limited, "the row to train in less memory");
-  app.add_option("--limit", options.limit, "share of its peak")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--limit", options.limit, "share of its peak, above 0")
+      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("--repetitions", options.repetitions, "with and without")
       ->check(CLI::PositiveNumber);
   app.add_option("--milliseconds", options.milliseconds, "of a repetition, at least one step");
@@ -191,21 +192,21 @@ int run(int argc, char** argv) {
   app.add_flag("--tiny", options.is_tiny, "the same models with tiny sizes");
   CLI11_PARSE(app, argc, argv);
 
+  const std::vector<bench::Row> all = bench::ladder_rows();
+  const std::vector<bench::Row> rows = bench::chosen(all, options.rows);
+  const bench::Row limited = bench::chosen(all, {options.limited}).front();
+  bench::check_place(options.json);
   std::printf("%s%-42s %10s %10s %7s %10s %8s %8s %8s\n", bg::device_report().c_str(),
               "one step, f32", "arena MB", "live MB", "ratio", "peak MB", "steps", "faults",
               "heap");
   nlohmann::json result{{"rows", nlohmann::json::array()}};
-  for (const bench::Row& row : bench::ladder_rows()) {
-    if (options.rows.empty() || std::count(options.rows.begin(), options.rows.end(), row.name)) {
-      result["rows"].push_back(measure_row(row, options));
-      print_row(result["rows"].back());
-    }
-    if (row.name == options.limited) result["limit"] = measure_limit(row, options);
+  for (const bench::Row& row : rows) {
+    result["rows"].push_back(measure_row(row, options));
+    print_row(result["rows"].back());
   }
-  if (result.contains("limit")) print_limit(result["limit"]);
-  result["at"] = bench::circumstances();
-  std::filesystem::create_directories(std::filesystem::path(options.json).parent_path());
-  bg::data::write_text_file(options.json, result.dump(2) + "\n");
+  result["limit"] = measure_limit(limited, options);
+  print_limit(result["limit"]);
+  bench::leave(options.json, result);
   const std::string wrong = complaints(result);
   std::fprintf(stderr, "%s", wrong.c_str());
   return wrong.empty() ? 0 : 1;
@@ -213,11 +214,4 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }

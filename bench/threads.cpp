@@ -7,19 +7,17 @@
 #include <barrier>
 #include <chrono>
 #include <cstdio>
-#include <exception>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "blockgrad/data/files.h"
 #include "ladder/ours.h"
 #include "models/rows.h"
-#include "support/circumstances.h"
 #include "support/other_load.h"
+#include "support/results.h"
+#include "support/run_main.h"
 #include "support/timing.h"
 
 namespace bg = blockgrad;
@@ -143,29 +141,21 @@ int run(int argc, char** argv) {
   app.add_flag("--tiny", options.is_tiny, "the same models with tiny sizes");
   CLI11_PARSE(app, argc, argv);
 
+  const std::vector<bench::Row> rows = bench::chosen(bench::ladder_rows(), options.rows);
+  bench::check_place(options.json);
   std::printf(
       "%s%d users, share of one alone times the processors\n%-42s %12s   %-17s   %-17s   %-17s\n",
       bg::device_report().c_str(), options.users, "one step, f32", "alone, 1/s", "1 per processor",
       "on 1 thread each", "on all each");
   nlohmann::json result{{"rows", nlohmann::json::array()}};
-  for (const bench::Row& row : bench::ladder_rows()) {
-    if (!std::count(options.rows.begin(), options.rows.end(), row.name)) continue;
+  for (const bench::Row& row : rows) {
     result["rows"].push_back(measure_row(row, options));
     print_row(result["rows"].back());
   }
-  result["at"] = bench::circumstances();
-  std::filesystem::create_directories(std::filesystem::path(options.json).parent_path());
-  bg::data::write_text_file(options.json, result.dump(2) + "\n");
+  bench::leave(options.json, result);
   return 0;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }

@@ -1,5 +1,8 @@
 #include "models/rows.h"
 
+#include <algorithm>
+
+#include "blockgrad/graph/error.h"
 #include "models/models.h"
 
 namespace bench {
@@ -52,6 +55,20 @@ std::vector<Row> growth_rows() {
                     {}});
   }
   return rows;
+}
+
+std::vector<Row> chosen(const std::vector<Row>& rows, const std::vector<std::string>& names) {
+  if (names.empty()) return rows;
+  std::string known;
+  for (const Row& row : rows) known += " " + row.name;
+  std::vector<Row> found;
+  for (const std::string& name : names) {
+    const auto at =
+        std::find_if(rows.begin(), rows.end(), [&](const Row& row) { return row.name == name; });
+    blockgrad::require(at != rows.end(), "no row '", name, "'; there are:", known);
+    found.push_back(*at);
+  }
+  return found;
 }
 
 }  // namespace bench
