@@ -117,9 +117,15 @@ int run(int argc, char** argv) {
       {"one image 64-64 3x3 56x56", {1, 64, 56, 56}, {64, 64, 3, 3}, 1, 1},
   };
   std::printf("%s", bg::device_report().c_str());
+  std::string names;
+  bool is_any = false;
   for (const Layer& layer : layers) {
-    if (std::string_view(layer.name).starts_with(options.only)) measure(layer, options);
+    names += std::string("\n  ") + layer.name;
+    if (!std::string_view(layer.name).starts_with(options.only)) continue;
+    measure(layer, options);
+    is_any = true;
   }
+  bg::require(is_any, "no layer's name begins with '", options.only, "'; there are:", names);
   return 0;
 }
 

@@ -157,15 +157,18 @@ int run(int argc, char** argv) {
   app.add_option("--json", options.folder, "folder for a file of each row");
   app.add_flag("--growth", options.grows, "models at several batches and widths instead");
   app.add_flag("--guard", options.guards, "also with minimize's check that a step is finite");
-  app.add_flag("--peers", options.with_peers, "in turns with PyTorch and JAX (./run peers)");
+  CLI::Option* const with_peers =
+      app.add_flag("--peers", options.with_peers, "in turns with PyTorch and JAX (./run peers)");
   app.add_option("--python", options.python, "the interpreter that has the peers");
   app.add_option("--peer", options.peer_names, "of these only, such as \"torch eager\"")
-      ->check(CLI::IsMember(bench::peer_names()));
+      ->check(CLI::IsMember(bench::peer_names()))
+      ->needs(with_peers);
   app.add_option("--patience", options.patience,
                  "seconds for all peers together to compile a row; who is later is left out")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_flag("--prepare", options.only_prepares, "let the peers compile, and measure nothing");
+  app.add_flag("--prepare", options.only_prepares, "let the peers compile, and measure nothing")
+      ->needs(with_peers);
   app.add_flag("--profile", options.profiles, "print each kernel's time instead");
   app.add_flag("--tiny", options.is_tiny, "the same models with tiny sizes");
   app.add_flag("--list", options.lists, "print the rows and do nothing");

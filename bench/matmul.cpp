@@ -5,6 +5,7 @@
 #include "blockgrad/blockgrad.h"
 #include "support/gemm_peers.h"
 #include "support/other_load.h"
+#include "support/product_report.h"
 #include "support/progress.h"
 #include "support/results.h"
 #include "support/roof.h"
@@ -29,8 +30,6 @@ using bench::GemmPeer;
 using bench::Product;
 
 namespace {
-
-constexpr double most_others = 0.1;  // processors that others may use in a row
 
 struct Options {
   std::vector<std::string> shapes{
@@ -223,6 +222,7 @@ nlohmann::json measure(const Product& p, const GemmPeer& peer, int threads,
       {"peak_gflops", peak / 1e9},
       {"percent_of_peak", 100 * rate / peak},
       {"peer", peer.name},
+      {"peer_build", peer.build},
       {"peer_gflops", bench::spread_of(their_rates).median / 1e9},
       {"ratio", ratio.median},
       {"ratio_low", ratio.low},
@@ -237,53 +237,6 @@ nlohmann::json measure(const Product& p, const GemmPeer& peer, int threads,
         100 * bytes * rate / p.flops() / bench::spread_of(reads).median;
   }
   return row;
-}
-
-void print_row(const nlohmann::json& row) {
-  const std::string shape = std::to_string(row["m"].get<int>()) + "x" +
-                            std::to_string(row["n"].get<int>()) + "x" +
-                            std::to_string(row["k"].get<int>());
-  std::printf("%s %s %-15s %2d  %8.1f %6.1f %%  %8.1f  %6.3f  [%.3f %.3f]  %-8s %s\n",
-              row["type"].get<std::string>().c_str(), row["layout"].get<std::string>().c_str(),
-              shape.c_str(), row["threads"].get<int>(), row["gflops"].get<double>(),
-              row["percent_of_peak"].get<double>(), row["peer_gflops"].get<double>(),
-              row["ratio"].get<double>(), row["ratio_low"].get<double>(),
-              row["ratio_high"].get<double>(), row["peer"].get<std::string>().c_str(),
-              row["plan"].get<std::string>().c_str());
-  if (row["others"] > most_others) {
-    std::printf("    DISTURBED: others used %.1f processors\n", row["others"].get<double>());
-  }
-  if (row.contains("percent_of_read_bandwidth")) {
-    std::printf("    %.1f %% of the read bandwidth\n",
-                row["percent_of_read_bandwidth"].get<double>());
-  }
-  if (row["nanoseconds"].get<double>() < 1000) {
-    std::printf("    %.1f ns each, %s\n", row["nanoseconds"].get<double>(),
-                row["measured"].get<std::string>().c_str());
-  }
-  std::fflush(stdout);
-}
-
-void print_means(const nlohmann::json& rows, const std::vector<GemmPeer>& peers,
-                 const Options& options) {
-  for (const GemmPeer& peer : peers) {
-    for (const int threads : options.threads) {
-      double logs = 0, worst = 1e9;
-      int cells = 0, behind = 0;
-      for (const nlohmann::json& row : rows) {
-        if (row["peer"] != peer.name || row["threads"] != threads) continue;
-        const double ratio = row["ratio"].get<double>();
-        logs += std::log(ratio);
-        worst = std::min(worst, ratio);
-        behind += ratio < 1 ? 1 : 0;
-        ++cells;
-      }
-      if (cells == 0) continue;
-      std::printf("%s, %d thread%s: geometric mean %.3f over %d cells, least %.3f, %d below 1\n",
-                  peer.name.c_str(), threads, threads == 1 ? "" : "s", std::exp(logs / cells),
-                  cells, worst, behind);
-    }
-  }
 }
 
 void write(const std::string& path, const nlohmann::json& rows) {
@@ -333,6 +286,37 @@ void print_ladder(const Options& options) {
   write(options.json, rows);
 }
 
+bool has(const GemmPeer& peer, const std::string& type) { return type == "f32" || peer.f64; }
+
+/// Those that were asked for and found, the first that was found if none was asked for. Throws
+/// std::invalid_argument if nobody multiplies a type that was asked for.
+std::vector<GemmPeer> asked_peers(const Options& options) {
+  std::vector<GemmPeer> found, peers;
+  bench::add_onednn(found);
+  bench::add_openblas(found);
+  bench::add_eigen(found);
+  std::string names;
+  for (const GemmPeer& peer : found) {
+    const bool is_asked = options.peers.empty() ? peers.empty()
+                                                : std::count(options.peers.begin(),
+                                                             options.peers.end(), peer.name) > 0;
+    if (is_asked) peers.push_back(peer);
+    names += " " + peer.name;
+    std::printf("%s: %s%s\n", peer.name.c_str(), peer.build.c_str(),
+                is_asked ? "" : " (not asked)");
+  }
+  for (const std::string& name : options.peers) {
+    if (std::none_of(found.begin(), found.end(), [&](const auto& p) { return p.name == name; }))
+      bench::Progress::note(name + " was not found when this was configured; there are:" + names);
+  }
+  for (const std::string& type : options.types) {
+    if (std::none_of(peers.begin(), peers.end(), [&](const auto& p) { return has(p, type); }))
+      throw std::invalid_argument("no peer that was asked for has products of " + type +
+                                  "; found were:" + names);
+  }
+  return peers;
+}
+
 int run(int argc, char** argv) {
   Options options;
   CLI::App app{"Matrix products beside those of other libraries"};
@@ -341,7 +325,8 @@ int run(int argc, char** argv) {
   app.add_option("--layouts", options.layouts, "N or T for A, then for B")
       ->check(CLI::IsMember({"NN", "NT", "TN", "TT"}));
   app.add_option("--threads", options.threads, "of both sides")->check(CLI::PositiveNumber);
-  app.add_option("--peers", options.peers, "oneDNN, OpenBLAS, Eigen; the first of them found");
+  app.add_option("--peers", options.peers, "oneDNN, OpenBLAS, Eigen; the first of them found")
+      ->check(CLI::IsMember({"oneDNN", "OpenBLAS", "Eigen"}));
   app.add_option("--isa", options.isa, "portable, avx2, avx512 or neon; the best if not given");
   app.add_option("--repetitions", options.repetitions, "of each row")->check(CLI::PositiveNumber);
   app.add_option("--milliseconds", options.milliseconds, "of each repetition, at least one call");
@@ -350,24 +335,14 @@ int run(int argc, char** argv) {
   app.add_flag("--ladder", options.ladder, "where the time of our product goes, no peers");
   CLI11_PARSE(app, argc, argv);
 
+  for (const std::string& shape : options.shapes) parse(shape, "NN");
   if (!options.json.empty()) bench::check_place(options.json);
   std::printf("%s", bg::device_report().c_str());
   if (options.ladder) {
     print_ladder(options);
     return 0;
   }
-  std::vector<GemmPeer> found, peers;
-  bench::add_onednn(found);
-  bench::add_openblas(found);
-  bench::add_eigen(found);
-  for (const GemmPeer& peer : found) {
-    const bool asked = options.peers.empty() ? peers.empty()
-                                             : std::find(options.peers.begin(), options.peers.end(),
-                                                         peer.name) != options.peers.end();
-    if (asked) peers.push_back(peer);
-    std::printf("%s: %s%s\n", peer.name.c_str(), peer.build.c_str(), asked ? "" : " (not asked)");
-  }
-  if (peers.empty()) throw std::runtime_error("none of the asked peers was found when configured");
+  const std::vector<GemmPeer> peers = asked_peers(options);
   std::printf(
       "        m,n,k      threads GFLOP/s  of peak      peer   ratio  [quartiles]      plan\n");
   nlohmann::json rows = nlohmann::json::array();
@@ -378,18 +353,18 @@ int run(int argc, char** argv) {
       for (const std::string& layout : options.layouts) {
         for (const int threads : options.threads) {
           for (const GemmPeer& peer : peers) {
-            if (type == "f64" && !peer.f64) continue;
+            if (!has(peer, type)) continue;
             const Product product = parse(shape, layout);
             rows.push_back(type == "f32" ? measure<float>(product, peer, threads, options)
                                          : measure<double>(product, peer, threads, options));
-            print_row(rows.back());
+            bench::print_product(rows.back());
           }
         }
       }
     }
     write(options.json, rows);
   }
-  print_means(rows, peers, options);
+  std::printf("%s", bench::means_text(rows).c_str());
   return 0;
 }
 

@@ -3,6 +3,7 @@
 from performance.measured import Unreadable, read
 from performance.texts import geometric_mean, plural, table, text_of
 
+FILES = ("matmul.json", "matmul_others.json")
 OTHERS = 0.1  # processors that others may use in a cell
 TINY = (5, 1, 2)  # a call costs more than its work: in no mean, its time is told instead
 
@@ -16,10 +17,14 @@ class Cell:
             self.shape = (data["m"], data["n"], data["k"])
             self.gflops, self.share, self.nanoseconds = data["gflops"], data["percent_of_peak"], data["nanoseconds"]
             self.ratio, self.low, self.high = data["ratio"], data["ratio_low"], data["ratio_high"]
-            self.plan = data.get("plan", "")
-            self.is_quiet = data.get("others", 0) <= OTHERS
+            self.peer_build, self.plan = data.get("peer_build", ""), data.get("plan", "")
+            self.is_quiet = data["others"] <= OTHERS
         except (KeyError, TypeError) as error:
             raise Unreadable(f"{path}: not a table of products: no {error}; measure it again") from None
+
+    @property
+    def key(self):
+        return self.type, self.peer, self.shape, self.layout, self.threads
 
     @property
     def title(self):
@@ -35,12 +40,19 @@ class Cell:
 
 
 def cells_of(folder):
-    """All, in the order in which they were measured."""
-    cells = []
-    for path in sorted(folder.glob("matmul*.json")):
-        data = read(path)
-        cells += [Cell(cell, path) for cell in (data["rows"] if isinstance(data, dict) else data)]
-    return cells
+    """All, in the order in which they were measured; of one that was measured twice the first."""
+    cells = {}
+    for path in (folder / name for name in FILES):
+        if not path.exists():
+            continue
+        try:
+            rows = read(path)["rows"]
+        except (KeyError, TypeError) as error:
+            raise Unreadable(f"{path}: not a table of products: no {error}; measure it again") from None
+        for cell in rows:
+            cell = Cell(cell, path)
+            cells.setdefault(cell.key, cell)
+    return list(cells.values())
 
 
 def ratio_text(cell):
@@ -68,7 +80,7 @@ def grid(cells):
 
 def tiny(cells):
     """Products whose time is told in nanoseconds."""
-    lines = [f"{cell.layout} {text_of(cell.nanoseconds * 1e-9)}" for cell in cells
+    lines = [f"{cell.layout} {text_of(cell.nanoseconds * 1e-9)}{'' if cell.is_quiet else ' †'}" for cell in cells
              if cell.shape == TINY and cell.threads == 1]
     return f"\n5x1x2 inside a program, one thread: {', '.join(lines)}; it is in no mean.\n" if lines else ""
 
@@ -126,6 +138,8 @@ def products(folder):
     peer = everything[0].peer
     cells = [cell for cell in everything if cell.type == "f32" and cell.peer == peer]
     text = f"Ratios of our rate to that of {peer} (quartiles in brackets), in turns in one run on random data; below 1 in bold.\n\n"
+    builds = dict.fromkeys(f"{cell.peer} {cell.peer_build}" for cell in everything if cell.peer_build)
+    text += f"Peers: {'; '.join(builds)}.\n\n" if builds else ""
     text += grid(cells) + tiny(cells)
     for threads in sorted({cell.threads for cell in cells}):
         text += summary(cells, threads)

@@ -34,7 +34,7 @@ def ladder_row(name, **changes):
 
 def product(**changes):
     return {"type": "f32", "layout": "NN", "m": 64, "n": 32, "k": 16, "threads": 1, "nanoseconds": 100.0, "gflops": 200.0,
-            "peak_gflops": 250.0, "percent_of_peak": 80.0, "peer": "oneDNN", "peer_gflops": 180.0, "ratio": 1.1, "ratio_low": 1.08,
+            "peak_gflops": 250.0, "percent_of_peak": 80.0, "peer": "oneDNN", "peer_build": "2.6, AVX2", "others": 0.0, "peer_gflops": 180.0, "ratio": 1.1, "ratio_low": 1.08,
             "ratio_high": 1.12, "plan": "blocks"} | changes
 
 
@@ -169,8 +169,8 @@ class Quartiles(unittest.TestCase):
 
 class Products(Measured):
     def test_cells_behind_are_bold_and_listed_with_their_plan(self):
-        self.leave_json("matmul.json", [product(), product(layout="NT", ratio=0.9, ratio_low=0.88, ratio_high=0.92),
-                                        product(layout="TN", ratio=0.98, ratio_low=0.95, ratio_high=1.01)])
+        self.leave_json("matmul.json", {"rows": [product(), product(layout="NT", ratio=0.9, ratio_low=0.88, ratio_high=0.92),
+                                        product(layout="TN", ratio=0.98, ratio_low=0.95, ratio_high=1.01)]})
         text = products.products(self.folder)
         self.assertIn("| 64x32x16 | 200 (80 %) | 1.10 | **0.90** | **0.98** |", text)
         self.assertIn("the least 0.90; 2 below 1, 1 of them by more than their spread", text)
@@ -178,7 +178,7 @@ class Products(Measured):
         self.assertIn("* 64x32x16 TN: 0.980 [0.950, 1.010], within the spread; blocks", text)
 
     def test_a_disturbed_cell_is_marked_and_in_no_mean(self):
-        self.leave_json("matmul.json", [product(ratio=2.0), product(layout="NT", ratio=8.0, others=0.5)])
+        self.leave_json("matmul.json", {"rows": [product(ratio=2.0), product(layout="NT", ratio=8.0, others=0.5)]})
         text = products.products(self.folder)
         self.assertIn("| 2.00 | 8.00 † |", text)
         self.assertIn("geometric mean **2.000** of 1 undisturbed cell of 2", text)
@@ -190,16 +190,40 @@ class Products(Measured):
         self.assertIn("| B packed † | 1x2x3 | 91.0 [90.0, 92.0] |", products.products(self.folder))
 
     def test_other_peers_and_types_are_told_by_their_means(self):
-        self.leave_json("matmul.json", [product(), product(peer="Eigen", ratio=1.5), product(type="f64", peer="Eigen", ratio=3.0)])
+        self.leave_json("matmul.json", {"rows": [product(), product(peer="Eigen", ratio=1.5), product(type="f64", peer="Eigen", ratio=3.0)]})
         text = products.products(self.folder)
         self.assertIn("| f32 | Eigen | 1 | 1 | 1.500 | 1.500 |", text)
         self.assertIn("| f64 | Eigen | 1 | 1 | 3.000 | 3.000 |", text)
 
     def test_the_tiny_product_is_told_in_nanoseconds_and_in_no_mean(self):
-        self.leave_json("matmul.json", [product(ratio=2.0), product(m=5, n=1, k=2, ratio=40.0, nanoseconds=2.4)])
+        self.leave_json("matmul.json", {"rows": [product(ratio=2.0), product(m=5, n=1, k=2, ratio=40.0, nanoseconds=2.4)]})
         text = products.products(self.folder)
         self.assertIn("5x1x2 inside a program, one thread: NN 2.4 ns; it is in no mean.", text)
         self.assertIn("geometric mean **2.000** of 1 undisturbed cell of 1", text)
+
+    def test_a_disturbed_tiny_product_is_marked(self):
+        self.leave_json("matmul.json", {"rows": [product(m=5, n=1, k=2, nanoseconds=2.4, others=0.5)]})
+        self.assertIn("5x1x2 inside a program, one thread: NN 2.4 ns †;", products.products(self.folder))
+
+    def test_a_cell_that_was_measured_twice_counts_once_and_other_files_not(self):
+        self.leave_json("matmul.json", {"rows": [product(peer="OpenBLAS", ratio=2.0)]})
+        self.leave_json("matmul_others.json", {"rows": [product(peer="OpenBLAS", ratio=8.0), product(type="f64", peer="Eigen", ratio=3.0)]})
+        self.leave_json("matmul_of_yesterday.json", {"rows": [product(peer="Eigen")]})
+        text = products.products(self.folder)
+        self.assertIn("| f32 | OpenBLAS | 1 | 1 | 2.000 | 2.000 |", text)
+        self.assertIn("| f64 | Eigen | 1 | 1 | 3.000 | 3.000 |", text)
+        self.assertNotIn("| f32 | Eigen |", text)
+
+    def test_peers_are_told_with_version_and_instruction_set(self):
+        self.leave_json("matmul.json", {"rows": [product()]})
+        self.assertIn("Peers: oneDNN 2.6, AVX2.\n", products.products(self.folder))
+
+    def test_a_cell_that_does_not_say_what_others_used_is_no_cell(self):
+        cell = product()
+        del cell["others"]
+        self.leave_json("matmul.json", {"rows": [cell]})
+        with self.assertRaisesRegex(Unreadable, "no 'others'"):
+            products.products(self.folder)
 
     def test_products_that_were_not_measured_are_no_error(self):
         self.assertEqual(products.products(self.folder), "Not measured.\n")
