@@ -5,7 +5,7 @@ import argparse
 import pathlib
 import sys
 
-from performance import growth, memory, steps
+from performance import circumstances, growth, memory, steps
 from performance.left_out import left_out
 from performance.measured import LADDER, Rows, TOLERANCE, Unreadable
 from performance.products import products
@@ -13,13 +13,14 @@ from performance.products import products
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def machine(rows):
+def machine(rows, measured):
     first = rows.rows[0]
     versions = {name: version for row in rows for name, version in row.at.get("peers", {}).items()}
     peers = ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) or "none installed"
-    dates = sorted({row.at["date"] for row in rows})
+    places = [at for at, _ in circumstances.measured(measured).values()]
+    dates = sorted({at["date"] for at in places})
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    commits = sorted({row.at["commit"] for row in rows})
+    commits = sorted({at["commit"] for at in places})
     return (f"Machine: {first.at['processor']}; {first.at['processors'].strip()}. Measured {when} "
             f"at commit {', '.join(commits)}. Peers: {peers}.")
 
@@ -33,9 +34,9 @@ def page(rows, measured, page_folder):
 
 Written by `./run performance` from what `./run bench --peers` measured; edit `bench/report.py`.
 
-{machine(rows)}
+{machine(rows, measured)}
 
-{steps.warnings(rows)}
+{circumstances.warnings(measured)}{steps.warnings(rows)}
 ## Training steps
 
 One step is forward, backward and update in f32; everybody starts from the same values, reads the same batch and must have the same
@@ -98,7 +99,7 @@ def main():
         if not len(rows):
             sys.exit(f"nothing measured in {options.measured}; run ./run bench --peers first")
         options.page.write_text(page(rows, options.measured, options.page.resolve().parent), encoding="utf-8")
-    except Unreadable as error:
+    except (OSError, Unreadable) as error:
         sys.exit(str(error))
     for name in rows.missing:
         print(f"not measured: {name}")

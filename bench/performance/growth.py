@@ -2,7 +2,7 @@
 
 from performance import pictures
 from performance.left_out import left_out
-from performance.measured import Row, Unreadable, read
+from performance.measured import Row, read, reading
 from performance.texts import mib, plural, table, text_of
 
 
@@ -60,8 +60,11 @@ def attention(folder, page_folder):
     path = folder / "attention.json"
     if not path.exists():
         return "Attention: not measured.\n"
-    try:
-        rows = read(path)["rows"]
+    data = read(path)
+    with reading(path, "a table of attention"):
+        rows = data["rows"]
+        if not rows:
+            return "Attention: not measured.\n"
         threads = max(row["threads"] for row in rows)
         long = sorted((row for row in rows if row["batch"] * row["heads"] == 1 and row["threads"] == threads),
                       key=lambda row: row["length"])
@@ -77,8 +80,6 @@ def attention(folder, page_folder):
                           mib(blocks["peak_bytes"]), mib(row["score_bytes"]),
                           text_of(composed["seconds"]) if composed else "not run",
                           mib(composed["peak_bytes"]) if composed else "-"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unreadable(f"{path}: not a table of attention: no {error}; measure it again") from None
     text = ""
     picture = page_folder / "performance_attention.svg"
     if len(long) > 1 and pictures.is_possible():

@@ -1,6 +1,8 @@
 """What the benchmarks left in a folder, read and checked."""
 
+import contextlib
 import json
+import math
 
 from performance.texts import quartiles
 
@@ -10,8 +12,41 @@ LADDER = ["regression5", "regression1024", "mlp_small", "mlp_big", "lenet", "res
 FRAMEWORKS = {"torch": "PyTorch", "jax": "JAX"}
 
 
+NUMBER = (int, float)
+AT = {"commit": str, "date": str, "processor": str, "processors": str}
+CONTESTANT = {"name": str, "threads": int, "seconds": NUMBER, "low": NUMBER, "high": NUMBER, "repetitions": int, "turns": list,
+              "floor": NUMBER, "share_of_floor": NUMBER}
+
+
 class Unreadable(Exception):
     """A file that is not what a benchmark writes; the text names it."""
+
+
+@contextlib.contextmanager
+def reading(path, what):
+    """Whatever is wrong with the content of a file is told as that of this file."""
+    try:
+        yield
+    except KeyError as error:
+        raise Unreadable(f"{path}: not {what}: no {error}; measure it again") from None
+    except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
+        raise Unreadable(f"{path}: not {what}: {error}; measure it again") from None
+
+
+def check(data, **kinds):
+    """An object that has these fields of these kinds."""
+    if not isinstance(data, dict):
+        raise TypeError(f"expected an object, got {json.dumps(data)[:60]}")
+    for name, kind in kinds.items():
+        if not isinstance(data[name], kind):
+            raise TypeError(f"'{name}' is {json.dumps(data[name])[:60]}")
+
+
+def check_positive(data, *names):
+    check(data, **dict.fromkeys(names, NUMBER))
+    for name in names:
+        if not 0 < data[name] < math.inf:
+            raise ValueError(f"'{name}' is {data[name]}, expected more than 0")
 
 
 def read(path):
@@ -27,17 +62,38 @@ class Row:
     def __init__(self, path):
         self.path = path
         data = read(path)
-        try:
+        with reading(path, "a row of the ladder"):
+            check(data, row=str, title=str, flops=NUMBER, bytes=NUMBER, peak_bytes=int, kernels=int, disturbed=int, made_again=int,
+                  contestants=list, roofs=dict, at=dict)
+            check(data["at"], **AT)
+            for threads, roof in data["roofs"].items():
+                int(threads)
+                check_positive(roof, "flops", "bytes")
             self.name, self.title = data["row"], data["title"]
             self.flops, self.bytes, self.roofs = data["flops"], data["bytes"], data["roofs"]
             self.peak_bytes, self.kernels, self.at = data["peak_bytes"], data["kernels"], data["at"]
             self.disturbed, self.made_again = data["disturbed"], data["made_again"]
-            self.contestants = data["contestants"]
+            self.contestants = [self._contestant(c) for c in data["contestants"]]
             self.left_out, self.losses = data.get("left_out", []), data.get("losses", [])
             self.ours = sorted(self._called("blockgrad"), key=lambda c: c["threads"])
+            for peer in self.left_out:
+                check(peer, name=str, threads=int, why=str)
+            for loss in self.losses:
+                check(loss, what=str, seconds=NUMBER, above_floor=NUMBER)
+            if not self.ours:
+                raise ValueError("none of the contestants is ours")
             self.loss = self.ours[0]["loss"]
-        except (KeyError, TypeError, IndexError) as error:
-            raise Unreadable(f"{path}: not a row of the ladder: no {error}; measure it again") from None
+            if math.isnan(self.loss):
+                raise ValueError("our loss is not a number")
+
+    @staticmethod
+    def _contestant(data):
+        check(data, **CONTESTANT)
+        check_positive(data, "seconds")
+        if not data["name"] or not all(isinstance(turn, NUMBER) for turn in data["turns"]):
+            raise TypeError("a contestant without name, or with turns that are no numbers")
+        # JSON has no NaN: it is written as null.
+        return data | {"loss": math.nan if data["loss"] is None else float(data["loss"])}
 
     def _called(self, name):
         return [c for c in self.contestants if c["name"] == name]
@@ -65,6 +121,10 @@ class Row:
     def agrees(self, contestant):
         return abs(contestant["loss"] - self.loss) <= TOLERANCE * abs(self.loss)
 
+    def difference(self, contestant):
+        """Of its loss from ours, as a share of ours if that is not 0."""
+        return abs(contestant["loss"] - self.loss) / (abs(self.loss) or 1)
+
     def best(self, framework):
         """The fastest that does the same work, or None."""
         found = [c for c in self.contestants if c["name"].split()[0] == framework and self.agrees(c)]
@@ -76,7 +136,8 @@ class Row:
         if not peer:
             return None
         pairs = zip(peer["turns"], self.best_of_ours["turns"])
-        return quartiles([theirs / ours for theirs, ours in pairs if theirs > 0 and ours > 0])
+        ratios = [theirs / ours for theirs, ours in pairs if theirs > 0 and ours > 0]
+        return quartiles(ratios) if ratios else None
 
 
 class Rows:

@@ -1,6 +1,6 @@
 """The parts of the page about memory and about several users, from what `./run bench memory` and `threads` left."""
 
-from performance.measured import Unreadable, read
+from performance.measured import read, reading
 from performance.texts import mib, table
 
 
@@ -16,7 +16,7 @@ def memory(folder):
     if not path.exists():
         return ""
     data = read(path)
-    try:
+    with reading(path, "a table of memory"):
         lines = [[row["row"], mib(row["arena_bytes"]), mib(row["live_bytes"]),
                   f"{row['ratio']:.3f}" if row["ratio"] <= 1.1 else f"**{row['ratio']:.3f}**", mib(row["peak_bytes"]),
                   str(row["steps"]), str(row["page_faults"]),
@@ -26,8 +26,6 @@ def memory(folder):
                 "allocations are counted while the steps run.\n\n")
         text += table(["row", "arena, MiB", "live at once, MiB", "ratio", "peak, MiB", "steps", "page faults", "allocations"], lines)
         return text + (limit_text(data["limit"]) if "limit" in data else "")
-    except (KeyError, TypeError) as error:
-        raise Unreadable(f"{path}: not a table of memory: no {error}; measure it again") from None
 
 
 def users(folder):
@@ -36,7 +34,7 @@ def users(folder):
     if not path.exists():
         return ""
     data = read(path)
-    try:
+    with reading(path, "a table of users"):
         lines = []
         for row in data["rows"]:
             spreads = [row[key] for key in ("as_many_as_processors", "on_one_thread_each", "on_all_threads_each")]
@@ -49,5 +47,3 @@ def users(folder):
         if any(" †" in line[0] for line in lines):
             text += "\n**† Other programs used the machine: no result.**\n"
         return text + "\n"
-    except (KeyError, TypeError) as error:
-        raise Unreadable(f"{path}: not a table of users: no {error}; measure it again") from None

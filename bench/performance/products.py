@@ -1,6 +1,6 @@
 """The part of the page about matrix products."""
 
-from performance.measured import Unreadable, read
+from performance.measured import check, check_positive, read, reading
 from performance.texts import geometric_mean, plural, table, text_of
 
 FILES = ("matmul.json", "matmul_others.json")
@@ -12,15 +12,15 @@ class Cell:
     """One product beside one peer."""
 
     def __init__(self, data, path):
-        try:
+        with reading(path, "a table of products"):
+            check(data, type=str, layout=str, peer=str, threads=int, m=int, n=int, k=int)
+            check_positive(data, "gflops", "percent_of_peak", "nanoseconds", "ratio", "ratio_low", "ratio_high")
             self.type, self.layout, self.threads, self.peer = data["type"], data["layout"], data["threads"], data["peer"]
             self.shape = (data["m"], data["n"], data["k"])
             self.gflops, self.share, self.nanoseconds = data["gflops"], data["percent_of_peak"], data["nanoseconds"]
             self.ratio, self.low, self.high = data["ratio"], data["ratio_low"], data["ratio_high"]
             self.peer_build, self.plan = data.get("peer_build", ""), data.get("plan", "")
             self.is_quiet = data["others"] <= OTHERS
-        except (KeyError, TypeError) as error:
-            raise Unreadable(f"{path}: not a table of products: no {error}; measure it again") from None
 
     @property
     def key(self):
@@ -45,11 +45,10 @@ def cells_of(folder):
     for path in (folder / name for name in FILES):
         if not path.exists():
             continue
-        try:
-            rows = read(path)["rows"]
-        except (KeyError, TypeError) as error:
-            raise Unreadable(f"{path}: not a table of products: no {error}; measure it again") from None
-        for cell in rows:
+        data = read(path)
+        with reading(path, "a table of products"):
+            check(data, rows=list)
+        for cell in data["rows"]:
             cell = Cell(cell, path)
             cells.setdefault(cell.key, cell)
     return list(cells.values())
@@ -121,11 +120,10 @@ def rungs(folder):
     path = folder / "rungs.json"
     if not path.exists():
         return ""
-    try:
+    data = read(path)
+    with reading(path, "a table of rungs"):
         lines = [[row["rung"] + ("" if row["others"] <= OTHERS else " †"), f"{row['m']}x{row['n']}x{row['k']}",
-                  f"{row['percent_of_peak']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"] for row in read(path)["rows"]]
-    except (KeyError, TypeError) as error:
-        raise Unreadable(f"{path}: not a table of rungs: no {error}; measure it again") from None
+                  f"{row['percent_of_peak']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"] for row in data["rows"]]
     return ("\nWhat each step of a product costs, by products that add one after the other, f32 on one thread:\n\n"
             + table(["step", "m x n x k", "% of the FMA peak"], lines))
 

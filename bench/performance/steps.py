@@ -54,13 +54,6 @@ def warnings(rows):
                      "figures are no results; they stand in no mean. Measure them again on an idle machine.**")
     if rows.missing:
         lines.append(f"**Not measured: {', '.join(rows.missing)}.** The run was ended before them, or left them out.")
-    commits = sorted({row.at["commit"] for row in rows})
-    if len(commits) > 1:
-        of = "; ".join(f"{commit}: {', '.join(row.name for row in rows if row.at['commit'] == commit)}" for commit in commits)
-        lines.append(f"**Rows are of different commits**: {of}.")
-    dirty = [commit for commit in commits if commit.endswith("-dirty")]
-    if dirty:
-        lines.append(f"The tree had changes that are in no commit ({', '.join(dirty)}).")
     return "\n\n".join(lines) + "\n" if lines else "All rows were measured while nobody else used the machine.\n"
 
 
@@ -107,7 +100,7 @@ def everybody(rows):
     lines = []
     for row in rows:
         for c in row.contestants:
-            difference = abs(c["loss"] - row.loss) / abs(row.loss)
+            difference = row.difference(c)
             lines.append([row.name + ("" if row.is_quiet else " †"), c["name"], str(c["threads"]), text_of(c["seconds"]),
                           f"{text_of(c['low'])} .. {text_of(c['high'])}", str(c["repetitions"]),
                           f"{100 * c['share_of_floor']:.1f} %", f"{c['loss']:.6f}",

@@ -12,9 +12,12 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 
 import report
-from performance import growth, memory, pictures, products, steps, texts
+from performance import circumstances, growth, memory, pictures, products, steps, texts
 from performance.left_out import left_out
 from performance.measured import LADDER, Row, Rows, Unreadable
+
+
+AT = {"commit": "abc1234", "date": "2026-11-21T23:00:00Z", "processor": "a processor", "processors": "cpu: 2 threads"}
 
 
 def contestant(name, threads, seconds, loss=0.5, turns=3):
@@ -28,8 +31,7 @@ def ladder_row(name, **changes):
             "contestants": [contestant("blockgrad", 1, 2e-3), contestant("blockgrad", 2, 1e-3),
                             contestant("torch eager", 2, 3e-3), contestant("jax jit", 1, 2e-3)],
             "losses": [{"what": "matmul", "count": 3, "seconds": 1e-3, "above_floor": 4e-4}], "left_out": [],
-            "at": {"commit": "abc1234", "date": "2026-11-21T23:00:00Z", "processor": "a processor", "processors": "cpu: 2 threads",
-                   "peers": {"torch": "2.1", "jax": "0.4"}}} | changes
+            "at": AT | {"peers": {"torch": "2.1", "jax": "0.4"}}} | changes
 
 
 def product(**changes):
@@ -132,7 +134,20 @@ class TrainingSteps(Measured):
     def test_rows_of_several_commits_are_named_with_them(self):
         self.leave("lenet")
         self.leave("gpt", at=ladder_row("gpt")["at"] | {"commit": "def5678"})
-        self.assertIn("**Rows are of different commits**: abc1234: lenet; def5678: gpt.", steps.warnings(self.rows()))
+        self.leave_json("attention.json", {"rows": [attention_row()], "at": AT | {"processor": "another", "date": "2025-11-21T23:00:00Z"}})
+        page, _ = self.page()
+        self.assertIn("**Files are of different commits**: abc1234: lenet, attention; def5678: gpt.", page)
+        self.assertIn("**Files are of different processors**: a processor: gpt, lenet; another: attention.", page)
+        self.assertIn("Measured 2025-11-21T23:00:00Z to 2026-11-21T23:00:00Z at commit abc1234, def5678.", page)
+
+    def test_files_of_one_commit_on_one_machine_are_not_warned_of(self):
+        self.leave("lenet")
+        self.leave_json("memory.json", {"rows": [], "at": AT})
+        self.assertEqual(circumstances.warnings(self.folder), "")
+
+    def test_tiny_models_are_no_results(self):
+        self.leave("lenet", tiny=True)
+        self.assertIn("**Measured with tiny models, no results: lenet.**", self.page()[0])
 
     def test_the_finite_check_is_told_by_what_it_adds(self):
         self.leave("lenet", contestants=[contestant("blockgrad", 1, 2e-3), contestant("with guard", 1, 2.1e-3)])
@@ -152,6 +167,48 @@ class Files(Measured):
         path.write_text('{"row": "lenet"}')
         with self.assertRaisesRegex(Unreadable, "not a row of the ladder: no 'title'; measure it again"):
             Row(path)
+
+    def test_rows_of_the_wrong_shape_are_named_and_never_a_traceback(self):
+        ours = contestant("blockgrad", 1, 2e-3)
+        without = {key: value for key, value in ours.items() if key != "seconds"}
+        for wrong in ({"contestants": [without]}, {"contestants": [ours | {"loss": None}]}, {"contestants": [ours | {"seconds": 0}]},
+                      {"contestants": []}, {"at": {}}, {"roofs": []}, {"roofs": {"1": {"flops": 0, "bytes": 1}}}, {"flops": None},
+                      {"losses": [3]}, {"left_out": [{}]}):
+            with self.subTest(wrong=wrong):
+                path = self.leave("lenet", **wrong)
+                with self.assertRaises(SystemExit) as ended:
+                    self.page()
+                self.assertIn(str(path), str(ended.exception))
+
+    def test_other_files_of_the_wrong_shape_are_named(self):
+        self.leave("lenet")
+        for name in ("matmul", "rungs", "attention", "memory", "threads"):
+            for wrong in (7, {}, {"at": AT}, {"at": AT, "rows": [{}]}, {"at": AT, "rows": [product(ratio=None)]}):
+                if name == "rungs":
+                    self.leave_json("matmul.json", {"rows": [product()], "at": AT})
+                self.leave_json(f"{name}.json", wrong)
+                with self.subTest(name=name, wrong=wrong), self.assertRaises(SystemExit) as ended:
+                    self.page()
+                self.assertIn(f"{name}.json", str(ended.exception))
+            (self.folder / f"{name}.json").unlink()
+
+    def test_a_loss_of_nothing_is_a_loss_and_a_peer_without_turns_has_no_ratio(self):
+        self.leave("lenet", contestants=[contestant("blockgrad", 1, 2e-3, loss=0.0), contestant("jax jit", 1, 2e-3, loss=0.0, turns=0),
+                                         contestant("torch eager", 1, 2e-3) | {"loss": None}])
+        page, _ = self.page()
+        self.assertIn("| missing | - | 2 ms (jit, 1) | - |", page)
+        self.assertIn("nan, other work", page)
+
+    def test_a_page_in_no_folder_is_no_traceback(self):
+        self.leave("lenet")
+        sys.argv = ["report.py", str(self.folder), str(self.folder / "nowhere" / "page.md")]
+        with self.assertRaises(SystemExit) as ended:
+            report.main()
+        self.assertIn("nowhere", str(ended.exception))
+
+    def test_attention_without_rows_was_not_measured(self):
+        self.leave_json("attention.json", {"rows": []})
+        self.assertEqual(growth.attention(self.folder, self.folder), "Attention: not measured.\n")
 
     def test_nothing_measured_says_what_to_run(self):
         with self.assertRaises(SystemExit) as ended:
