@@ -30,7 +30,7 @@ struct Options {
   std::vector<std::string> rows;
   std::vector<int> threads;
   std::string isa;
-  std::string folder = BG_SOURCE_DIR "/build/bench/ladder";
+  std::string folder;
   std::string python = BG_SOURCE_DIR "/build/peers/bin/python";
   bool grows = false, is_tiny = false, guards = false, profiles = false, lists = false;
   bool with_peers = false, only_prepares = false;
@@ -115,6 +115,8 @@ void measure_row(const bench::Row& row, const Options& options, bench::Peers* pe
   const bench::Contest contest = bench::measure(contestants, work.bytes / 2, options.contest);
   nlohmann::json result =
       bench::to_json(row, work, {report.peak_bytes, report.kernels}, contestants, contest);
+  result["title"] = bench::title_of(row, options.is_tiny);
+  result["tiny"] = options.is_tiny;
   bench::print(result);
   if (contest.made_again > 0) {
     bench::Progress::note(std::to_string(contest.made_again) +
@@ -154,7 +156,10 @@ int run(int argc, char** argv) {
   app.add_option("--milliseconds", options.contest.milliseconds, "of a repetition, at least")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--json", options.folder, "folder for a file of each row");
+  app.add_option(
+      "--json", options.folder,
+      "folder for a file of each row; build/bench/ladder if not given, without peers or of tiny "
+      "models in a folder of its own");
   app.add_flag("--growth", options.grows, "models at several batches and widths instead");
   app.add_flag("--guard", options.guards, "also with minimize's check that a step is finite");
   CLI::Option* const with_peers =
@@ -190,6 +195,8 @@ int run(int argc, char** argv) {
     for (const bench::Row& row : rows) profile_row(row, options);
     return 0;
   }
+  if (options.folder.empty())
+    options.folder = bench::results_folder(options.is_tiny, options.with_peers) + "/ladder";
   for (const bench::Row& row : rows) bench::check_place(file_of(row, options));
   std::optional<bench::Peers> peers;
   if (options.with_peers) {

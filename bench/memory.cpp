@@ -34,7 +34,7 @@ struct Options {
   double limit = 0.6;
   int repetitions = 15;
   double milliseconds = 200;
-  std::string json = BG_SOURCE_DIR "/build/bench/memory.json";
+  std::string json;
   bool is_tiny = false;
 };
 
@@ -90,7 +90,7 @@ nlohmann::json measure_row(const bench::Row& row, const Options& options) {
   const std::int64_t more_faults = bench::page_faults() - faults;
   const bg::Report& report = trained.program.report();
   return {{"row", row.name},
-          {"title", row.title},
+          {"title", bench::title_of(row, options.is_tiny)},
           {"arena_bytes", report.arena_bytes},
           {"live_bytes", report.live_bytes},
           {"ratio", report.live_bytes > 0 ? static_cast<double>(report.arena_bytes) /
@@ -188,22 +188,28 @@ int run(int argc, char** argv) {
   app.add_option("--repetitions", options.repetitions, "with and without")
       ->check(CLI::PositiveNumber);
   app.add_option("--milliseconds", options.milliseconds, "of a repetition, at least one step");
-  app.add_option("--json", options.json, "the same numbers, as a file");
+  app.add_option(
+      "--json", options.json,
+      "the same numbers, as a file; build/bench/memory.json if not given, of some rows or "
+      "tiny ones in a folder of its own");
   app.add_flag("--tiny", options.is_tiny, "the same models with tiny sizes");
   CLI11_PARSE(app, argc, argv);
 
   const std::vector<bench::Row> all = bench::ladder_rows();
   const std::vector<bench::Row> rows = bench::chosen(all, options.rows);
   const bench::Row limited = bench::chosen(all, {options.limited}).front();
+  if (options.json.empty())
+    options.json = bench::results_folder(options.is_tiny, options.rows.empty()) + "/memory.json";
   bench::check_place(options.json);
   std::printf("%s%-42s %10s %10s %7s %10s %8s %8s %8s\n", bg::device_report().c_str(),
               "one step, f32", "arena MB", "live MB", "ratio", "peak MB", "steps", "faults",
               "heap");
-  nlohmann::json result{{"rows", nlohmann::json::array()}};
+  nlohmann::json result{{"tiny", options.is_tiny}, {"rows", nlohmann::json::array()}};
   for (const bench::Row& row : rows) {
     result["rows"].push_back(measure_row(row, options));
     print_row(result["rows"].back());
   }
+  bench::leave(options.json, result);
   result["limit"] = measure_limit(limited, options);
   print_limit(result["limit"]);
   bench::leave(options.json, result);

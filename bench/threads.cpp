@@ -25,12 +25,12 @@ namespace bg = blockgrad;
 namespace {
 
 struct Options {
-  std::vector<std::string> rows{"mlp_small", "lenet", "lstm", "gpt"};
+  std::vector<std::string> rows;
   int users = 4;
   int repetitions = 9;
   double milliseconds = 500;
   double others = 0.1;
-  std::string json = BG_SOURCE_DIR "/build/bench/threads.json";
+  std::string json;
   bool is_tiny = false;
 };
 
@@ -102,7 +102,7 @@ nlohmann::json measure_row(const bench::Row& row, const Options& options) {
     return nlohmann::json{{"median", s.median}, {"low", s.low}, {"high", s.high}};
   };
   return {{"row", row.name},
-          {"title", row.title},
+          {"title", bench::title_of(row, options.is_tiny)},
           {"users", options.users},
           {"processors", processors},
           {"steps_per_second_alone", bench::spread_of(alone).median},
@@ -132,22 +132,29 @@ void print_row(const nlohmann::json& row) {
 int run(int argc, char** argv) {
   Options options;
   CLI::App app{"Several user threads, each training a program of its own"};
-  app.add_option("--row", options.rows, "rows of the ladder by name");
+  app.add_option("--row", options.rows, "rows of the ladder by name; four of them if not given");
   app.add_option("--users", options.users, "threads at once")->check(CLI::PositiveNumber);
   app.add_option("--repetitions", options.repetitions)->check(CLI::PositiveNumber);
   app.add_option("--milliseconds", options.milliseconds, "of each measurement");
   app.add_option("--others", options.others, "processors that others may use in a repetition");
-  app.add_option("--json", options.json, "the same numbers, as a file");
+  app.add_option(
+      "--json", options.json,
+      "the same numbers, as a file; build/bench/threads.json if not given, of some rows or "
+      "tiny ones in a folder of its own");
   app.add_flag("--tiny", options.is_tiny, "the same models with tiny sizes");
   CLI11_PARSE(app, argc, argv);
 
-  const std::vector<bench::Row> rows = bench::chosen(bench::ladder_rows(), options.rows);
+  const std::vector<std::string> usual{"mlp_small", "lenet", "lstm", "gpt"};
+  const std::vector<bench::Row> rows =
+      bench::chosen(bench::ladder_rows(), options.rows.empty() ? usual : options.rows);
+  if (options.json.empty())
+    options.json = bench::results_folder(options.is_tiny, options.rows.empty()) + "/threads.json";
   bench::check_place(options.json);
   std::printf(
       "%s%d users, share of one alone times the processors\n%-42s %12s   %-17s   %-17s   %-17s\n",
       bg::device_report().c_str(), options.users, "one step, f32", "alone, 1/s", "1 per processor",
       "on 1 thread each", "on all each");
-  nlohmann::json result{{"rows", nlohmann::json::array()}};
+  nlohmann::json result{{"tiny", options.is_tiny}, {"rows", nlohmann::json::array()}};
   for (const bench::Row& row : rows) {
     result["rows"].push_back(measure_row(row, options));
     print_row(result["rows"].back());

@@ -57,6 +57,8 @@ std::vector<Row> growth_rows() {
   return rows;
 }
 
+std::string title_of(const Row& row, bool is_tiny) { return row.title + (is_tiny ? ", tiny" : ""); }
+
 std::vector<Row> chosen(const std::vector<Row>& rows, const std::vector<std::string>& names) {
   if (names.empty()) return rows;
   std::string known;

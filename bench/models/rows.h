@@ -21,6 +21,9 @@ std::vector<Row> ladder_rows();
 /// The MLP at several batches and widths, the GPT at widths beside its 128; make_tiny is empty.
 std::vector<Row> growth_rows();
 
+/// Its title; of the tiny model it says so.
+std::string title_of(const Row& row, bool is_tiny);
+
 /// Those of `rows` by name, in this order; all if there are no names. Throws blockgrad::Error at a
 /// name that none has.
 std::vector<Row> chosen(const std::vector<Row>& rows, const std::vector<std::string>& names);

@@ -12,6 +12,12 @@ namespace bench {
 
 namespace bg = blockgrad;
 
+std::string results_folder(bool is_tiny, bool is_whole) {
+  const std::string folder = BG_SOURCE_DIR "/build/bench";
+  if (is_tiny) return folder + "/tiny";
+  return is_whole ? folder : folder + "/part";
+}
+
 void check_place(const std::string& path) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   std::error_code error;

@@ -7,6 +7,10 @@
 
 namespace bench {
 
+/// build/bench, of which `./run performance` writes the page. Tiny models and a part of what was to
+/// be measured are no results: they are left in folders of their own within it.
+std::string results_folder(bool is_tiny, bool is_whole);
+
 /// Makes the folders of a file. Throws blockgrad::Error if it could not be written there: before
 /// measuring, for afterwards is too late.
 void check_place(const std::string& path);

@@ -21,6 +21,13 @@ nlohmann::json read(const std::string& path) {
 
 BOOST_FIXTURE_TEST_SUITE(results, data_test::TemporaryFolder)
 
+BOOST_AUTO_TEST_CASE(what_is_no_result_is_left_elsewhere) {
+  const std::string whole = bench::results_folder(false, true);
+  BOOST_TEST(whole.ends_with("build/bench"));
+  BOOST_TEST(bench::results_folder(false, false) == whole + "/part");
+  BOOST_TEST(bench::results_folder(true, true) == whole + "/tiny");
+}
+
 BOOST_AUTO_TEST_CASE(folders_are_made_and_the_circumstances_are_told) {
   const std::string path = *this / "some/folder/it.json";
   bench::check_place(path);
