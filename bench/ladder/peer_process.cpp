@@ -6,12 +6,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "blockgrad/graph/error.h"
@@ -47,8 +50,14 @@ PeerProcess::PeerProcess(PeerCommand command) : command_(std::move(command)) {
 }
 
 PeerProcess::~PeerProcess() {
-  std::fclose(requests_);  // the worker ends with its input
+  std::fclose(requests_);  // the worker ends with its input, unless it is busy
   std::fclose(answers_);
+  constexpr int naps = 300;
+  for (int i = 0; i < naps; ++i) {
+    if (::waitpid(process_, nullptr, WNOHANG) != 0) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ::kill(process_, SIGKILL);
   ::waitpid(process_, nullptr, 0);
 }
 
@@ -65,7 +74,13 @@ void PeerProcess::stop() {
 nlohmann::json PeerProcess::answer(double patience) {
   // An answer is one line, and comes as a whole.
   pollfd waiting{::fileno(answers_), POLLIN, 0};
-  const bool is_in_time = ::poll(&waiting, 1, static_cast<int>(std::ceil(patience * 1000))) > 0;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(patience);
+  int ready = 0;
+  do {  // again if a signal ends the waiting
+    const std::chrono::duration<double, std::milli> left = end - std::chrono::steady_clock::now();
+    ready = ::poll(&waiting, 1, static_cast<int>(std::ceil(std::max(0.0, left.count()))));
+  } while (ready < 0 && errno == EINTR);
+  const bool is_in_time = ready > 0;
   if (!is_in_time) stop();
   bg::require(is_in_time, "no answer in time");
   char* line = nullptr;

@@ -1,12 +1,14 @@
 // Peers that are shell scripts in place of an interpreter: what they answer, or do not.
 #include <boost/test/unit_test.hpp>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "../data/support.h"
 #include "blockgrad/graph/error.h"
+#include "ladder/peer_process.h"
 #include "ladder/peers.h"
 
 namespace {
@@ -75,6 +77,16 @@ BOOST_AUTO_TEST_CASE(a_peer_that_is_late_is_left_out_of_this_row_and_begins_anew
   BOOST_TEST(all.left_out()[0].why == "not ready 0:02 min after all peers began");
   BOOST_TEST(all.contestants("model").size() == 1U);
   BOOST_TEST(all.left_out().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_peer_that_is_busy_at_the_end_is_not_waited_for) {
+  const auto start = std::chrono::steady_clock::now();
+  {
+    bench::PeerProcess busy(
+        {script(std::string(there) + "exec sleep 60\n"), "torch", "eager", 1, folder / "log"});
+    BOOST_TEST(busy.version(10) == "1.2");
+  }
+  BOOST_TEST((std::chrono::steady_clock::now() - start < std::chrono::seconds(20)));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
