@@ -7,6 +7,7 @@
 #include <string>
 
 #include "blockgrad/blockgrad.h"
+#include "built_commit.h"
 
 namespace bench {
 
@@ -35,7 +36,7 @@ std::string now() {
 
 nlohmann::json circumstances() {
   return {
-      {"commit", first_line_of("git -C '" BG_SOURCE_DIR "' describe --always --dirty 2>/dev/null")},
+      {"commit", built_commit},
       {"date", now()},
       {"processor", first_line_of("sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null")},
       {"processors", blockgrad::device_report()}};

@@ -5,7 +5,7 @@
 
 namespace bench {
 
-/// Commit and date of now, the processor's name and this process' processors.
+/// The commit that was built, the date of now, the processor's name and this process' processors.
 nlohmann::json circumstances();
 
 }  // namespace bench
