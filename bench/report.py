@@ -25,14 +25,23 @@ def machine(rows, measured):
             f"at commit {', '.join(commits)}. Peers: {peers}.")
 
 
+def repetitions(rows):
+    """How often we ran, in all rows."""
+    counts = sorted({row.repetitions for row in rows})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
 def page(rows, measured, page_folder):
-    batch = growth.steps(measured, page_folder, "mlp_batch", "batch", "MLP 784-128-10: a step by the batch", "batch")
-    width = growth.steps(measured, page_folder, "mlp_width", "width", "MLP 784-width-10, batch 64: a step by the width", "width")
+    batch = growth.steps(measured, page_folder, "mlp_batch", "batch", "MLP 784-128-10: a step by the batch", "batch",
+                         (1, 4, 16, 64, 256, 1024, 4096))
+    width = growth.steps(measured, page_folder, "mlp_width", "width", "MLP 784-width-10, batch 64: a step by the width", "width",
+                         (16, 64, 256, 1024, 2048))
     gpt = growth.steps(measured, page_folder, "gpt_width", "gpt", "GPT, 4 layers, context 64, batch 12: a step by the width", "width",
-                       {128: "gpt"})
+                       (32, 64, 256), {128: "gpt"})
     return f"""# Performance
 
-Written by `./run performance` from what `./run bench --peers` measured; edit `bench/report.py`.
+Written by `./run performance` from what `./run bench --peers`, `./run bench memory` and `./run bench threads` measured; edit
+`bench/report.py`.
 
 {machine(rows, measured)}
 
@@ -40,9 +49,10 @@ Written by `./run performance` from what `./run bench --peers` measured; edit `b
 ## Training steps
 
 One step is forward, backward and update in f32; everybody starts from the same values, reads the same batch and must have the same
-loss after 20 steps (within {TOLERANCE:g} of it; the last table has the differences). In each of {rows.rows[0].repetitions} repetitions all run in turns, in an order
-that is turned around each time, for at least 20 ms; times are medians. A peer's best mode and number of threads counts: PyTorch
-eager and compiled, with fused optimizers and channels last; JAX with a jitted step and with many steps in one `lax.scan`, both
+loss after 20 steps (within {TOLERANCE:g} of it; the last table has the differences). In each of {repetitions(rows)} repetitions all run in turns, in an order
+that is turned around each time, for at least 20 ms; times are medians, and who is far behind runs only three times. Every step is of
+one batch, read again and again. A peer's best mode and number of threads counts: PyTorch
+eager and compiled, with fused optimizers (Adagrad has none) and channels last; JAX with a jitted step and with many steps in one `lax.scan`, both
 with donated buffers. Compiling is not timed. Ratios are the peer's time divided by ours on our best number of threads, medians
 over the repetitions with their quartiles: above 1 we are ahead, below 1 they are in bold. The floor is defined below. Our step leaves out `minimize`'s
 check that loss and gradients are finite, which no peer makes; the last column is what it would add.

@@ -22,8 +22,9 @@ def curves_of(points):
     return curves
 
 
-def steps(folder, page_folder, prefix, name, title, x_label, more=None):
-    """A picture of the rows mlp_batch1, mlp_batch4, .. and of `more` by x, and what must be said of them."""
+def steps(folder, page_folder, prefix, name, title, x_label, wanted=(), more=None):
+    """A picture of the rows mlp_batch1, mlp_batch4, .. and of `more` by x, and what must be said of them, of those wanted and not
+    there too."""
     points = []
     for x, row in (more or {}).items():
         path = folder / "ladder" / f"{row}.json"
@@ -34,15 +35,19 @@ def steps(folder, page_folder, prefix, name, title, x_label, more=None):
         if number.isdigit():
             points.append((int(number), Row(path)))
     points.sort(key=lambda point: point[0])
-    if len(points) <= len(more or {}):
+    missing = sorted({*wanted, *(more or {})} - {x for x, _ in points})
+    if all(x in (more or {}) for x, _ in points):
         return f"{title}: not measured.\n"
     disturbed = [str(x) for x, row in points if not row.is_quiet]
-    text = ""
+    text = f"**{title}: not measured at {x_label} {', '.join(map(str, missing))}.**\n\n" if missing else ""
     picture = page_folder / f"performance_{name}.svg"
+    picture.unlink(missing_ok=True)  # of what was measured before
     if pictures.is_possible() and len(points) > 1:
         pictures.draw(picture, title + (" (disturbed, no result)" if disturbed else ""), x_label, "one step, microseconds", curves_of(points))
     if picture.exists():
         text += f"![{title}]({picture.name})\n"
+    else:
+        text += f"{title}: no picture, it needs gnuplot and two points.\n"
     reasons = left_out([row for _, row in points])
     if reasons:
         text += "\nPeers that took no part:\n\n" + reasons
@@ -82,6 +87,7 @@ def attention(folder, page_folder):
                           mib(composed["peak_bytes"]) if composed else "-"])
     text = ""
     picture = page_folder / "performance_attention.svg"
+    picture.unlink(missing_ok=True)
     if len(long) > 1 and pictures.is_possible():
         pictures.draw(picture, "Attention forward and backward: peak memory by the length", "length of the sequence",
                       "MiB", {name: points for name, points in memory.items() if points})

@@ -297,8 +297,25 @@ class Growth(Measured):
     def test_a_row_of_the_ladder_is_a_point_of_a_curve(self):
         self.leave("gpt", contestants=[contestant("blockgrad", 1, 2e-3), contestant("jax jit", 1, 1e-3)])
         self.leave("gpt_width32")
-        text = growth.steps(self.folder, self.folder, "gpt_width", "gpt", "by the width", "width", {128: "gpt"})
+        text = growth.steps(self.folder, self.folder, "gpt_width", "gpt", "by the width", "width", more={128: "gpt"})
         self.assertIn("Behind a peer at width 128 (jax jit, 0.50).", text)
+
+    def test_a_point_of_its_own_is_enough_and_those_that_are_not_there_are_named(self):
+        self.leave("gpt_width32")
+        text = growth.steps(self.folder, self.folder, "gpt_width", "gpt", "by the width", "width", (32, 64), {128: "gpt"})
+        self.assertIn("**by the width: not measured at width 64, 128.**", text)
+        self.leave("gpt")
+        (self.folder / "ladder" / "gpt_width32.json").unlink()
+        text = growth.steps(self.folder, self.folder, "gpt_width", "gpt", "by the width", "width", (32, 64), {128: "gpt"})
+        self.assertEqual(text, "by the width: not measured.\n")
+
+    def test_a_picture_from_before_is_not_shown(self):
+        self.leave("mlp_batch1")
+        picture = self.folder / "performance_batch.svg"
+        picture.write_text("of yesterday")
+        text = growth.steps(self.folder, self.folder, "mlp_batch", "batch", "by the batch", "batch", (1,))
+        self.assertNotIn("![", text)
+        self.assertFalse(picture.exists())
 
     def test_disturbed_points_are_named(self):
         self.leave("mlp_batch1", disturbed=1)
