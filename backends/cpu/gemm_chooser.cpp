@@ -8,7 +8,6 @@
 
 namespace blockgrad {
 
-using detail::GemmKernels;
 using detail::LayoutA;
 using detail::TileKernels;
 
