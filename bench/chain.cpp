@@ -5,10 +5,10 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <optional>
 
 #include "blockgrad/blockgrad.h"
+#include "support/run_main.h"
 
 namespace bg = blockgrad;
 
@@ -30,18 +30,12 @@ class Stages {
   Clock::time_point start_ = Clock::now();
 };
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  const long nodes = argc > 1 ? std::atol(argv[1]) : 1000000;
-  if (nodes < 1) {
-    std::fprintf(stderr, "usage: bench_chain [NODES]\n");
-    return 2;
-  }
+int run(int argc, char** argv) {
+  const int nodes = bench::numbers_of(argc, argv, "bench_chain [NODES]", {1000000})[0];
   Stages stages;
-  std::printf("a chain of %ld nodes\n", nodes);
+  std::printf("a chain of %d nodes\n", nodes);
   bg::Expr x = bg::input("x", {4}, bg::DType::f64), y = x;
-  for (long i = 0; i < nodes; ++i) y = i % 2 == 0 ? y * 1.5 : tanh(y);
+  for (int i = 0; i < nodes; ++i) y = i % 2 == 0 ? y * 1.5 : tanh(y);
   stages.end("build");
   std::optional<bg::Expr> slope = bg::grad(bg::sum(y), {x})[0];
   stages.end("grad");
@@ -53,4 +47,9 @@ int main(int argc, char** argv) {
   slope.reset();
   y = x;
   stages.end("destroy");
+  return 0;
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }

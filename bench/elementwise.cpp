@@ -6,13 +6,13 @@
 
 #include "blockgrad/blockgrad.h"
 #include "support/hand_loops.h"
+#include "support/run_main.h"
 #include "support/timing.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <functional>
 #include <random>
 #include <span>
@@ -305,16 +305,14 @@ void measure_chains() {
   }
 }
 
-}  // namespace
-
-int main() {
-  try {
-    std::printf("%s", bg::device_report().c_str());
-    measure_functions();
-    measure_chains();
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+int run(int argc, char** argv) {
+  bench::numbers_of(argc, argv, "bench_elementwise");
+  std::printf("%s", bg::device_report().c_str());
+  measure_functions();
+  measure_chains();
   return 0;
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }

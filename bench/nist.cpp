@@ -17,6 +17,7 @@
 
 #include "blockgrad/blockgrad.h"
 #include "support/nist.h"
+#include "support/run_main.h"
 
 namespace {
 
@@ -252,9 +253,8 @@ Score score_of(const bench::NistSet& set) {
   return score;
 }
 
-}  // namespace
-
-int main() {
+int run(int argc, char** argv) {
+  bench::numbers_of(argc, argv, "bench_nist, which reads the folder BLOCKGRAD_DATA");
   const char* const variable = std::getenv("BLOCKGRAD_DATA");
   const std::filesystem::path root = variable ? variable : BG_SOURCE_DIR "/../shared/data";
   const std::filesystem::path folder = root / "nist-strd" / "linear";
@@ -289,3 +289,7 @@ int main() {
   }
   return is_good ? 0 : 1;
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }

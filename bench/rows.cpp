@@ -4,11 +4,11 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
 #include "support/roof.h"
+#include "support/run_main.h"
 #include "support/timing.h"
 
 namespace bg = blockgrad;
@@ -120,10 +120,8 @@ void compare(const Case& c, int threads, double triad) {
               usual * 1e6, gain.median, gain.low, gain.high, rate * 1e-9, 100 * rate / triad);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
+int run(int argc, char** argv) {
+  const int threads = bench::numbers_of(argc, argv, "bench_rows [THREADS]", {1})[0];
   const double triad = bench::triad_bytes(threads, 3.0 * (64 << 20));
   std::printf("%striad %.1f GB/s, %d thread(s)\n%-34s %8s %10s %10s  %s\n",
               bg::device_report().c_str(), triad * 1e-9, threads, "f32", "kernels", "plain us",
@@ -138,4 +136,9 @@ int main(int argc, char** argv) {
   compare(cross_entropy("cross_entropy and gradient [768, 65]", 768, 65), threads, triad);
   compare(cross_entropy("cross_entropy and grad. [64, 10]", 64, 10), threads, triad);
   compare(batch_norm("batch_norm, relu, grad. [64,16,32,32]", 64, 16, 32), threads, triad);
+  return 0;
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }

@@ -8,6 +8,7 @@
 
 #include "blockgrad/blockgrad.h"
 #include "models/models.h"
+#include "support/run_main.h"
 
 namespace bg = blockgrad;
 
@@ -88,9 +89,8 @@ void report(const char* name, Step step) {
   print(name, timed([&](std::int64_t n) { step.program.run_many(n, step.feeds); }));
 }
 
-}  // namespace
-
-int main() {
+int run(int argc, char** argv) {
+  bench::numbers_of(argc, argv, "bench_steps");
   std::printf("%s%-44s %10s      fastest, slowest of 15\n", bg::device_report().c_str(),
               "one step, f32", "median");
   bg::Optimizer tiny(bg::Sgd{.learning_rate = 0.01}), large(bg::Sgd{.learning_rate = 0.01});
@@ -108,4 +108,9 @@ int main() {
   report("MLP 784-128-10, batch 64, all threads", perceptron(64, two, 0));
   compare("check_numerics adds to it, 1 thread", perceptron(64, three, 1),
           perceptron(64, four, 1, true));
+  return 0;
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <unordered_set>
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
+#include "support/run_main.h"
 
 namespace bg = blockgrad;
 
@@ -133,15 +133,10 @@ Times measure(const Model& model, bg::Optimizer& optimizer) {
   return times;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  const int layers = argc > 1 ? std::atoi(argv[1]) : 12;
-  const int repeats = argc > 2 ? std::atoi(argv[2]) : 11;
-  if (layers < 1 || repeats < 1) {
-    std::fprintf(stderr, "usage: bench_transformer_compile [LAYERS] [REPEATS]\n");
-    return 2;
-  }
+int run(int argc, char** argv) {
+  const std::vector<int> numbers =
+      bench::numbers_of(argc, argv, "bench_transformer_compile [LAYERS] [REPEATS]", {12, 11});
+  const int layers = numbers[0], repeats = numbers[1];
   const Model model(layers);
   bg::Optimizer optimizer{bg::AdamW{}};
   measure(model, optimizer);  // makes the optimizer's slots: initial values do not count
@@ -162,4 +157,9 @@ int main(int argc, char** argv) {
   std::printf("%s", t.passes.c_str());
   row("total", t.total);
   std::printf("first touch of memory, not counted: %.0f ms\n", t.touch);
+  return 0;
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return bench::run_main(run, argc, argv); }
