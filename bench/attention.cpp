@@ -101,7 +101,7 @@ nlohmann::json measure(const Sizes& s, int threads, const Options& options, bool
   while (blocks.seconds(runs) < 0.01) runs *= 2;
   bench::OtherLoad load({});
   std::vector<double> mine, other;
-  for (int i = 0; i < options.repetitions; ++i) {
+  for (int i = 0; i < options.repetitions || load.seconds() < bench::least_load_seconds; ++i) {
     mine.push_back(blocks.seconds(runs) / static_cast<double>(runs));
     if (whole) other.push_back(whole->seconds(runs) / static_cast<double>(runs));
   }

@@ -182,7 +182,7 @@ nlohmann::json measure(const Product& p, const GemmPeer& peer, int threads,
   constexpr int least_repetitions = 5;
   bench::OtherLoad load({});
   const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < options.repetitions; ++i) {
+  for (int i = 0; i < options.repetitions || load.seconds() < bench::least_load_seconds; ++i) {
     if (i >= least_repetitions && seconds_since(start) > options.seconds) break;
     peaks.push_back(bench::peak_flops<T>(threads));
     if (streams) reads.push_back(bench::read_bytes(threads, weights));
@@ -267,7 +267,7 @@ void print_ladder(const Options& options) {
     const std::int64_t steps = steps_for(options.milliseconds / 1000, run);
     std::vector<double> shares;
     bench::OtherLoad load({});
-    for (int i = 0; i < options.repetitions; ++i) {
+    for (int i = 0; i < options.repetitions || load.seconds() < bench::least_load_seconds; ++i) {
       const double before = bench::peak_flops<float>(1);
       const double rate = p.flops() / run(steps);
       shares.push_back(100 * rate * 2 / (before + bench::peak_flops<float>(1)));
@@ -328,7 +328,8 @@ int run(int argc, char** argv) {
   app.add_option("--peers", options.peers, "oneDNN, OpenBLAS, Eigen; the first of them found")
       ->check(CLI::IsMember({"oneDNN", "OpenBLAS", "Eigen"}));
   app.add_option("--isa", options.isa, "portable, avx2, avx512 or neon; the best if not given");
-  app.add_option("--repetitions", options.repetitions, "of each row")->check(CLI::PositiveNumber);
+  app.add_option("--repetitions", options.repetitions, "of each row, more within half a second")
+      ->check(CLI::PositiveNumber);
   app.add_option("--milliseconds", options.milliseconds, "of each repetition, at least one call");
   app.add_option("--seconds", options.seconds, "after which a row ends, with five repetitions");
   app.add_option("--json", options.json, "write the table to this file too, after every shape");

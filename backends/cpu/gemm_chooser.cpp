@@ -1,10 +1,11 @@
 #include "backends/cpu/gemm.h"
-#include "blockgrad/graph/error.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
+
+#include "blockgrad/graph/error.h"
 
 namespace blockgrad {
 

@@ -112,7 +112,6 @@ class Measurement {
 
   // Turns are judged together once they are long enough for the load of others to be told.
   void take_turns() {
-    constexpr double long_enough = 0.5;
     std::vector<pid_t> processes;
     for (const Contestant& c : contestants_) {
       if (c.process) processes.push_back(c.process);
@@ -123,7 +122,7 @@ class Measurement {
     while (turns_.size() < wanted) {
       open.push_back(turn(static_cast<int>(turns_.size() + open.size())));
       const bool is_last = turns_.size() + open.size() == wanted;
-      if (load.seconds() < long_enough && !is_last) continue;
+      if (load.seconds() < least_load_seconds && !is_last) continue;
       const bool is_disturbed = load.since_last() > options_.others;
       if (is_disturbed && contest_.made_again < options_.repetitions) {
         contest_.made_again += static_cast<int>(open.size());

@@ -7,7 +7,7 @@ from performance.texts import mib, table
 def limit_text(limit):
     return (f"\n{limit['row']} with a `memory_limit` of {mib(limit['limit_bytes'])} MiB, of {mib(limit['peak_bytes'])}: "
             f"{limit['recomputed']} nodes run again, the step takes {limit['time_ratio']:.2f} times as long "
-            f"[{limit['low']:.2f}, {limit['high']:.2f}], bits {'equal' if limit['equal_bits'] else '**differ**'}.\n")
+            f"[{limit['low']:.2f}, {limit['high']:.2f}], bits {'equal' if limit['equal_bits'] else '**differ**'}. Whether others used the machine meanwhile is not known.\n")
 
 
 def memory(folder):

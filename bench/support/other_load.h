@@ -8,13 +8,16 @@
 
 namespace bench {
 
+/// The system counts in hundredths of a second: in less, what others use cannot be told.
+inline constexpr double least_load_seconds = 0.5;
+
 class OtherLoad {
  public:
   /// Others are all but this process and those named.
   explicit OtherLoad(std::vector<pid_t> ours);
 
   /// Processors that others kept busy since the last call, on average; 0 where it cannot be told.
-  /// The system counts in hundredths of a second, so intervals of half a second are the least.
+  /// Of intervals of least_load_seconds or more.
   double since_last();
   /// Seconds since then.
   double seconds() const;
