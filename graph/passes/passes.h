@@ -63,9 +63,9 @@ Graph fuse_rows(const Graph& graph, FusionLog* log = nullptr);
 /// read the same values: fewer sweeps over memory, equal bits.
 Graph fuse_maps(const Graph& graph, FusionLog* log = nullptr);
 
-/// Reductions of whole values to a number become ReduceGroups if there is enough to reduce, with the
-/// Map that nothing else reads as their formula: a large value alone, small ones that last to the
-/// end of the step together, as in the check that all gradients are finite. Equal bits.
+/// Reductions of whole values to a number become ReduceGroups if there is enough to reduce, with
+/// the Map that nothing else reads as their formula: a large value alone, small ones that last to
+/// the end of the step together, as in the check that all gradients are finite. Equal bits.
 Graph group_reductions(const Graph& graph);
 
 /// Updates with one formula and guard over different storage become one MapGroup: one instruction
