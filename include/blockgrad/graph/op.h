@@ -81,6 +81,9 @@ concept OpLike = requires(const T& op, Types in, const Backward& b) {
 namespace detail {
 
 struct OpModel {
+  const std::string_view key;  // T::name: settles most questions for another type at once
+
+  explicit OpModel(std::string_view k) : key(k) {}
   virtual ~OpModel() = default;
   virtual std::string_view name() const = 0;
   virtual std::string print() const = 0;
@@ -115,7 +118,7 @@ std::vector<T> as_vector(std::vector<T> values) {
 template <OpLike T>
 struct OpHolder final : OpModel {
   T op;
-  explicit OpHolder(T o) : op(std::move(o)) {}
+  explicit OpHolder(T o) : OpModel(T::name), op(std::move(o)) {}
 
   std::string_view name() const override {
     if constexpr (requires { op.title(); }) return op.title();
@@ -180,8 +183,8 @@ class Op {
   /// The struct inside if it is a T, else null.
   template <OpLike T>
   const T* as() const {
-    return model_->type() == typeid(T) ? &static_cast<const detail::OpHolder<T>&>(*model_).op
-                                       : nullptr;
+    const bool is_one = model_->key == std::string_view(T::name) && model_->type() == typeid(T);
+    return is_one ? &static_cast<const detail::OpHolder<T>&>(*model_).op : nullptr;
   }
 
  private:
