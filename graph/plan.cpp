@@ -119,25 +119,35 @@ class Planner {
     late_.assign(graph_.nodes.size(), 0);
     for (std::int32_t i = 0; i < size(); ++i)
       late_[static_cast<std::size_t>(i)] = may_write_storage(i);
-    std::vector<std::int32_t> late_readers(graph_.nodes.size(),
-                                           0);  // of each leaf, by other late nodes
+    std::vector<std::int32_t> late_readers(graph_.nodes.size(), 0);  // of each leaf
+    std::vector<std::vector<std::int32_t>> read(graph_.nodes.size());
     for (std::int32_t i = 0; i < size(); ++i) {
       if (!late_[static_cast<std::size_t>(i)]) continue;
-      std::vector<std::int32_t> leaves;
-      for (const Value v : at(i).inputs) leaves.push_back(base(v).node);
-      std::sort(leaves.begin(), leaves.end());
-      leaves.erase(std::unique(leaves.begin(), leaves.end()), leaves.end());
-      for (const std::int32_t leaf : leaves) ++late_readers[static_cast<std::size_t>(leaf)];
+      read[static_cast<std::size_t>(i)] = bases_read(i, [](Value) { return true; });
+      for (const std::int32_t leaf : read[static_cast<std::size_t>(i)])
+        ++late_readers[static_cast<std::size_t>(leaf)];
     }
     for (std::int32_t i = 0; i < size(); ++i) {
-      if (!late_[static_cast<std::size_t>(i)]) continue;
-      for (const GraphUpdate& u : update_of_[static_cast<std::size_t>(i)]) {
-        bool own = false;
-        for (const Value v : at(i).inputs) own = own || base(v) == u.leaf;
-        if (late_readers[static_cast<std::size_t>(u.leaf.node)] > (own ? 1 : 0))
-          late_[static_cast<std::size_t>(i)] = 0;
-      }
+      const auto n = static_cast<std::size_t>(i);
+      const auto is_read_elsewhere = [&](const GraphUpdate& u) {
+        const bool own = std::binary_search(read[n].begin(), read[n].end(), u.leaf.node);
+        return late_readers[static_cast<std::size_t>(u.leaf.node)] > (own ? 1 : 0);
+      };
+      if (late_[n] && std::any_of(update_of_[n].begin(), update_of_[n].end(), is_read_elsewhere))
+        late_[n] = 0;
     }
+  }
+
+  // The nodes whose memory node i reads through the inputs of that kind, each once, in order.
+  template <class Kind>
+  std::vector<std::int32_t> bases_read(std::int32_t i, Kind kind) const {
+    std::vector<std::int32_t> bases;
+    for (const Value v : at(i).inputs) {
+      if (kind(v)) bases.push_back(base(v).node);
+    }
+    std::sort(bases.begin(), bases.end());
+    bases.erase(std::unique(bases.begin(), bases.end()), bases.end());
+    return bases;
   }
 
   bool writes_over_inputs(std::int32_t i) const {
@@ -158,15 +168,16 @@ class Planner {
   bool may_write_storage(std::int32_t i) const {
     const std::vector<GraphUpdate>& updates = update_of_[static_cast<std::size_t>(i)];
     const GraphNode& node = at(i);
-    if (!in_place_ || !writes_over_storage(i) || updates.size() != node.types.size()) return false;
+    if (!in_place_ || updates.empty() || updates.size() != node.types.size() ||
+        !writes_over_storage(i))
+      return false;
     for (const std::int32_t uses : uses_[static_cast<std::size_t>(i)]) {
       if (uses != 1) return false;
     }
+    const auto viewed = bases_read(i, [&](Value v) { return is_view(v.node); });
     for (const GraphUpdate& u : updates) {
       if (!(u.guard == updates[0].guard)) return false;
-      for (const Value v : node.inputs) {
-        if (is_view(v.node) && base(v) == u.leaf) return false;
-      }
+      if (std::binary_search(viewed.begin(), viewed.end(), u.leaf.node)) return false;
       if (node.op.as<PutRows>() && !replaces_rows_of(i, u.leaf)) return false;
     }
     return true;
