@@ -1,6 +1,7 @@
 #include "graph/memory_values.h"
 
-#include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "blockgrad/graph/view.h"
 #include "graph/arena_layout.h"
@@ -20,6 +21,7 @@ MemoryValues::MemoryValues(const Graph& graph) : graph_(graph) {
   first_.push_back(values());
   is_last_.assign(graph.nodes.size(), 0);
   is_kept_.assign(bytes_.size(), 0);
+  find_reads();
   find_last();
 }
 
@@ -28,18 +30,31 @@ std::int32_t MemoryValues::number(Value v) const {
   return is_work(v.node) ? first(v.node) + v.result : -1;
 }
 
-void MemoryValues::reads(std::int32_t node, std::vector<std::int32_t>& read) const {
-  read.clear();
-  for (const Value v : graph_.nodes[static_cast<std::size_t>(node)].inputs) {
-    const std::int32_t value = number(v);
-    if (value >= 0 && std::find(read.begin(), read.end(), value) == read.end())
-      read.push_back(value);
+void MemoryValues::find_reads() {
+  std::vector<std::int32_t> last_reader(bytes_.size(), -1), count(bytes_.size() + 1, 0);
+  for (std::int32_t i = 0; i < nodes(); ++i) {
+    read_.first.push_back(static_cast<std::int32_t>(read_.numbers.size()));
+    for (const Value in : graph_.nodes[static_cast<std::size_t>(i)].inputs) {
+      const std::int32_t v = number(in);
+      if (v < 0 || std::exchange(last_reader[static_cast<std::size_t>(v)], i) == i) continue;
+      read_.numbers.push_back(v);
+      count[static_cast<std::size_t>(v)] += is_work(i);
+    }
+  }
+  read_.first.push_back(static_cast<std::int32_t>(read_.numbers.size()));
+  std::exclusive_scan(count.begin(), count.end(), count.begin(), 0);
+  readers_.first = count;
+  readers_.numbers.resize(static_cast<std::size_t>(count.back()));
+  for (std::int32_t i = 0; i < nodes(); ++i) {
+    if (!is_work(i)) continue;
+    for (const std::int32_t v : reads(i))
+      readers_.numbers[static_cast<std::size_t>(count[static_cast<std::size_t>(v)]++)] = i;
   }
 }
 
 void MemoryValues::find_last() {
   const auto uses = use_counts(graph_);
-  std::vector<std::int32_t> new_values(graph_.nodes.size(), 0), read;
+  std::vector<std::int32_t> new_values(graph_.nodes.size(), 0);
   const auto keep = [&](Value v) {
     if (const std::int32_t value = v ? number(v) : -1; value >= 0)
       is_kept_[static_cast<std::size_t>(value)] = 1;
@@ -56,8 +71,7 @@ void MemoryValues::find_last() {
     for (const std::int32_t count : uses[n]) readers += count;
     if (!is_work(i) || new_values[n] == 0 || new_values[n] != readers) continue;
     is_last_[n] = 1;
-    reads(i, read);
-    for (const std::int32_t value : read) is_kept_[static_cast<std::size_t>(value)] = 1;
+    for (const std::int32_t value : reads(i)) is_kept_[static_cast<std::size_t>(value)] = 1;
   }
 }
 

@@ -3,6 +3,7 @@
 // read them. Leaves lie elsewhere, and a View names the memory of what it is taken from.
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "graph/graph.h"
@@ -29,14 +30,28 @@ class MemoryValues {
   bool is_kept(std::int32_t value) const { return is_kept_[static_cast<std::size_t>(value)] != 0; }
   /// The value behind v; -1 for a leaf.
   std::int32_t number(Value v) const;
-  /// Writes the values that a node reads, each once, to `read`.
-  void reads(std::int32_t node, std::vector<std::int32_t>& read) const;
+  /// The values that a node reads, each once, in order of its inputs.
+  std::span<const std::int32_t> reads(std::int32_t node) const { return read_.of(node); }
+  /// The nodes that run and read a value, ascending.
+  std::span<const std::int32_t> readers(std::int32_t value) const { return readers_.of(value); }
 
  private:
+  // Lists one behind the other.
+  struct Lists {
+    std::vector<std::int32_t> first, numbers;
+    std::span<const std::int32_t> of(std::int32_t list) const {
+      const auto l = static_cast<std::size_t>(list);
+      return std::span(numbers).subspan(static_cast<std::size_t>(first[l]),
+                                        static_cast<std::size_t>(first[l + 1] - first[l]));
+    }
+  };
+
+  void find_reads();
   void find_last();
 
   const Graph& graph_;
   std::vector<std::int32_t> first_, maker_;
+  Lists read_, readers_;
   std::vector<std::int64_t> bytes_;
   std::vector<char> is_work_, is_last_, is_kept_;
 };

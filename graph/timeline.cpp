@@ -13,7 +13,6 @@ Timeline::Timeline(const Graph& graph) : graph_(graph), values_(graph) {
   birth_.assign(count, 0);
   uses_.resize(count);
   is_viewed_.assign(count, 0);
-  std::vector<std::int32_t> read;
   for (std::int32_t i = 0; i < values_.nodes(); ++i) {
     const GraphNode& node = graph.nodes[static_cast<std::size_t>(i)];
     const std::int32_t viewed = node.op.as<View>() ? values_.number(node.inputs[0]) : -1;
@@ -21,8 +20,8 @@ Timeline::Timeline(const Graph& graph) : graph_(graph), values_(graph) {
     if (!values_.is_work(i) || values_.is_last(i)) continue;
     for (std::int32_t v = values_.first(i); v < values_.first(i + 1); ++v)
       birth_[static_cast<std::size_t>(v)] = end();
-    values_.reads(i, read);
-    for (const std::int32_t v : read) uses_[static_cast<std::size_t>(v)].push_back(end());
+    for (const std::int32_t v : values_.reads(i))
+      uses_[static_cast<std::size_t>(v)].push_back(end());
     nodes_.push_back(i);
   }
   count_live();

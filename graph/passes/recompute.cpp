@@ -97,7 +97,7 @@ class Search {
   // What must run again so that the node can: inputs that are gone by then either live on, if they
   // are small or the node is to run alone, or are made again too.
   bool find_chain(Candidate& c, bool is_alone) const {
-    std::vector<std::int32_t> open{c.node}, read;
+    std::vector<std::int32_t> open{c.node};
     const std::int64_t freed = c.saved;
     while (!open.empty()) {
       const std::int32_t i = open.back();
@@ -105,8 +105,7 @@ class Search {
       if (std::find(c.chain.begin(), c.chain.end(), i) != c.chain.end()) continue;
       if (c.chain.size() == longest_chain || node(i).op.as<PutRows>()) return false;
       c.chain.push_back(i);
-      values_.reads(i, read);
-      for (const std::int32_t v : read) {
+      for (const std::int32_t v : values_.reads(i)) {
         if (timeline_.death(v) >= c.at ||
             std::find(c.held.begin(), c.held.end(), v) != c.held.end())
           continue;
@@ -136,11 +135,9 @@ class Search {
     const auto has = [](const std::vector<std::int32_t>& list, std::int32_t x) {
       return std::find(list.begin(), list.end(), x) != list.end();
     };
-    std::vector<std::int32_t> read;
     for (const std::int32_t i : c.chain) {
       if (has(made_again_, i)) return true;
-      values_.reads(i, read);
-      for (const std::int32_t v : read) {
+      for (const std::int32_t v : values_.reads(i)) {
         if (has(gone_, v)) return true;
       }
     }
@@ -187,11 +184,10 @@ class Search {
   void apply(const Candidate& c) {
     std::vector<std::int64_t>& live = timeline_.live();
     for (std::size_t t = 0; t < live.size(); ++t) live[t] += change_[t];
-    std::vector<std::int32_t> read;
     made_again_.insert(made_again_.end(), c.chain.begin(), c.chain.end());
     gone_.insert(gone_.end(), c.freed.begin(), c.freed.end());
     for (const std::int32_t i : c.chain) {
-      values_.reads(i, read);
+      const auto read = values_.reads(i);
       relied_on_.insert(relied_on_.end(), read.begin(), read.end());
     }
   }
@@ -244,13 +240,11 @@ Graph Search::rewritten(const std::vector<Candidate>& chosen) const {
     if (std::find(results.begin(), results.end(), result) == results.end())
       results.insert(std::lower_bound(results.begin(), results.end(), result), result);
   };
-  std::vector<std::int32_t> read;
   for (const Candidate& c : chosen) {
     const std::int32_t reader = timeline_.node_at(c.at);
     for (const std::int32_t v : c.freed) want(reader, v);
     for (const std::int32_t i : c.chain) {
-      values_.reads(i, read);
-      for (const std::int32_t v : read) {
+      for (const std::int32_t v : values_.reads(i)) {
         const bool in_chain =
             std::find(c.chain.begin(), c.chain.end(), values_.maker(v)) != c.chain.end();
         if (in_chain) want(reader, v);

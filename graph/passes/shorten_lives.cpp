@@ -18,37 +18,32 @@ namespace {
 class Readers {
  public:
   explicit Readers(const MemoryValues& values)
-      : values_(values), count_(static_cast<std::size_t>(values.values()), 0) {
-    for (std::int32_t i = 0; i < values.nodes(); ++i) {
-      if (!values.is_work(i)) continue;
-      values.reads(i, read_);
-      for (const std::int32_t value : read_) ++count_[static_cast<std::size_t>(value)];
-    }
+      : values_(values), count_(static_cast<std::size_t>(values.values())) {
+    for (std::int32_t v = 0; v < values.values(); ++v)
+      count_[static_cast<std::size_t>(v)] = static_cast<std::int32_t>(values.readers(v).size());
   }
 
   /// Nodes that read the value and have not run.
   std::int32_t of(std::int32_t value) const { return count_[static_cast<std::size_t>(value)]; }
   /// The bytes live after the node less those before.
-  double change(std::int32_t node) {
+  double change(std::int32_t node) const {
     double sum = 0;  // of sizes that may be absurd
     for (std::int32_t v = values_.first(node); v < values_.first(node + 1); ++v) {
       if (of(v) > 0 || values_.is_kept(v)) sum += static_cast<double>(values_.bytes(v));
     }
-    values_.reads(node, read_);
-    for (const std::int32_t value : read_) {
+    for (const std::int32_t value : values_.reads(node)) {
       if (of(value) == 1 && !values_.is_kept(value))
         sum -= static_cast<double>(values_.bytes(value));
     }
     return sum;
   }
   void run(std::int32_t node) {
-    values_.reads(node, read_);
-    for (const std::int32_t value : read_) --count_[static_cast<std::size_t>(value)];
+    for (const std::int32_t value : values_.reads(node)) --count_[static_cast<std::size_t>(value)];
   }
 
  private:
   const MemoryValues& values_;
-  std::vector<std::int32_t> count_, read_;
+  std::vector<std::int32_t> count_;
 };
 
 // Next comes what frees memory, then what makes values that stay to the end anyway, then the node
@@ -58,24 +53,15 @@ class Schedule {
   explicit Schedule(const MemoryValues& values)
       : values_(values),
         readers_(values),
-        makers_(static_cast<std::size_t>(values.nodes())),
-        users_(makers_.size()),
-        missing_(makers_.size(), 0),
-        missing_sources_(makers_.size(), 0),
-        since_(makers_.size(), -1),
-        is_done_(makers_.size(), 0) {
-    std::vector<std::int32_t> read;
+        missing_(static_cast<std::size_t>(values.nodes()), 0),
+        missing_sources_(missing_.size(), 0),
+        since_(missing_.size(), -1),
+        is_done_(missing_.size(), 0) {
     for (std::int32_t i = 0; i < values.nodes(); ++i) {
       if (!is_moved(i)) continue;
-      std::vector<std::int32_t>& makers = makers_[static_cast<std::size_t>(i)];
-      values.reads(i, read);
-      for (const std::int32_t value : read) makers.push_back(values.maker(value));
-      std::sort(makers.begin(), makers.end());
-      makers.erase(std::unique(makers.begin(), makers.end()), makers.end());
-      for (const std::int32_t maker : makers) {
-        users_[static_cast<std::size_t>(maker)].push_back(i);
+      for (const std::int32_t v : values.reads(i)) {
         ++missing_[static_cast<std::size_t>(i)];
-        missing_sources_[static_cast<std::size_t>(i)] += is_source(maker);
+        missing_sources_[static_cast<std::size_t>(i)] += is_source(values.maker(v));
       }
     }
   }
@@ -98,7 +84,7 @@ class Schedule {
   using Entry = std::tuple<int, std::int32_t, std::int32_t>;  // rank, since when, node
 
   bool is_moved(std::int32_t i) const { return values_.is_work(i) && !values_.is_last(i); }
-  bool is_source(std::int32_t i) const { return makers_[static_cast<std::size_t>(i)].empty(); }
+  bool is_source(std::int32_t i) const { return values_.reads(i).empty(); }
 
   int rank(std::int32_t node) {
     if (readers_.change(node) <= 0) return frees;
@@ -129,37 +115,41 @@ class Schedule {
     order_.push_back(node);
     is_done_[static_cast<std::size_t>(node)] = 1;
     // A value with one reader left makes that reader free it.
-    for (const std::int32_t maker : makers_[static_cast<std::size_t>(node)]) {
-      for (std::int32_t v = values_.first(maker); v < values_.first(maker + 1); ++v) {
-        if (readers_.of(v) == 1) offer_users(maker);
+    for (const std::int32_t v : values_.reads(node)) {
+      if (readers_.of(v) == 1) offer_readers(v);
+    }
+    for (std::int32_t v = values_.first(node); v < values_.first(node + 1); ++v) {
+      for (const std::int32_t reader : values_.readers(v)) {
+        if (is_moved(reader)) count_down(reader, is_source(node));
       }
     }
-    for (const std::int32_t user : users_[static_cast<std::size_t>(node)]) {
-      const auto u = static_cast<std::size_t>(user);
-      --missing_[u];
-      missing_sources_[u] -= is_source(node);
-      if (missing_[u] == 0) offer(user);
-      else if (missing_[u] == missing_sources_[u]) offer_sources(user);
+  }
+
+  void count_down(std::int32_t reader, bool by_source) {
+    const auto r = static_cast<std::size_t>(reader);
+    --missing_[r];
+    missing_sources_[r] -= by_source;
+    if (missing_[r] == 0) offer(reader);
+    else if (missing_[r] == missing_sources_[r]) offer_sources(reader);
+  }
+
+  void offer_readers(std::int32_t value) {
+    for (const std::int32_t reader : values_.readers(value)) {
+      const auto r = static_cast<std::size_t>(reader);
+      if (is_moved(reader) && missing_[r] == 0 && !is_done_[r]) offer(reader);
     }
   }
 
-  void offer_users(std::int32_t maker) {
-    for (const std::int32_t user : users_[static_cast<std::size_t>(maker)]) {
-      const auto u = static_cast<std::size_t>(user);
-      if (missing_[u] == 0 && !is_done_[u]) offer(user);
-    }
-  }
-
-  void offer_sources(std::int32_t user) {
-    for (const std::int32_t maker : makers_[static_cast<std::size_t>(user)]) {
+  void offer_sources(std::int32_t reader) {
+    for (const std::int32_t v : values_.reads(reader)) {
+      const std::int32_t maker = values_.maker(v);
       if (!is_done_[static_cast<std::size_t>(maker)]) offer(maker);
     }
   }
 
   const MemoryValues& values_;
   Readers readers_;
-  std::vector<std::vector<std::int32_t>> makers_, users_;  // of each node
-  std::vector<std::int32_t> missing_, missing_sources_;    // makers that have not run
+  std::vector<std::int32_t> missing_, missing_sources_;  // values that are not there yet
   std::vector<std::int32_t> since_;
   std::vector<char> is_done_;
   std::vector<std::int32_t> order_;
