@@ -48,20 +48,22 @@ std::vector<Expr> roots_of(std::span<const Expr> outputs, const Updates& updates
   return roots;
 }
 
-// Names are what feeds, files and messages use, so they must tell leaves apart.
-void check_names(std::span<const Expr> roots) {
-  std::map<std::string, Expr> seen;
+// The inputs by name. Names are what feeds, files and messages use, so they must tell leaves apart.
+std::map<std::string, Expr> named_inputs(std::span<const Expr> roots) {
+  std::map<std::string, Expr> inputs, stores;
   for (const Node* node : detail::in_order(roots)) {
     const Expr leaf(node, 0);
     const std::string name = leaf_name(leaf);
     if (name.empty()) continue;
     const bool is_input = leaf.op().as<Input>() != nullptr;
-    const auto [known, added] = seen.emplace((is_input ? "input " : "") + name, leaf);
+    const auto [known, added] = (is_input ? inputs : stores).emplace(name, leaf);
     const bool same =
         added || known->second == leaf || (!is_input && stored(known->second) == stored(leaf));
-    require(same, "two leaves of one program are named '", name, "': ", describe(known->second),
-            " and ", describe(leaf));
+    if (!same)
+      fail({"two leaves of one program are named '", name, "': ", describe(known->second), " and ",
+            describe(leaf)});
   }
+  return inputs;
 }
 
 void fill_report(ProgramState& state, const std::vector<PassRecord>& records) {
@@ -92,7 +94,7 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
   state->updates = updates;
   state->options = options;
   const std::vector<Expr> roots = roots_of(outputs, updates);
-  check_names(roots);
+  const std::map<std::string, Expr> inputs = named_inputs(roots);
   std::vector<PassRecord> records;
   state->graph = compiled_graph(outputs, updates, options, records);
   for (const GraphNode& node : state->graph.nodes) {
@@ -100,10 +102,6 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
   }
   fit_memory(*state, where);
   state->plan = make_plan(state->graph, options.reuse_memory, in_place);
-  std::map<std::string, Expr> inputs;
-  for (const Node* node : detail::in_order(roots)) {
-    if (node->op.as<Input>()) inputs.emplace(leaf_name({node, 0}), Expr(node, 0));
-  }
   for (const std::int32_t node : state->plan.feeds) {
     const auto& leaf = *state->graph.nodes[static_cast<std::size_t>(node)].op.as<Input>();
     const auto known = inputs.find(leaf.label_name);

@@ -18,8 +18,8 @@ void check_inside(const Layout& layout, std::int64_t size) {
         checked_multiply(layout.shape[a] - 1, layout.strides[static_cast<std::size_t>(a)]);
     (reach < 0 ? low : high) += reach;
   }
-  check_internal(low >= 0 && high < size, "layout ", to_string(layout), " leaves a value of ", size,
-                 " elements");
+  if (low >= 0 && high < size) return;
+  fail_internal({"layout ", to_string(layout), " leaves a value of ", size, " elements"});
 }
 
 Layout without_axes(const Layout& layout, std::span<const int> dropped) {

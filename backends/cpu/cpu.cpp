@@ -50,9 +50,10 @@ int thread_count(const CompileOptions& options) {
 Kernel kernel_of(const Graph& graph, const PlanStep& step, Isa isa) {
   const GraphNode& node = graph.nodes[static_cast<std::size_t>(step.node)];
   const KernelTable::Maker* maker = cpu_kernel_table().find(node.op);
-  require(maker != nullptr, graph.describe(step.node),
+  if (!maker)
+    fail({graph.describe(step.node),
           ": the CPU has no kernel for this op, and it has no expand; "
-          "cpu_kernels().add gives it one");
+          "cpu_kernels().add gives it one"});
   return (*maker)({node, step.inputs, step.outputs, isa});
 }
 
