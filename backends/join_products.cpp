@@ -63,9 +63,7 @@ class Joining {
 
  private:
   const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
-  bool is_read_once(Value v) const {
-    return uses_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)] == 1;
-  }
+  bool is_read_once(Value v) const { return uses_[v] == 1; }
   // What a user adds is added in the order that was written.
   bool is_sum_node(std::int32_t i) const {
     const Map* map = at(i).op.as<Map>();
@@ -179,7 +177,7 @@ class Joining {
 
   const Graph& graph_;
   Rewrite rewrite_;
-  std::vector<std::vector<std::int32_t>> uses_;
+  ValueTable<std::int32_t> uses_;
   std::vector<char> is_inner_;  // per node
 };
 

@@ -152,12 +152,10 @@ void verify(const Graph& graph, std::string_view after) {
   }
 }
 
-std::vector<std::vector<std::int32_t>> use_counts(const Graph& graph) {
-  std::vector<std::vector<std::int32_t>> counts(graph.nodes.size());
-  for (std::size_t i = 0; i < graph.nodes.size(); ++i)
-    counts[i].assign(graph.nodes[i].types.size(), 0);
+ValueTable<std::int32_t> use_counts(const Graph& graph) {
+  ValueTable<std::int32_t> counts(graph);
   const auto count = [&](Value v) {
-    if (v) ++counts[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
+    if (v) ++counts[v];
   };
   for (const GraphNode& node : graph.nodes) {
     for (const Value v : node.inputs) count(v);
@@ -171,9 +169,8 @@ std::vector<std::vector<std::int32_t>> use_counts(const Graph& graph) {
   return counts;
 }
 
-Rewrite::Rewrite(const Graph& old) : old_(old), names_(old.nodes.size()) {
+Rewrite::Rewrite(const Graph& old) : old_(old), names_(old) {
   result_.nodes.reserve(old.nodes.size());
-  for (std::size_t i = 0; i < old.nodes.size(); ++i) names_[i].resize(old.nodes[i].types.size());
 }
 
 std::int32_t Rewrite::add(GraphNode node) {
@@ -185,20 +182,15 @@ void Rewrite::keep(std::int32_t old_node) {
   GraphNode node = old_.nodes[static_cast<std::size_t>(old_node)];
   for (Value& v : node.inputs) v = renamed(v);
   const std::int32_t made = add(std::move(node));
-  for (std::size_t r = 0; r < names_[static_cast<std::size_t>(old_node)].size(); ++r) {
-    rename({old_node, static_cast<std::int32_t>(r)}, {made, static_cast<std::int32_t>(r)});
-  }
+  std::int32_t result = 0;
+  for (Value& name : names_.of(old_node)) name = {made, result++};
 }
 
-void Rewrite::rename(Value old_value, Value new_value) {
-  names_[static_cast<std::size_t>(old_value.node)][static_cast<std::size_t>(old_value.result)] =
-      new_value;
-}
+void Rewrite::rename(Value old_value, Value new_value) { names_[old_value] = new_value; }
 
 Value Rewrite::renamed(Value old_value) const {
   if (!old_value) return old_value;
-  const Value name =
-      names_[static_cast<std::size_t>(old_value.node)][static_cast<std::size_t>(old_value.result)];
+  const Value name = names_[old_value];
   check_internal(static_cast<bool>(name), "a pass reads node ", old_value.node,
                  " before it wrote it");
   return name;

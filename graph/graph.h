@@ -45,6 +45,40 @@ struct Graph {
   std::string describe(std::int32_t node) const;
 };
 
+/// One T for each value of a graph.
+template <class T>
+class ValueTable {
+ public:
+  explicit ValueTable(const Graph& graph, T initial = {}) {
+    first_.reserve(graph.nodes.size() + 1);
+    std::size_t values = 0;
+    for (const GraphNode& node : graph.nodes) {
+      first_.push_back(values);
+      values += node.types.size();
+    }
+    first_.push_back(values);
+    entries_.assign(values, initial);
+  }
+
+  T& operator[](Value v) { return entries_[number(v)]; }
+  const T& operator[](Value v) const { return entries_[number(v)]; }
+  /// Those of a node's results.
+  std::span<T> of(std::int32_t node) {
+    return std::span(entries_).subspan(begin(node), count(node));
+  }
+  std::span<const T> of(std::int32_t node) const {
+    return std::span(entries_).subspan(begin(node), count(node));
+  }
+
+ private:
+  std::size_t begin(std::int32_t node) const { return first_[static_cast<std::size_t>(node)]; }
+  std::size_t count(std::int32_t node) const { return begin(node + 1) - begin(node); }
+  std::size_t number(Value v) const { return begin(v.node) + static_cast<std::size_t>(v.result); }
+
+  std::vector<std::size_t> first_;  // of each node, and the end
+  std::vector<T> entries_;
+};
+
 /// Whether a run finds the node's value instead of making it: an input, a constant or storage.
 bool is_leaf(const GraphNode& node);
 
@@ -57,8 +91,8 @@ Graph build_graph(std::span<const Expr> outputs, const Updates& updates,
 /// Throws InternalError naming `after`, the pass that came before.
 void verify(const Graph& graph, std::string_view after);
 
-/// How often each value is read: by nodes, outputs, updates and guards; indexed [node][result].
-std::vector<std::vector<std::int32_t>> use_counts(const Graph& graph);
+/// How often each value is read: by nodes, outputs, updates and guards.
+ValueTable<std::int32_t> use_counts(const Graph& graph);
 
 /// A graph made node by node from another one. Values of the old graph are translated by `renamed`.
 class Rewrite {
@@ -81,7 +115,7 @@ class Rewrite {
  private:
   const Graph& old_;
   Graph result_;
-  std::vector<std::vector<Value>> names_;
+  ValueTable<Value> names_;
 };
 
 /// The same graph without nodes that nothing reads.

@@ -68,7 +68,7 @@ void MemoryValues::find_last() {
   for (std::int32_t i = 0; i < nodes(); ++i) {
     const auto n = static_cast<std::size_t>(i);
     std::int32_t readers = 0;
-    for (const std::int32_t count : uses[n]) readers += count;
+    for (const std::int32_t count : uses.of(i)) readers += count;
     if (!is_work(i) || new_values[n] == 0 || new_values[n] != readers) continue;
     is_last_[n] = 1;
     for (const std::int32_t value : reads(i)) is_kept_[static_cast<std::size_t>(value)] = 1;

@@ -27,7 +27,8 @@ class Planner {
         reuse_(reuse),
         in_place_(in_place),
         joins_(joins),
-        uses_(use_counts(graph)) {}
+        uses_(use_counts(graph)),
+        where_(graph) {}
 
   /// After live().
   Plan plan() {
@@ -68,9 +69,7 @@ class Planner {
 
   const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
   std::int32_t size() const { return static_cast<std::int32_t>(graph_.nodes.size()); }
-  Where& where(Value v) {
-    return where_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
-  }
+  Where& where(Value v) { return where_[v]; }
   bool is_view(std::int32_t i) const { return at(i).op.as<View>() != nullptr; }
   // The value whose memory v names.
   Value base(Value v) const { return is_view(v.node) ? at(v.node).inputs[0] : v; }
@@ -82,13 +81,11 @@ class Planner {
   }
 
   void number_leaves() {
-    where_.resize(graph_.nodes.size());
     const auto number = [&](std::int32_t i, Place place, std::vector<std::int32_t>& list) {
       where({i, 0}) = {place, static_cast<std::int64_t>(list.size()), forever, true};
       list.push_back(i);
     };
     for (std::int32_t i = 0; i < size(); ++i) {
-      where_[static_cast<std::size_t>(i)].resize(at(i).types.size());
       if (at(i).op.as<Input>()) number(i, Place::feed, plan_.feeds);
       else if (at(i).op.as<StoredLeaf>()) number(i, Place::stored, plan_.storages);
       else if (at(i).op.as<Constant>()) number(i, Place::constant, plan_.constants);
@@ -171,7 +168,7 @@ class Planner {
     if (!in_place_ || updates.empty() || updates.size() != node.types.size() ||
         !writes_over_storage(i))
       return false;
-    for (const std::int32_t uses : uses_[static_cast<std::size_t>(i)]) {
+    for (const std::int32_t uses : uses_.of(i)) {
       if (uses != 1) return false;
     }
     const auto viewed = bases_read(i, [&](Value v) { return is_view(v.node); });
@@ -280,13 +277,13 @@ class Planner {
   void place_values() {
     const Placement placed = place(blocks_);
     for (const PlanStep& step : plan_.steps) {
-      for (Where& w : where_[static_cast<std::size_t>(step.node)]) {
+      for (Where& w : where_.of(step.node)) {
         if (!w.whole) w.at = placed.at[static_cast<std::size_t>(w.at)];
       }
     }
     // Parts come before what they lie in.
     for (std::size_t s = plan_.steps.size(); s-- > 0;) {
-      for (Where& w : where_[static_cast<std::size_t>(plan_.steps[s].node)]) {
+      for (Where& w : where_.of(plan_.steps[s].node)) {
         if (w.whole) w.at = where(w.whole).at + w.offset;
       }
     }
@@ -342,8 +339,8 @@ class Planner {
   const Graph& graph_;
   const bool reuse_, in_place_, joins_;
   bool has_joined_ = false;
-  std::vector<std::vector<std::int32_t>> uses_;
-  std::vector<std::vector<Where>> where_;
+  ValueTable<std::int32_t> uses_;
+  ValueTable<Where> where_;
   std::vector<std::vector<GraphUpdate>> update_of_;  // per node that makes a new value
   std::vector<char> late_;                           // nodes that write storage in place
   std::vector<Value> guards_;

@@ -46,13 +46,6 @@ class Fusion {
   std::span<const std::int32_t> members(std::int32_t cluster) const {
     return clusters_.members()[static_cast<std::size_t>(cluster)];
   }
-  // Reads of a value from outside its cluster.
-  std::int32_t& outside(Value v) {
-    return outside_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
-  }
-  std::int32_t outside(Value v) const {
-    return outside_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
-  }
 
   // A chain that began with open clusters is not cut in two.
   void reserve_for(std::int32_t first, const std::vector<std::int32_t>& chains) {
@@ -102,7 +95,7 @@ class Fusion {
       for (const std::int32_t c : {cluster, other}) {
         for (const std::int32_t m : members(c)) {
           for (const Value in : at(m).inputs) {
-            if (clusters_.cluster_of(in.node) == (c == cluster ? other : cluster)) --outside(in);
+            if (clusters_.cluster_of(in.node) == (c == cluster ? other : cluster)) --outside_[in];
           }
         }
       }
@@ -136,7 +129,7 @@ class Fusion {
       if (inside) {
         const bool first = std::find(inputs.begin(), v, *v) == v;
         const auto times = std::count(inputs.begin(), inputs.end(), *v);
-        if (first && outside(*v) == times) --sweep.writes;
+        if (first && outside_[*v] == times) --sweep.writes;
       } else if (std::find(sweep.reads.begin(), sweep.reads.end(), *v) == sweep.reads.end()) {
         sweep.reads.push_back(*v);
       }
@@ -161,7 +154,7 @@ class Fusion {
       }
       for (const std::int32_t m : members(c)) {
         for (const Value v : at(m).inputs) {
-          if (clusters_.cluster_of(v.node) == (c == a ? b : a) && ++inner[key(v)] == outside(v))
+          if (clusters_.cluster_of(v.node) == (c == a ? b : a) && ++inner[key(v)] == outside_[v])
             --sweep.writes;
         }
       }
@@ -227,8 +220,7 @@ class Fusion {
     if (cluster == static_cast<std::int32_t>(sweeps_.size())) sweeps_.emplace_back();
     sweeps_[static_cast<std::size_t>(cluster)] = std::move(sweep);
     for (const Value v : at(i).inputs) {
-      if (clusters_.cluster_of(v.node) == cluster)
-        --outside_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.result)];
+      if (clusters_.cluster_of(v.node) == cluster) --outside_[v];
     }
   }
 
@@ -280,7 +272,7 @@ class Fusion {
       for (std::size_t r = 0; r < made.size(); ++r) {
         const Value v{m, static_cast<std::int32_t>(r)};
         values.emplace(key(v), made[r]);
-        if (outside_[static_cast<std::size_t>(m)][r] == 0) continue;
+        if (outside_[v] == 0) continue;
         leaving.push_back(v);
         results.push_back(made[r]);
       }
@@ -301,9 +293,9 @@ class Fusion {
   const Graph& graph_;
   FusionLog* const log_;
   Clusters clusters_;
-  std::vector<std::vector<std::int32_t>> outside_;  // reads of each value from outside its cluster
-  std::vector<Sweep> sweeps_;                       // per cluster
-  std::vector<Tail> tail_;                          // per node
+  ValueTable<std::int32_t> outside_;  // reads of each value from outside its cluster
+  std::vector<Sweep> sweeps_;         // per cluster
+  std::vector<Tail> tail_;            // per node
   std::unordered_map<std::int64_t, std::int32_t> last_reader_;
 };
 

@@ -76,8 +76,8 @@ class ReductionGroups {
     found.kind = reduce->kind;
     const Value v = at(i).inputs[0];
     const Map* map = graph_.node(v).op.as<Map>();
-    const bool is_own = map && map->short_name != "copy" && map->fn.results().size() == 1 &&
-                        uses_[index(v.node)][0] == 1;
+    const bool is_own =
+        map && map->short_name != "copy" && map->fn.results().size() == 1 && uses_[v] == 1;
     if (is_own) {
       found.fn = map->fn;
       found.inputs = graph_.node(v).inputs;
@@ -144,7 +144,7 @@ class ReductionGroups {
 
   const Graph& graph_;
   Clusters clusters_;
-  const std::vector<std::vector<std::int32_t>> uses_;
+  const ValueTable<std::int32_t> uses_;
   std::vector<Reduction> reductions_;  // per node
   std::vector<char> lasts_;            // per node
 };

@@ -40,7 +40,7 @@ class Grouping {
 
   // Maps that may join a group, and their guards.
   void find_updates() {
-    const std::vector<std::vector<std::int32_t>> uses = use_counts(graph_);
+    const ValueTable<std::int32_t> uses = use_counts(graph_);
     std::vector<std::size_t> results(graph_.nodes.size(), 0);
     guards_.resize(graph_.nodes.size());
     std::vector<char> has_one_guard(graph_.nodes.size(), 1);
@@ -52,7 +52,7 @@ class Grouping {
     }
     is_update_.assign(graph_.nodes.size(), 0);
     for (std::int32_t i = 0; i < size(); ++i) {
-      const std::vector<std::int32_t>& mine = uses[index(i)];
+      const auto mine = uses.of(i);
       is_update_[index(i)] = at(i).op.as<Map>() && has_one_guard[index(i)] &&
                              results[index(i)] == at(i).types.size() &&
                              std::all_of(mine.begin(), mine.end(), [](auto n) { return n == 1; });
