@@ -1,6 +1,7 @@
 #include "blockgrad/graph/expr.h"
 
 #include <bit>
+#include <new>
 
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/op.h"
@@ -113,7 +114,12 @@ std::vector<Expr> make_all(Op op, std::vector<Expr> inputs, SourceLoc where) {
   try {
     results = op->infer(types);
     require(!results.empty(), "its infer gives no result");
-  } catch (const Error& error) {
+    for (const TensorType& type : results) bytes_of(type);  // throws where they cannot be counted
+  } catch (const InternalError&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {  // a user's rule may throw anything
     throw Error(context() + ": " + error.what());
   }
   const int count = static_cast<int>(results.size());

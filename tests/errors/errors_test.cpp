@@ -101,6 +101,7 @@ const Row rows[] = {
     BG_ROW(pad(i2, {1}, {0}, 2147483648.0), "pad (@): the value 2147483648 does not fit i32"),
     BG_ROW(pad(b2, {1}, {0}, 2), "pad (@): the value 2 does not fit bool"),
     BG_ROW(pad(v4, {std::int64_t{1} << 62}, {std::int64_t{1} << 62}), "pad (@): size 4611686018427387908 + 4611686018427387904 does not fit 64 bits"),
+    BG_ROW(broadcast_to(one, {std::int64_t{1} << 62}), "broadcast_to (@): size 4611686018427387904 x 4 does not fit 64 bits"),
     BG_ROW(tile(m23, {2, -1}), "tile (@): a number of repeats must not be negative, got -1"),
     BG_ROW(tile(m23, {std::int64_t{1} << 62}), "tile (@): size 3 x 4611686018427387904 does not fit 64 bits"),
     BG_ROW(repeat(m23, -1, 0), "repeat (@): the count must not be negative, got -1"),

@@ -34,6 +34,14 @@ struct Nothing {
   std::vector<Expr> vjp(const Backward&) const { return {}; }
 };
 
+// Its type rule throws what an author's code throws.
+struct Careless {
+  static constexpr std::string_view name = "careless";
+  bool operator==(const Careless&) const = default;
+  TensorType infer(Types in) const { return std::vector<TensorType>(in.begin(), in.end()).at(1); }
+  std::vector<Expr> vjp(const Backward& b) const { return {b.dy(0)}; }
+};
+
 struct Crooked {
   static constexpr std::string_view name = "crooked";
   int how = 0;
@@ -146,6 +154,12 @@ BOOST_AUTO_TEST_CASE(an_op_without_results_is_refused) {
   const std::string text = error_of([] { make(Nothing{}, {}); });
   const std::string line = std::to_string(__LINE__ - 1);
   BOOST_TEST(text == "nothing (expr_test.cpp:" + line + "): its infer gives no result");
+}
+
+BOOST_AUTO_TEST_CASE(what_a_type_rule_throws_is_told_with_op_and_line) {
+  const std::string text = error_of([] { make(Careless{}, {input("x", {2})}); });
+  const std::string line = std::to_string(__LINE__ - 1);
+  BOOST_TEST(text.starts_with("careless (expr_test.cpp:" + line + "): "), text);
 }
 
 BOOST_AUTO_TEST_CASE(an_expansion_of_other_results_than_inferred_is_told_with_op_and_line) {
