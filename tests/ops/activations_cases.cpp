@@ -155,6 +155,22 @@ BOOST_AUTO_TEST_CASE(slopes_of_slopes_vanish_far_away) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(gradients_in_half_precision_are_rounded_once) {
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    for (const auto f : {gelu, gelu_tanh}) {
+      const Tensor x = tensor({-1.75, -0.5, 0.375, 1.5, 2.25}, {5}).astype(dtype);
+      const Tensor dy = tensor({3.0, -0.625, 1.125, -2.5, 0.75}, {5}).astype(dtype);
+      const auto gradient = [&](DType type) {
+        const Expr at = input("x", {5}, type);
+        const Expr g = grad(sum(f(at) * constant(dy.astype(type))), {at})[0];
+        return evaluate(g, {{at, x.astype(type)}});
+      };
+      const Tensor exact = gradient(DType::f64).astype(dtype), got = gradient(dtype);
+      for (int i = 0; i < 5; ++i) BOOST_TEST(got.at(i) == exact.at(i));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(kinks_have_their_stated_slopes) {
   BOOST_TEST(at([](Expr x) { return clip(x, -2, 3); }, 3).second == 1);
   BOOST_TEST(at([](Expr x) { return clip(x, -2, 3); }, -2).second == 1);
