@@ -1,7 +1,8 @@
 #pragma once
 // The engine's own threads. One pool for all programs; a run that finds it busy works alone, with
 // equal bits. Nothing waits for a worker that has not begun: who comes first takes the next share.
-// Workers poll for some microseconds, then sleep. Running allocates nothing.
+// Workers poll for some microseconds, or a millisecond while a program runs, then sleep; one that
+// the system wakes where the caller runs goes elsewhere. Running allocates nothing.
 
 #include <cstdint>
 
@@ -39,6 +40,8 @@ class ThreadPool {
   bool run(Work work, void* context, int shares);
   /// How often `run` shared work.
   std::uint64_t runs() const;
+  /// How often a worker was kept off the processor of the caller.
+  std::uint64_t detours() const;
 
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

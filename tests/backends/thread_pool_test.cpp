@@ -1,11 +1,16 @@
 // The pool: every share once, whoever takes it; who is refused; and what the system allows.
 #include "backends/cpu/thread_pool.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <boost/test/unit_test.hpp>
+#include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -14,6 +19,7 @@
 #include <vector>
 
 #include "backends/cpu/cpu_limits.h"
+#include "backends/cpu/detour.h"
 
 using namespace blockgrad;
 
@@ -56,9 +62,145 @@ class Groups {
       std::filesystem::temp_directory_path() / ("blockgrad_groups_" + std::to_string(::getpid()));
 };
 
+// Processors of a thread of this process, by its number in the system; 0 is the calling one.
+std::vector<int> processors_of(pid_t thread) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> found;
+  if (sched_getaffinity(thread, sizeof set, &set) != 0) return found;
+  for (int p = 0; p < CPU_SETSIZE; ++p) {
+    if (CPU_ISSET(static_cast<std::size_t>(p), &set)) found.push_back(p);
+  }
+  return found;
+}
+
+void allow(pid_t thread, const std::vector<int>& processors) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int p : processors) CPU_SET(static_cast<std::size_t>(p), &set);
+  BOOST_TEST_REQUIRE(sched_setaffinity(thread, sizeof set, &set) == 0);
+}
+
+pid_t number_of_this_thread() { return static_cast<pid_t>(syscall(SYS_gettid)); }
+
+double seconds_of(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+// Whether it becomes true within some seconds.
+template <class Condition>
+bool comes(const Condition& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+// Whether other threads of this process use no processor for some milliseconds.
+bool others_sleep() {
+  const auto others = [] {
+    return seconds_of(CLOCK_PROCESS_CPUTIME_ID) - seconds_of(CLOCK_THREAD_CPUTIME_ID);
+  };
+  return comes([&] {
+    const double before = others();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return others() - before < 0.001;
+  });
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(thread_pool)
+
+BOOST_AUTO_TEST_CASE(a_detour_leaves_the_processor_at_once_and_returns_the_thread_its_choice) {
+  std::thread([] {
+    const std::vector<int> before = processors_of(0);
+    Detour detour;
+    for (int i = 0; i < 20; ++i) {
+      const int here = this_processor();
+      BOOST_TEST_REQUIRE(here >= 0);
+      const bool has_others = before.size() > 1;
+      BOOST_TEST(detour.begin(pthread_self(), here) == has_others);
+      BOOST_TEST((this_processor() != here) == has_others);
+      BOOST_TEST(processors_of(0).size() == (has_others ? before.size() - 1 : before.size()));
+      BOOST_TEST(!detour.begin(pthread_self(), here), "twice for the same processor");
+      detour.end(pthread_self());
+      BOOST_TEST(processors_of(0) == before, boost::test_tools::per_element());
+    }
+    BOOST_TEST(!detour.begin(pthread_self(), -1));
+    detour.end(pthread_self());
+    BOOST_TEST(processors_of(0) == before, boost::test_tools::per_element());
+  }).join();
+}
+
+BOOST_AUTO_TEST_CASE(a_second_detour_begins_from_the_first_choice) {
+  std::thread([] {
+    const std::vector<int> before = processors_of(0);
+    if (before.size() < 2) return;
+    Detour detour;
+    BOOST_TEST(detour.begin(pthread_self(), before[0]));
+    BOOST_TEST(detour.begin(pthread_self(), before[1]));
+    const std::vector<int> now = processors_of(0);
+    BOOST_TEST(now.size() == before.size() - 1);
+    BOOST_TEST((std::find(now.begin(), now.end(), before[0]) != now.end()));
+    detour.end(pthread_self());
+    BOOST_TEST(processors_of(0) == before, boost::test_tools::per_element());
+  }).join();
+}
+
+// The caller stays on one processor; the worker is made to sleep there, then may run anywhere.
+BOOST_AUTO_TEST_CASE(a_worker_that_slept_where_the_caller_is_wakes_elsewhere) {
+  const std::vector<int> all = processors_of(0);
+  if (all.size() < 2 || available_threads() < 2 || number_of_this_thread() != ::getpid()) return;
+  ThreadPool& pool = ThreadPool::shared();
+  pool.prepare(2);
+  std::atomic<pid_t> worker{0};
+  // The caller's share waits until the worker has begun the other one.
+  const auto meet = [](void* context, int) {
+    auto& found = *static_cast<std::atomic<pid_t>*>(context);
+    if (const pid_t mine = number_of_this_thread(); mine != ::getpid()) found = mine;
+    comes([&] { return found != 0; });
+  };
+  const auto find_worker = [&] {
+    worker = 0;
+    BOOST_TEST_REQUIRE(pool.run(meet, &worker, 2));
+    BOOST_TEST_REQUIRE(worker != 0);
+    return worker.load();
+  };
+  const pid_t thread = find_worker();
+  allow(0, {all[0]});
+  const std::uint64_t before = pool.detours();
+  for (int i = 0; i < 20 && pool.detours() == before; ++i) {
+    allow(thread, {all[0]});
+    find_worker();
+    BOOST_TEST(others_sleep());
+    allow(thread, all);
+    find_worker();
+    BOOST_TEST(comes([&] { return processors_of(thread) == all; }), "it may run anywhere again");
+  }
+  BOOST_TEST(pool.detours() > before);
+  allow(0, all);
+}
+
+BOOST_AUTO_TEST_CASE(workers_sleep_when_no_program_runs) {
+  ThreadPool& pool = ThreadPool::shared();
+  pool.prepare(3);
+  Shares done;
+  for (int i = 0; i < 20; ++i) {
+    {
+      const ThreadPool::User user;
+      BOOST_TEST(pool.run(&Shares::count, &done, 3));
+    }
+    if (i % 10 == 0) BOOST_TEST(others_sleep());
+  }
+  const ThreadPool::User user;
+  BOOST_TEST(pool.run(&Shares::count, &done, 3));
+  BOOST_TEST(others_sleep(), "nor in a run that has no work for them");
+}
 
 BOOST_AUTO_TEST_CASE(every_share_is_done_once_also_where_there_are_more_than_threads) {
   ThreadPool& pool = ThreadPool::shared();
