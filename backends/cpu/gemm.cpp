@@ -27,8 +27,8 @@ std::int64_t round_up(std::int64_t size, std::int64_t step) {
 }  // namespace
 
 /// Five loops around the tile: column block, slice of k (the sums wait in C), row block, strip,
-/// tile. While a strip of a large product is computed, what the next one reads is brought near and
-/// packed, a part after each tile; during the last strip of a row block it is the next row block's
+/// tile. While a strip is computed, what the next one reads is packed, a part by each tile, and in
+/// a large product brought near; during the last strip of a row block that is the next row block's
 /// A.
 template <class T>
 struct Gemm::Walk {
@@ -87,7 +87,7 @@ struct Gemm::Walk {
     T* panel = packed_b;
     for (std::int64_t j = jb; j < je;) {
       const Strip& strip = strip_at(j);
-      if (packs_b && (j == jb || !gemm.fetches_ahead_)) pack_b(j, panel, 0, depth);
+      if (packs_b && (j == jb || !gemm.packs_ahead_)) pack_b(j, panel, 0, depth);
       walk_strip(strip, j, panel);
       panel = panel_after(strip, panel);
       j += strip.columns;
@@ -100,7 +100,7 @@ struct Gemm::Walk {
   T* panel_after(const Strip& strip, T* panel) const {
     if (gemm.keeps_panels_) return panel + depth * width(strip);
     const bool is_second = panel != packed_b;
-    return packed_b + (gemm.fetches_ahead_ && !is_second ? depth * width(gemm.main_) : 0);
+    return packed_b + (gemm.packs_ahead_ && !is_second ? depth * width(gemm.main_) : 0);
   }
 
   /// Rows first .. last-1 of the slice of B for the strip at j.
@@ -116,12 +116,17 @@ struct Gemm::Walk {
     const std::int64_t n = gemm.shape_.n;
     const bool is_cut = strip.lanes < table.lanes;
     const LayoutA layout = gemm.packs_a_ ? LayoutA::rows : gemm.layout_a_;
-    const T* b_strip = gemm.packs_b_ ? panel : b_at(p, j);
-    std::int64_t ldb = gemm.packs_b_ ? width(strip) : gemm.ldb_;
+    const T* const b_strip = gemm.packs_b_ ? panel : b_at(p, j);
+    const std::int64_t ldb = gemm.packs_b_ ? width(strip) : gemm.ldb_;
     // Tiles of nearly equal height: a low one at the end would leave the sums waiting.
     const std::int64_t tiles = (ie - ib + strip.rows - 1) / strip.rows;
     const std::int64_t low = (ie - ib) / tiles;
     const std::int64_t higher = (ie - ib) % tiles;
+    const std::int64_t next_j = j + strip.columns;
+    const bool packs = packs_b && gemm.packs_ahead_ && next_j < je;
+    const bool is_alike = !gemm.b_is_transposed_ && next_j < je && &strip_at(next_j) == &strip;
+    T* const next_panel = panel_after(strip, panel);
+    const std::int64_t share = share_of(tiles);
     std::int64_t i = ib;
     for (std::int64_t made = 0; made < tiles; ++made) {
       const std::int64_t size = low + (made < higher ? 1 : 0);
@@ -130,24 +135,17 @@ struct Gemm::Walk {
       T* const c_tile = c + i * n + j;
       auto tile = table.find(layout, is_cut, strip.vectors, height, gemm.fetches_ahead_);
       Ahead<T> ahead;
-      bool packs = false;
-      if (gemm.packs_in_tiles_) {
-        const auto packing = table.find_packing(layout, strip.vectors, height);
-        packs = made == 0 && tiles > 1 && !is_cut && packing;
-        if (packs) tile = packing;
-        ahead.panel = packed_b;
-        ahead.at = j + strip.columns < je ? b_at(p, j + strip.columns) : b_strip;
-      } else if (gemm.fetches_ahead_) {
-        ahead = look_ahead(strip, j, i + size, panel, made, tiles);
+      if (gemm.fetches_ahead_ || packs) ahead = look_ahead(strip, j, i + size, panel, made, tiles);
+      const auto packing = packs && is_alike && ahead.rows > 0
+                               ? table.find_packing(layout, strip.vectors, height)
+                               : nullptr;
+      if (packing) {
+        tile = packing;
+        ahead.panel = next_panel + made * share * width(strip);
       }
       tile(depth, a_tile, lda, b_strip, ldb, c_tile, n, strip.lanes, p > 0, ahead);
-      if (packs) {
-        b_strip = packed_b;
-        ldb = width(strip);
-      }
-      if (packs_b && gemm.fetches_ahead_ && j + strip.columns < je) {
-        const std::int64_t share = share_of(tiles);
-        pack_b(j + strip.columns, panel_after(strip, panel), std::min(made * share, depth),
+      if (packs && !packing) {
+        pack_b(next_j, next_panel, std::min(made * share, depth),
                std::min((made + 1) * share, depth));
       }
       i += size;
@@ -158,7 +156,7 @@ struct Gemm::Walk {
 
   /// Rows of the next panel that are packed after each tile.
   std::int64_t share_of(std::int64_t tiles) const {
-    return round_up((depth + tiles - 1) / tiles, gemm.b_is_transposed_ ? piece : 16);
+    return round_up((depth + tiles - 1) / tiles, piece);
   }
 
   /// What comes after the tile number `made` of the strip at j, whose panel this is.
@@ -167,8 +165,8 @@ struct Gemm::Walk {
     const std::int64_t n = gemm.shape_.n;
     const std::int64_t next_j = j + strip.columns;
     Ahead<T> ahead;
-    if (next_i < ie) ahead.c = c + next_i * n + j;
-    else if (next_j < je) ahead.c = c + ib * n + next_j;
+    if (gemm.fetches_ahead_ && next_i < ie) ahead.c = c + next_i * n + j;
+    else if (gemm.fetches_ahead_ && next_j < je) ahead.c = c + ib * n + next_j;
     if (next_j >= je) {
       look_ahead_to_a(ahead, made);
       return ahead;

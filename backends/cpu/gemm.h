@@ -97,7 +97,7 @@ class Gemm {
   bool packs_b_ = false;
   bool keeps_panels_ = false;  // several row blocks read what is packed of B
   bool fetches_ahead_ = false;
-  bool packs_in_tiles_ = false;  // the first tile of a strip packs B for the others
+  bool packs_ahead_ = false;  // the next strip's panel is made during a strip
   bool parts_cut_rows_ = false;
   std::int64_t lda_ = 0;
   std::int64_t ldb_ = 0;

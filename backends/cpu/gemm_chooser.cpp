@@ -86,8 +86,8 @@ void Gemm::choose(const TileKernels<T>& table) {
 }
 
 /// Operands are packed where their rows meet in few sets of the caches or are larger than these, if
-/// they are read often enough to pay for it; a transposed B always is. Where each strip of B is
-/// walked down once, its first tile packs it.
+/// they are read more than once; a transposed B always is. What is not transposed is packed beside
+/// the sums of the strip before, which costs next to nothing.
 template <class T>
 void Gemm::choose_packing(const TileKernels<T>& table) {
   const GemmShape& s = shape_;
@@ -97,18 +97,14 @@ void Gemm::choose_packing(const TileKernels<T>& table) {
   const std::int64_t c_bytes = s.m * s.n * size;
   packs_a_ = s.m > 16 && s.n * size >= 1024 && (is_bad_stride(lda_ * size) || a_bytes > l2_bytes);
   fetches_ahead_ = a_bytes + b_bytes + c_bytes > 4 * l2_bytes && s.m > 1;
-  const bool in_rows = layout_a_ == LayoutA::rows;
   const bool is_large = b_bytes > l2_bytes;
   const bool is_far = is_large || is_bad_stride(ldb_ * size);
-  const bool is_one_block = !packs_a_ || s.m <= max_block_m(size);
-  const bool is_read_often = s.m >= (in_rows ? 32 : 96);
-  packs_in_tiles_ = !b_is_transposed_ && is_one_block && s.k >= 2 * detail::rows_ahead &&
-                    (is_read_often ? is_far : in_rows && is_large && fetches_ahead_);
-  packs_b_ = b_is_transposed_ || (s.m >= 96 && is_far && !packs_in_tiles_);
+  const bool is_read_often = s.m > table.max_rows;
+  packs_b_ = b_is_transposed_ || (is_read_often && is_far);
+  packs_ahead_ = packs_b_ && (fetches_ahead_ || !b_is_transposed_);
 
   const double elements = 1.0 / table.lanes;  // that a copy moves per cycle, the other way round
   if (b_is_transposed_) cost_ += 6 * elements * static_cast<double>(s.k * s.n);
-  else if (packs_b_) cost_ += 2 * elements * static_cast<double>(s.k * s.n);
   if (packs_a_) cost_ += 2 * elements * static_cast<double>(s.m * s.k);
   if (turns_c_) cost_ += 60 + 5 * elements * static_cast<double>(s.m * s.n);
 }
@@ -216,10 +212,9 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
   packed_lda_ = round_up(block_k_, table.lanes) + 64 / size;
   const std::int64_t bytes_a = packs_a_ ? bytes_64(block_m_ * packed_lda_) : 0;
   keeps_panels_ = m_blocks > 1;
-  const std::int64_t panels = packs_in_tiles_ ? 1
-                              : !packs_b_     ? 0
+  const std::int64_t panels = !packs_b_       ? 0
                               : keeps_panels_ ? divide_up(block_n_, main_.columns)
-                                              : std::int64_t{fetches_ahead_} + 1;
+                                              : std::int64_t{packs_ahead_} + 1;
   const std::int64_t bytes_b = bytes_64(panels * block_k_ * main_.columns);
   scratch_b_ = static_cast<std::size_t>(bytes_a);
   scratch_c_ = static_cast<std::size_t>(bytes_a + bytes_b);
@@ -241,9 +236,8 @@ void Gemm::choose_parts() {
       std::min(1.0, static_cast<double>(divide_up(strips, 2) * main_.columns) /
                         static_cast<double>(shape_.n));
   const bool is_taller = shape_.m > shape_.n;
-  parts_cut_rows_ = packs_a_ || packs_b_ || packs_in_tiles_ || by_rows == by_columns
-                        ? is_taller
-                        : by_rows < by_columns;
+  parts_cut_rows_ =
+      packs_a_ || packs_b_ || by_rows == by_columns ? is_taller : by_rows < by_columns;
   units_ = parts_cut_rows_ ? tiles : strips;
   const std::int64_t wanted = static_cast<std::int64_t>(std::min(work / 131072, 64.0));
   parts_ = std::clamp<std::int64_t>(wanted, 1, units_);

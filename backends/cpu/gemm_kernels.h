@@ -10,10 +10,10 @@ enum class Isa;
 
 namespace blockgrad::detail {
 
-/// What a tile does beside its sums. A tile that fetches brings near a tile of C of its own size
-/// and `rows` pieces of `ahead_bytes`, `step` elements apart, four steps of k for each. A tile that
-/// packs copies its part of B to `panel` and brings near the next rows of B, then the first ones at
-/// `at`.
+/// What a tile does beside its sums. It brings near a tile of C of its own size. A tile that
+/// fetches brings near `rows` pieces of `ahead_bytes`, `step` elements apart, four steps of k for
+/// each. A tile that packs copies `rows` rows as wide as itself, 1 to k of them, to `panel`, evenly
+/// spread over k: processors foresee their addresses better than hints do.
 template <class T>
 struct Ahead {
   const T* c = nullptr;  // null: none
@@ -24,10 +24,6 @@ struct Ahead {
 };
 
 inline constexpr std::int64_t ahead_bytes = 256;
-
-/// Rows of B that a tile which packs is ahead of itself: enough for a distant cache to answer, few
-/// enough to stay where they meet in few sets.
-inline constexpr std::int64_t rows_ahead = 64;
 
 /// C[r, j] = fma chain over p = 0 .. k-1 of A[r, p] * B[p, j], started from C if `load`, else from
 /// zero, for a fixed number of rows and of vectors of columns. B[p, j] is b[p * ldb + j] and C[r,

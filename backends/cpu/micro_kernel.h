@@ -36,7 +36,7 @@ void tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
           const typename V::Scalar* b, std::int64_t ldb, typename V::Scalar* c, std::int64_t ldc,
           int lanes, bool load, const Ahead<typename V::Scalar>& ahead) {
   using Reg = typename V::Reg;
-  if (beside == Beside::fetches && ahead.c) bring_near<V, vectors, rows>(ahead.c, ldc);
+  if (beside != Beside::nothing && ahead.c) bring_near<V, vectors, rows>(ahead.c, ldc);
   const typename V::Mask mask = V::first(cut ? lanes : V::lanes);
   const auto load_vector = [mask](const typename V::Scalar* p, int v) {
     return cut && v == vectors - 1 ? V::load(p + v * V::lanes, mask) : V::load(p + v * V::lanes);
@@ -57,18 +57,12 @@ void tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
   }
   const std::int64_t row_step = layout == LayoutA::rows ? lda : 1;
   const std::int64_t k_step = layout == LayoutA::rows ? 1 : lda;
-  [[maybe_unused]] typename V::Scalar* panel = ahead.panel;
   const auto add = [&] {
     // The shorter side of the tile stays in registers, the longer one passes through a single one.
     if constexpr (rows >= vectors) {
       Reg right[vectors];
 #pragma GCC unroll 16
       for (int v = 0; v < vectors; ++v) right[v] = load_vector(b, v);
-      if constexpr (beside == Beside::packs) {
-#pragma GCC unroll 16
-        for (int v = 0; v < vectors; ++v) V::store(panel + v * V::lanes, right[v]);
-        panel += vectors * V::lanes;
-      }
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
         const Reg left = V::broadcast(a + r * row_step);
@@ -92,14 +86,16 @@ void tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
   std::int64_t p = 0;
   constexpr std::int64_t line = 64 / sizeof(typename V::Scalar);
   if constexpr (beside == Beside::packs) {
-    static_assert(rows >= vectors && !cut);
-    const typename V::Scalar* near = b + rows_ahead * ldb;
-    for (; p < k; ++p) {
-      if (p == k - rows_ahead) near = ahead.at;
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) __builtin_prefetch(near + i * line, 0, 2);
-      near += ldb;
-      add();
+    typename V::Scalar* panel = ahead.panel;
+    const std::int64_t steps = k / ahead.rows;
+    const typename V::Scalar* from = ahead.at;
+    for (std::int64_t row = 0; row < ahead.rows; ++row) {
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v)
+        V::store(panel + v * V::lanes, V::load(from + v * V::lanes));
+      from += ahead.step;
+      panel += vectors * V::lanes;
+      for (const std::int64_t end = p + steps; p < end; ++p) add();
     }
   }
   if constexpr (beside == Beside::fetches) {
@@ -234,8 +230,7 @@ constexpr TileKernel<typename V::Scalar> tile_or_null() {
 /// Only the tiles of large products do something beside.
 template <class V, int accumulators, LayoutA layout, Beside beside, int vectors, int rows>
 constexpr TileKernel<typename V::Scalar> large_tile_or_null() {
-  constexpr bool is_large = 2 * rows * vectors >= accumulators && vectors >= 2 && vectors <= 4 &&
-                            (beside != Beside::packs || (rows >= vectors && vectors >= 3));
+  constexpr bool is_large = 2 * rows * vectors >= accumulators && vectors >= 2 && vectors <= 4;
   if constexpr (!has_tile(accumulators, vectors, rows) || !is_large) {
     return nullptr;
   } else {

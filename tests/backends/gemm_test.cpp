@@ -195,13 +195,17 @@ BOOST_AUTO_TEST_CASE(large_products_that_fetch_and_pack_ahead_equal_the_fma_chai
   // Several blocks of rows and slices of k, both operands packed.
   BOOST_TEST(mismatch<float>({131, 256, 3072}, fast) == "");
   BOOST_TEST(mismatch<float>({131, 256, 3072, true, true}, fast) == "");
-  // The first tile of each strip packs B for the others; the last strip is narrower.
+  // The tiles of a strip copy B for the next one; the last strip is narrower and packed behind
+  // them.
   BOOST_TEST(mismatch<float>({20, 2085, 520, false, false}, fast) == "");
   BOOST_TEST(mismatch<float>({20, 2085, 520, true, false}, fast) == "");
   BOOST_TEST(mismatch<double>({9, 1601, 530, false, false, 2}, fast) == "");
   // A transposed B is packed strip by strip into two panels in turns.
   BOOST_TEST(mismatch<double>({64, 1030, 450, false, true}, fast) == "");
   // Rows of B that meet in few sets of the caches; two slices of k.
+  BOOST_TEST(mismatch<float>({13, 1024, 3, false, false}, fast) == "");
+  BOOST_TEST(mismatch<float>({13, 1024, 17, true, false}, supported_isas()) == "");
+  BOOST_TEST(mismatch<double>({29, 512, 40, false, false}, supported_isas()) == "");
   BOOST_TEST(mismatch<float>({37, 1024, 130, false, false}, fast) == "");
   BOOST_TEST(mismatch<float>({100, 1024, 128, true, false}, fast) == "");
   BOOST_TEST(mismatch<float>({33, 1024, 803, false, false}, fast) == "");
