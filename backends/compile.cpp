@@ -9,6 +9,7 @@
 #include "backends/cpu/families.h"
 #include "backends/fit_memory.h"
 #include "backends/join_products.h"
+#include "backends/panels.h"
 #include "backends/program_state.h"
 #include "backends/text_table.h"
 #include "blockgrad/graph/grad.h"
@@ -26,6 +27,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
       {"simplify", simplify},
       {"merge_equal", merge_equal},
       {"insert_copies", insert_copies, false},
+      {"share_panels", share_panels},
       {"fuse_rows", [](const Graph& graph) { return fuse_rows(graph); }},
       {"fuse_maps", [](const Graph& graph) { return fuse_maps(graph); }},
       {"group_reductions", group_reductions},
@@ -127,7 +129,8 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
   if (!state.twin) {
     CompileOptions options = state.options;
     options.check_numerics = false;
-    for (const char* pass : {"fuse_rows", "fuse_maps", "group_reductions", "group_updates"}) {
+    for (const char* pass :
+         {"share_panels", "fuse_rows", "fuse_maps", "group_reductions", "group_updates"}) {
       if (std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end())
         options.skip.emplace_back(pass);
     }

@@ -18,11 +18,11 @@
 namespace blockgrad {
 
 KernelTable& cpu_kernel_table() {
-  static KernelTable table{add_map_kernels,         add_map_group_kernels,   add_reduce_kernels,
-                           add_matmul_kernels,      add_index_kernels,       add_order_kernels,
-                           add_row_kernels,         add_row_program_kernels, add_unview_kernels,
-                           add_conv_kernels,        add_attention_kernels,   add_pool_kernels,
-                           add_reduce_group_kernels};
+  static KernelTable table{add_map_kernels,          add_map_group_kernels,   add_reduce_kernels,
+                           add_matmul_kernels,       add_index_kernels,       add_order_kernels,
+                           add_row_kernels,          add_row_program_kernels, add_unview_kernels,
+                           add_conv_kernels,         add_attention_kernels,   add_pool_kernels,
+                           add_reduce_group_kernels, add_panel_kernels};
   return table;
 }
 

@@ -16,6 +16,7 @@ void add_matmul_kernels(KernelTable& table);
 void add_conv_kernels(KernelTable& table);
 void add_index_kernels(KernelTable& table);
 void add_order_kernels(KernelTable& table);
+void add_panel_kernels(KernelTable& table);
 void add_pool_kernels(KernelTable& table);
 void add_row_kernels(KernelTable& table);
 void add_row_program_kernels(KernelTable& table);

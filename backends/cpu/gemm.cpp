@@ -67,6 +67,8 @@ struct Gemm::Walk {
     return a + (a_has_rows() ? row * gemm.lda_ + q : row + q * gemm.lda_);
   }
   const T* b_at(std::int64_t q, std::int64_t column) const {
+    if (const std::int64_t panel = gemm.shape_.b_panel; panel > 0)
+      return b + column / panel * panel * gemm.shape_.k + q * panel + column % panel;
     return b + (gemm.b_is_transposed_ ? q + column * gemm.ldb_ : q * gemm.ldb_ + column);
   }
   const Strip& strip_at(std::int64_t j) const {

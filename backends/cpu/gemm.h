@@ -24,6 +24,9 @@ struct GemmShape {
   std::int64_t a_col = 1;
   std::int64_t b_row = 0;
   std::int64_t b_col = 1;
+  // Not 0: B lies in panels of so many columns, whole vectors: element p, j is number j % b_panel
+  // of row p of panel j / b_panel. Its strides are b_panel and 1.
+  std::int64_t b_panel = 0;
 
   bool operator==(const GemmShape&) const = default;
 };

@@ -30,7 +30,7 @@ bool is_bad_stride(std::int64_t bytes) { return bytes % 4096 == 0; }
 }  // namespace
 
 Gemm Gemm::make(const GemmShape& shape, Isa isa) {
-  const auto [m, n, k, type, a_row, a_col, b_row, b_col] = shape;
+  const auto [m, n, k, type, a_row, a_col, b_row, b_col, b_panel] = shape;
   check_internal(m >= 0 && n >= 0 && k >= 0, "matrix product: negative size ", m, "x", n, "x", k);
   check_internal(a_row == 1 || a_col == 1 || m <= 1 || k <= 1, "matrix product: strides of A are ",
                  a_row, ", ", a_col, ", expected a 1");
@@ -39,6 +39,11 @@ Gemm Gemm::make(const GemmShape& shape, Isa isa) {
   check_internal(is_supported(isa), "matrix product: this processor has no ", isa_name(isa));
 
   const GemmShape swapped{n, m, k, type, b_col, b_row, a_col, a_row};
+  if (b_panel > 0) {
+    Gemm gemm = attempt(shape, isa, false);
+    gemm.describe(isa);
+    return gemm;
+  }
   // One column of C is computed as one row of the transposed product: there the lanes are in use.
   if (n == 1 && m > 1) {
     GemmShape row = swapped;
@@ -103,6 +108,8 @@ void Gemm::choose_packing(const TileKernels<T>& table) {
   packs_b_ = b_is_transposed_ || (is_read_often && is_far);
   packs_ahead_ = packs_b_ && (fetches_ahead_ || !b_is_transposed_);
 
+  if (s.b_panel > 0) packs_a_ = packs_b_ = packs_ahead_ = fetches_ahead_ = false;
+
   const double elements = 1.0 / table.lanes;  // that a copy moves per cycle, the other way round
   if (b_is_transposed_) cost_ += 6 * elements * static_cast<double>(s.k * s.n);
   if (packs_a_) cost_ += 2 * elements * static_cast<double>(s.m * s.k);
@@ -164,6 +171,7 @@ void Gemm::choose_strips(const TileKernels<T>& table) {
   const int most = static_cast<int>(std::clamp<std::int64_t>(shape_.m, 1, table.max_rows));
   for (int vectors = 1; vectors <= table.max_vectors; ++vectors) {
     const std::int64_t width = std::int64_t{vectors} * table.lanes;
+    if (shape_.b_panel % width != 0) continue;
     for (int rows = 1; rows <= most; ++rows) {
       if (!table.find(LayoutA::rows, false, vectors, rows)) continue;
       const std::int64_t strips = shape_.n / width;
@@ -186,7 +194,8 @@ template <class T>
 void Gemm::choose_blocks(const TileKernels<T>& table) {
   const GemmShape& s = shape_;
   const std::int64_t size = sizeof(T);
-  const bool streams = s.m == 1 && !b_is_transposed_ && s.k * s.n * size > l2_bytes / 4;
+  const bool streams =
+      s.m == 1 && !b_is_transposed_ && s.b_panel == 0 && s.k * s.n * size > l2_bytes / 4;
   if (s.m == 1 && (b_is_transposed_ || streams)) {
     path_ = streams ? Path::rows : Path::dots;
     main_ = {streams ? 4 * table.lanes : table.dot_rows, 1, 1, table.lanes};
@@ -256,8 +265,10 @@ void Gemm::describe(Isa isa) {
   }
   plan_.why = fmt::format("{}, A {}, B {}, {} part{}", isa_name(isa),
                           (is_swapped_ ? packs_b_ : packs_a_) ? "packed" : "in place",
-                          (is_swapped_ ? packs_a_ : packs_b_) ? "packed" : "in place", parts_,
-                          parts_ == 1 ? "" : "s");
+                          shape_.b_panel > 0                    ? "in panels"
+                          : (is_swapped_ ? packs_a_ : packs_b_) ? "packed"
+                                                                : "in place",
+                          parts_, parts_ == 1 ? "" : "s");
   if (turns_c_) plan_.why += ", made transposed";
   plan_.verify();
 }
