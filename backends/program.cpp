@@ -7,6 +7,7 @@
 
 #include "backends/cpu/cpu_limits.h"
 #include "backends/cpu/isa.h"
+#include "backends/cuda/findings.h"
 #include "backends/program_state.h"
 #include "blockgrad/graph/leaf.h"
 
@@ -113,17 +114,26 @@ class KeptStorage {
 
 Device cpu() { return device("cpu"); }
 
+Device cuda() { return device("cuda"); }
+
+Device best_device() { return cpu(); }
+
 Device device(std::string_view name) {
-  if (name != "cpu")
-    throw DeviceError(join({"this build has no device '", name, "'; it has: cpu"}));
+  if (name != "cpu" && name != "cuda")
+    throw DeviceError(join({"there is no device '", name, "'; there are cpu and cuda"}));
+  if (name == "cuda") {
+    const std::string why = why_unusable(cuda_findings());
+    if (!why.empty()) throw DeviceError("cuda cannot be used: " + why);
+  }
   return Device(std::string(name));
 }
 
 std::string device_report() {
   const Isa isa = best_isa();
-  return fmt::format("cpu: {} thread{}, instruction set {}{}\n", available_threads(),
+  return fmt::format("cpu: {} thread{}, instruction set {}{}\ncuda: {}\n", available_threads(),
                      available_threads() == 1 ? "" : "s", isa_name(isa),
-                     isa == Isa::portable ? " (slow: no AVX2 or AVX-512 here)" : "");
+                     isa == Isa::portable ? " (slow: no AVX2 or AVX-512 here)" : "",
+                     cuda_report(cuda_findings()));
 }
 
 ProgramState& Program::state() const {

@@ -15,6 +15,12 @@ if(ZLIB_FOUND AND NOT BUILD_SHARED_LIBS)
 else()
   set(BLOCKGRAD_LINKS_ZLIB FALSE)
 endif()
+# So it does the CUDA runtime, which is an archive of the toolkit.
+if(BLOCKGRAD_WITH_CUDA AND NOT BUILD_SHARED_LIBS)
+  set(BLOCKGRAD_LINKS_CUDART TRUE)
+else()
+  set(BLOCKGRAD_LINKS_CUDART FALSE)
+endif()
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/blockgradConfig.cmake.in"
   "${PROJECT_BINARY_DIR}/blockgradConfig.cmake" INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/blockgradConfigVersion.cmake"

@@ -35,6 +35,19 @@ if(isa_sources AND NOT BLOCKGRAD_SANITIZE)
     COMMAND_EXPAND_LISTS)
 endif()
 
+if(BLOCKGRAD_WITH_CUDA)
+  set(binaries $<TARGET_FILE:test_cuda_loading>)
+  if(BLOCKGRAD_EXAMPLES)
+    list(APPEND binaries $<TARGET_FILE:ad_spend>)
+  endif()
+  if(BUILD_SHARED_LIBS)
+    list(APPEND binaries $<TARGET_FILE:blockgrad>)
+  endif()
+  add_test(NAME house/programs_need_no_cuda_library
+    COMMAND ${CMAKE_COMMAND} -DREADELF=${CMAKE_READELF} "-DFILES=${binaries}"
+      -P ${CMAKE_CURRENT_SOURCE_DIR}/house/check_needed.cmake)
+endif()
+
 # Only the way that needs no second build of the library; .ci/run checks the others too.
 if(NOT BLOCKGRAD_SANITIZE AND BLOCKGRAD_INSTALL)
   add_test(NAME consumer/find_package

@@ -35,11 +35,12 @@ std::string now() {
 }  // namespace
 
 nlohmann::json circumstances() {
+  const std::string devices = blockgrad::device_report();
   return {
       {"commit", built_commit},
       {"date", now()},
       {"processor", first_line_of("sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null")},
-      {"processors", blockgrad::device_report()}};
+      {"processors", devices.substr(0, devices.find('\n'))}};
 }
 
 }  // namespace bench

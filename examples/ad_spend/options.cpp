@@ -120,7 +120,9 @@ std::optional<int> read_options(int argc, const char* const* argv, Options& opti
                  "at most; 0: all; no result depends on it (default: 0)")
       ->check(from_zero)
       ->type_name("N");
-  app.add_option("--device", options.device, "where to train (default: cpu)")->type_name("NAME");
+  app.add_option("--device", options.device,
+                 "where to train: cpu, or cuda where a GPU can be used (default: cpu)")
+      ->type_name("NAME");
   app.add_option("--predict", options.predict, "values of the inputs to predict the target for")
       ->delimiter(',')
       ->allow_extra_args(false)

@@ -330,7 +330,7 @@ BOOST_AUTO_TEST_CASE(leaves_of_one_program_have_names_of_their_own) {
 BOOST_AUTO_TEST_CASE(unknown_devices_passes_and_instruction_sets_are_named) {
   const Expr x = input("x", {}, DType::f64);
   BOOST_CHECK_EXCEPTION(device("tpu"), DeviceError, [](const DeviceError& e) {
-    return contains(e.what(), "no device 'tpu'; it has: cpu");
+    return contains(e.what(), "there is no device 'tpu'; there are cpu and cuda");
   });
   BOOST_TEST(contains(
       error_of([&] { compile({x}, {}, cpu(), {.skip = {"magic"}}); }),
@@ -341,7 +341,6 @@ BOOST_AUTO_TEST_CASE(unknown_devices_passes_and_instruction_sets_are_named) {
   BOOST_TEST(contains(error_of([&] { compile({x}, {}, cpu(), {.isa = "mmx"}); }),
                       "unknown instruction set 'mmx'"));
   BOOST_TEST(contains(error_of([&] { compile({x, Expr()}); }), "output 1 is empty"));
-  BOOST_TEST(contains(device_report(), "cpu: "));
 }
 
 BOOST_AUTO_TEST_CASE(texts_of_a_program_name_ops_lines_and_leaves) {

@@ -98,7 +98,7 @@ const Row rows[] = {
     BG_ROW(compile({x + 1.0}, {}, cpu(), {.skip = {"magic"}}), "skip: no pass is called 'magic'; there are join_products, simplify, merge_equal, insert_copies, share_panels, fuse_rows, fuse_maps, group_reductions, group_updates, shorten_lives"),
     BG_ROW(compile({x + 1.0}, {}, cpu(), {.skip = {"insert_copies"}}), "skip: the pass 'insert_copies' cannot be left out"),
     BG_ROW(compile({x + 1.0}, {}, cpu(), {.threads = 1000}), "threads must lie in [0, 64], got 1000"),
-    BG_ROW(device("tpu"), "this build has no device 'tpu'; it has: cpu"),
+    BG_ROW(device("tpu"), "there is no device 'tpu'; there are cpu and cuda"),
     // running
     BG_ROW(compile({x + 1.0}).run(), "input 'x' (#) is not fed"),
     BG_ROW(compile({x + 1.0}).run({{x, good}, {x, good}}), "input 'x' (#) is fed twice"),

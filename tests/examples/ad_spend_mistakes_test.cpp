@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 #include <ostream>
 
+#include "blockgrad/backends/program.h"
 #include "data/support.h"
 #include "examples/call.h"
 
@@ -81,7 +82,7 @@ const std::vector<Mistake> mistakes = {
      "",
      {"--device", "abacus"},
      1,
-     "this build has no device 'abacus'; it has: "},
+     "there is no device 'abacus'; there are cpu and cuda\n"},
     {"too few values",
      "",
      {"--predict", "1"},
@@ -189,6 +190,21 @@ BOOST_AUTO_TEST_CASE(each_mistake_gets_one_message_an_exit_code_and_writes_nothi
       BOOST_TEST(outputs.files() == 0);
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_device_that_cannot_train_is_told_with_its_reason) {
+  std::string reason = "programs do not run on cuda yet";
+  try {
+    (void)blockgrad::cuda();
+  } catch (const blockgrad::DeviceError& error) {
+    reason = error.what();
+  }
+  const TemporaryFolder outputs;
+  const Answer answer = call("ad_spend", {"--device", "cuda", "--plot", outputs / "plot.svg",
+                                          "--report", outputs / "report.json"});
+  BOOST_TEST(answer.exit_code == 1);
+  BOOST_TEST(answer.err.find(reason) != std::string::npos, answer.err);
+  BOOST_TEST(outputs.files() == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

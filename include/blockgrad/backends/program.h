@@ -33,9 +33,15 @@ class Device {
 };
 
 Device cpu();
-/// The device of that name. Throws DeviceError, listing those of this build, if there is none.
+/// The first NVIDIA GPU. Throws DeviceError, saying why, where none can be used. Programs do not
+/// run on it yet: compile throws Error.
+Device cuda();
+/// "cpu" or "cuda". Throws DeviceError if it is another name, and as cuda().
 Device device(std::string_view name);
-/// One line per device of this build: processor, threads, instruction set, and whether it is slow.
+/// The fastest one that programs run on: the CPU, until they run on CUDA.
+Device best_device();
+/// What there is of each device. cpu: threads, instruction set, and whether it is slow; cuda: the
+/// GPU, its memory, versions, and the libraries found or where they were sought; or why it is off.
 std::string device_report();
 
 struct CompileOptions {
