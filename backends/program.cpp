@@ -8,6 +8,8 @@
 #include "backends/cpu/cpu_limits.h"
 #include "backends/cpu/isa.h"
 #include "backends/cuda/findings.h"
+#include "backends/cuda/report.h"
+#include "backends/cuda/shared_library.h"
 #include "backends/program_state.h"
 #include "blockgrad/graph/leaf.h"
 
@@ -133,7 +135,7 @@ std::string device_report() {
   return fmt::format("cpu: {} thread{}, instruction set {}{}\ncuda: {}\n", available_threads(),
                      available_threads() == 1 ? "" : "s", isa_name(isa),
                      isa == Isa::portable ? " (slow: no AVX2 or AVX-512 here)" : "",
-                     cuda_report(cuda_findings()));
+                     cuda_report(cuda_findings(), cuda_library_folders()));
 }
 
 ProgramState& Program::state() const {

@@ -32,8 +32,8 @@ const CudaFindings& cuda_findings();
 
 /// Why kernels cannot run on it, in a few words; empty if they can.
 std::string why_unusable(const CudaFindings& findings);
-/// What device_report says: "NVIDIA H200, 132 multiprocessors, 139.8 GiB, compute capability 9.0,
-/// driver 13.0, runtime 13.0; …" or "off, no NVIDIA driver was found here".
-std::string cuda_report(const CudaFindings& findings);
+/// 13010 is "13.1", and 90 is "9.0".
+std::string cuda_version_text(int version);
+std::string capability_text(int capability);
 
 }  // namespace blockgrad

@@ -1,84 +1,36 @@
 // The CUDA text of every elementwise function and of fused programs compiles with NVRTC; no GPU is
 // needed.
-#include <dlfcn.h>
+#include "backends/cuda/emit.h"
 
 #include <boost/test/unit_test.hpp>
 #include <limits>
 #include <string>
 #include <vector>
 
-#include "backends/cuda/emit.h"
+#include "backends/cuda/nvrtc.h"
 
 using namespace blockgrad;
 
 namespace {
 
-/// NVRTC's C interface, found at run time.
-class Nvrtc {
- public:
-  Nvrtc() {
-    const std::string folder = BG_CUDA_LIBRARY_DIR;
-    std::vector<std::string> names;
-    for (const char* name :
-         {"libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2"}) {
-      names.push_back(name);
-      if (!folder.empty()) names.push_back(folder + "/" + name);
-    }
-    for (const std::string& name : names) {
-      if (library_ == nullptr) library_ = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-    }
+/// NVRTC, if it is here; a build with the CUDA backend must have it.
+const Nvrtc* found_nvrtc() {
+  try {
+    return &nvrtc();
+  } catch (const DeviceError& error) {
+    BOOST_TEST(!BG_WITH_CUDA, error.what());
+    BOOST_TEST_MESSAGE("skipped: " << error.what());
+    return nullptr;
   }
-
-  bool is_found() const { return library_ != nullptr; }
-
-  /// The cubin of a program, or the compiler's messages in `log`.
-  std::string compile(const std::string& text, std::string& log) const {
-    void* program = nullptr;
-    call<int(void**, const char*, const char*, int, const char* const*, const char* const*)>(
-        "nvrtcCreateProgram")(&program, text.c_str(), "map.cu", 0, nullptr, nullptr);
-    const char* options[] = {"--gpu-architecture=sm_90", "--fmad=false"};
-    const int result =
-        call<int(void*, int, const char* const*)>("nvrtcCompileProgram")(program, 2, options);
-    std::size_t size = 0;
-    call<int(void*, std::size_t*)>("nvrtcGetProgramLogSize")(program, &size);
-    log.resize(size);
-    call<int(void*, char*)>("nvrtcGetProgramLog")(program, log.data());
-    std::string cubin;
-    if (result == 0) {
-      call<int(void*, std::size_t*)>("nvrtcGetCUBINSize")(program, &size);
-      cubin.resize(size);
-      call<int(void*, char*)>("nvrtcGetCUBIN")(program, cubin.data());
-    }
-    call<int(void**)>("nvrtcDestroyProgram")(&program);
-    return cubin;
-  }
-
- private:
-  template <class F>
-  F* call(const char* name) const {
-    void* symbol = dlsym(library_, name);
-    BOOST_REQUIRE_MESSAGE(symbol != nullptr, "NVRTC has no " << name);
-    return reinterpret_cast<F*>(symbol);
-  }
-
-  void* library_ = nullptr;  // stays loaded: NVRTC does not like to be unloaded
-};
-
-const Nvrtc* nvrtc() {
-  static const Nvrtc found;
-  if (found.is_found()) return &found;
-  BOOST_TEST_MESSAGE("skipped: NVRTC (libnvrtc.so) not found");
-  return nullptr;
 }
 
 /// Compiles kernels in one program and looks for each by name.
 void compile(const std::vector<std::string>& kernels, const std::vector<std::string>& names) {
-  const Nvrtc* compiler = nvrtc();
+  const Nvrtc* compiler = found_nvrtc();
   if (compiler == nullptr) return;
-  std::string text = cuda_prelude(), log;
-  for (const std::string& kernel : kernels) text += kernel;
-  const std::string cubin = compiler->compile(text, log);
-  BOOST_TEST(!cubin.empty(), log);
+  CubinRequest request{.text = cuda_prelude()};
+  for (const std::string& kernel : kernels) request.text += kernel;
+  const std::string cubin = compile_cubin(*compiler, request);
   for (const std::string& name : names)
     BOOST_TEST(cubin.find(name) != std::string::npos, name << " is not in the cubin");
   BOOST_TEST_MESSAGE(names.size() << " kernels, cubin of " << cubin.size() << " bytes");
@@ -148,7 +100,7 @@ ScalarFn fused(DType dtype) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(cuda_text)
+BOOST_AUTO_TEST_SUITE(emit)
 
 BOOST_AUTO_TEST_CASE(every_row_compiles_for_f32) { compile_rows(DType::f32); }
 BOOST_AUTO_TEST_CASE(every_row_compiles_for_f64) { compile_rows(DType::f64); }
@@ -199,6 +151,32 @@ BOOST_AUTO_TEST_CASE(fused_maps_and_their_derivatives_compile_with_any_strides) 
         cuda_map(dense_map(derivative(recorder.finish({&y, 1}), wants)), names.back()));
   }
   compile(kernels, names);
+}
+
+BOOST_AUTO_TEST_CASE(a_product_and_a_sum_are_contracted_only_where_that_is_asked_for) {
+  const Nvrtc* compiler = found_nvrtc();
+  if (compiler == nullptr) return;
+  ScalarRecorder recorder(std::vector<DType>{DType::f32, DType::f32, DType::f32});
+  const Scalar y = recorder.input(0) * recorder.input(1) + recorder.input(2);
+  CubinRequest request{.text = cuda_prelude() + cuda_map(dense_map(recorder.finish({&y, 1})))};
+  const std::string exact = compile_cubin(*compiler, request);
+  request.options = {"--fmad=true"};
+  BOOST_TEST((compile_cubin(*compiler, request) != exact));
+  request.options = {"--fmad=false"};
+  BOOST_TEST((compile_cubin(*compiler, request) == exact));
+}
+
+BOOST_AUTO_TEST_CASE(text_that_does_not_compile_is_an_error_with_the_compilers_words) {
+  const Nvrtc* compiler = found_nvrtc();
+  if (compiler == nullptr) return;
+  BOOST_CHECK_EXCEPTION(compile_cubin(*compiler, {.text = "int f() { return unknown_name; }"}),
+                        DeviceError, [](const DeviceError& error) {
+                          const std::string text = error.what();
+                          return text.find(
+                                     "does not compile the program for sm_90a: "
+                                     "NVRTC_ERROR_COMPILATION") != std::string::npos &&
+                                 text.find("\"unknown_name\" is undefined") != std::string::npos;
+                        });
 }
 
 BOOST_AUTO_TEST_CASE(text_does_not_depend_on_the_outermost_size) {

@@ -1,0 +1,46 @@
+#include "backends/cuda/report.h"
+
+#include <fmt/format.h>
+
+#include "backends/cuda/cublaslt.h"
+#include "backends/cuda/nvrtc.h"
+#include "blockgrad/graph/error.h"
+
+namespace blockgrad {
+
+namespace {
+
+std::string nvrtc_line(std::span<const std::string> folders) {
+  try {
+    const Nvrtc found = load_nvrtc(folders);
+    return fmt::format("NVRTC {}.{}, {}", found.major, found.minor, found.path);
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+}
+
+std::string cublaslt_line(std::span<const std::string> folders) {
+  try {
+    const CublasLt found = load_cublaslt(folders);
+    return fmt::format("cuBLASLt {}.{}.{}, {}", found.major, found.minor, found.patch, found.path);
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+}
+
+}  // namespace
+
+std::string cuda_report(const CudaFindings& findings, std::span<const std::string> folders) {
+  const std::string why = why_unusable(findings);
+  if (!why.empty()) return "off, " + why;
+  return fmt::format(
+      "{}, {} multiprocessors, {:.1f} GiB, compute capability {}, driver {}, runtime {}; programs "
+      "do "
+      "not run on it yet\n  {}\n  {}",
+      findings.name, findings.processors,
+      static_cast<double>(findings.memory_bytes) / (std::int64_t{1} << 30),
+      capability_text(findings.capability), cuda_version_text(findings.driver_version),
+      cuda_version_text(findings.runtime_version), nvrtc_line(folders), cublaslt_line(folders));
+}
+
+}  // namespace blockgrad

@@ -1,0 +1,16 @@
+#pragma once
+// What device_report tells of CUDA.
+
+#include <span>
+#include <string>
+
+#include "backends/cuda/findings.h"
+
+namespace blockgrad {
+
+/// "NVIDIA H200, 132 multiprocessors, 139.8 GiB, compute capability 9.0, driver 13.0, runtime 13.0;
+/// …" and a line for each library, found in these folders or not; or "off, no NVIDIA driver was
+/// found here", and no library is opened.
+std::string cuda_report(const CudaFindings& findings, std::span<const std::string> folders);
+
+}  // namespace blockgrad
