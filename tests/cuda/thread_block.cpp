@@ -111,6 +111,7 @@ class ThreadBlock {
 
   void meet(const Meeting& meeting) {
     if (stops_) throw Stop{};
+    if (is_left_out(meeting)) return;
     current_->meeting = meeting;
     current_->state = State::waits;
     current_->fiber.leave();
@@ -125,6 +126,16 @@ class ThreadBlock {
   Guarded<unsigned char>& shared() { return shared_; }
 
  private:
+  bool is_left_out(const Meeting& meeting) {
+    if (launch_.without_barrier < 0 || meeting.mask != 0) return false;
+    const auto known = std::find_if(barriers_.begin(), barriers_.end(), [&](const Meeting& other) {
+      return is_same_place(meeting, other);
+    });
+    const auto at = known - barriers_.begin();
+    if (known == barriers_.end()) barriers_.push_back(meeting);
+    return at == launch_.without_barrier;
+  }
+
   static void run_thread(void* self) { static_cast<ThreadBlock*>(self)->run_current(); }
 
   void run_current() {
@@ -243,6 +254,7 @@ class ThreadBlock {
   Guarded<unsigned char> shared_;
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<Thread*> ready_;
+  std::vector<Meeting> barriers_;  // in order of first arrival, where one is left out
   Thread* current_ = nullptr;
   std::exception_ptr failure_;
   bool stops_ = false;

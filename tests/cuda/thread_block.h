@@ -24,6 +24,7 @@ struct Launch {
   dim3 block;
   std::size_t shared_bytes = 0;  // of dynamic shared memory
   std::uint64_t seed = 0;        // of the order of blocks and threads
+  int without_barrier = -1;      // threads run past this __syncthreads, in order of first arrival
 };
 
 /// Calls `kernel` once in every thread. Throws KernelFault where a barrier is missed by some

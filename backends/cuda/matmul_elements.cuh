@@ -1,0 +1,23 @@
+#pragma once
+// Rung 1 of the ladder: one thread computes one element of C. Every operand is read from global
+// memory k times m n times; the caches are all that helps.
+
+#include "backends/cuda/matmul_product.cuh"
+
+namespace blockgrad::gpu {
+
+/// Grid: x over columns, y over rows, z over the batch, of blocks of any shape; k_splits is 1.
+/// Order of the sum: one chain of fused multiply-adds in ascending k, from 0.
+template <class T, class Epilogue>
+__global__ void matmul_elements(Product<T> p, Epilogue epilogue) {
+  const long column = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const long row = static_cast<long>(blockIdx.y) * blockDim.y + threadIdx.y;
+  const long batch = blockIdx.z;
+  if (row >= p.m || column >= p.n) return;
+  T sum = 0;
+  for (long k = 0; k < p.k; ++k)
+    sum = math::fma(p.a.at(batch, row, k), p.b.at(batch, k, column), sum);
+  p.c.at(batch, row, column) = epilogue(sum, batch, column);
+}
+
+}  // namespace blockgrad::gpu

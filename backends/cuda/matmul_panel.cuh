@@ -1,0 +1,113 @@
+#pragma once
+// The way of a panel of A or B from global memory to shared memory. Both operands are seen alike:
+// a panel is `depth` steps along k by `width` rows of A or columns of B, and lies in shared memory
+// with the width side by side, so that a thread reads its values of one k 16 bytes at a time.
+
+#include "backends/cuda/matmul_product.cuh"
+
+namespace blockgrad::gpu {
+
+/// An operand as a panel, from the first of its rows (of A) or columns (of B) that are wanted.
+/// Where packs are read, `data` and the other stride are multiples of 16 bytes.
+template <class T>
+struct Panel {
+  const T* data;
+  long width_stride;
+  long k_stride;
+  long width;  // what is left of m or n
+  long k_end;
+};
+
+template <class In, class Out>
+__device__ __forceinline__ Panel<In> panel_of_a(const Product<In, Out>& p, const Place& at,
+                                                long k_end) {
+  return {&p.a.at(at.batch, at.row, 0), p.a.row_stride, p.a.column_stride, p.m - at.row, k_end};
+}
+
+template <class In, class Out>
+__device__ __forceinline__ Panel<In> panel_of_b(const Product<In, Out>& p, const Place& at,
+                                                long k_end) {
+  return {&p.b.at(at.batch, 0, at.column), p.b.column_stride, p.b.row_stride, p.n - at.column,
+          k_end};
+}
+
+/// The panel in shared memory; a pack between rows keeps stores along k off each other's banks.
+template <class T, int width, int depth>
+struct alignas(16) SharedPanel {
+  T value[depth][width + Pack<T>::size];
+};
+
+/// One thread's share of a panel, in registers between the two memories: fetch() asks for the
+/// values, store() waits for them, and what stands between hides the wait.
+template <class T, int width, int depth, int threads, Reads reads>
+struct PanelShare {
+  static constexpr int size = reads == Reads::one_by_one ? 1 : Pack<T>::size;
+  static constexpr int count = width * depth / size / threads;
+  static_assert(count * size * threads == width * depth, "every thread moves the same");
+  struct alignas(size * sizeof(T)) Part {
+    T value[size];
+  };
+  Part part[count];
+
+  /// Where part i of this thread begins.
+  __device__ __forceinline__ static int width_of(int i) {
+    const int at = static_cast<int>(threadIdx.x) + i * threads;
+    return reads == Reads::along_k ? at / (depth / size) : at % (width / size) * size;
+  }
+  __device__ __forceinline__ static int k_of(int i) {
+    const int at = static_cast<int>(threadIdx.x) + i * threads;
+    return reads == Reads::along_k ? at % (depth / size) * size : at / (width / size);
+  }
+
+  /// Reads the panel from step k on; what lies beyond the operand counts as `beyond`.
+  __device__ __forceinline__ void fetch(const Panel<T>& panel, long k, T beyond) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const long w = width_of(i), at_k = k + k_of(i);
+      const T* const from = panel.data + w * panel.width_stride + at_k * panel.k_stride;
+      const long left = reads == Reads::along_k ? panel.k_end - at_k : panel.width - w;
+      const bool is_inside = w < panel.width && at_k < panel.k_end;
+      if (is_inside && left >= size) {
+        part[i] = *reinterpret_cast<const Part*>(from);
+      } else {
+#pragma unroll
+        for (int j = 0; j < size; ++j) part[i].value[j] = is_inside && j < left ? from[j] : beyond;
+      }
+    }
+  }
+
+  __device__ __forceinline__ void store(SharedPanel<T, width, depth>& shared) const {
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const int w = width_of(i), k = k_of(i);
+      if constexpr (reads == Reads::along_k) {
+#pragma unroll
+        for (int j = 0; j < size; ++j) shared.value[k + j][w] = part[i].value[j];
+      } else {
+        *reinterpret_cast<Part*>(&shared.value[k][w]) = part[i];
+      }
+    }
+  }
+};
+
+/// Puts a row of C's values where they belong: 16 bytes at once where all are inside and lie so.
+template <class T, class Epilogue>
+__device__ __forceinline__ void put_pack(const Product<T>& p, const Epilogue& epilogue,
+                                         const Place& at, long row, long column,
+                                         const T (&sums)[Pack<T>::size]) {
+  if (row >= p.m) return;
+  T* const to = &p.c.at(at.batch * p.k_splits + at.slice, row, column);
+  Pack<T> pack;
+#pragma unroll
+  for (int j = 0; j < Pack<T>::size; ++j)
+    if (column + j < p.n) pack.value[j] = epilogue(sums[j], at.batch, column + j);
+  if (p.c_in_packs && column + Pack<T>::size <= p.n) {
+    *reinterpret_cast<Pack<T>*>(to) = pack;
+  } else {
+#pragma unroll
+    for (int j = 0; j < Pack<T>::size; ++j)
+      if (column + j < p.n) to[j] = pack.value[j];
+  }
+}
+
+}  // namespace blockgrad::gpu

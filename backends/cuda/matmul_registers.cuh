@@ -1,0 +1,68 @@
+#pragma once
+// Rung 3 of the ladder: a thread computes several elements of C, so that a value read from shared
+// memory is used that often: thread tile 8 x 1, then 8 x 8, which reads 16 values for 64 products.
+//
+//   grid -> block tile (m, n, k) -> thread tile (m, n)
+
+#include "backends/cuda/matmul_panel.cuh"
+#include "backends/cuda/shared_memory.cuh"
+
+namespace blockgrad::gpu {
+
+template <class T, Tile block>
+struct Panels {
+  SharedPanel<T, block.m, block.k> a;
+  SharedPanel<T, block.n, block.k> b;
+};
+
+template <Tile block, Tile thread>
+inline constexpr int threads_of = block.m / thread.m * (block.n / thread.n);
+
+/// Grid: see place_of_block, of threads_of<block, thread> threads; dynamic shared memory:
+/// Panels<T, block>. Order of the sum: one chain of fused multiply-adds in ascending k within each
+/// slice, from 0. Beyond k, A counts as -0 and B as 0: their product, -0, changes no sum.
+template <class T, Tile block, Tile thread, Reads reads_a, Reads reads_b, class Epilogue>
+__global__ void __launch_bounds__(threads_of<block, thread>)
+    matmul_registers(Product<T> p, Epilogue epilogue) {
+  constexpr int threads = threads_of<block, thread>;
+  auto& shared = shared_memory<Panels<T, block>>();
+  const Place at = place_of_block(p, block.m, block.n);
+  const long k_end = end_of_slice(p, at);
+  const Panel<T> a = panel_of_a(p, at, k_end), b = panel_of_b(p, at, k_end);
+  const int thread_m = static_cast<int>(threadIdx.x) / (block.n / thread.n) * thread.m;
+  const int thread_n = static_cast<int>(threadIdx.x) % (block.n / thread.n) * thread.n;
+
+  T sums[thread.m][thread.n] = {};
+  PanelShare<T, block.m, block.k, threads, reads_a> share_a;
+  PanelShare<T, block.n, block.k, threads, reads_b> share_b;
+  for (long k = at.slice * p.k_slice; k < k_end; k += block.k) {
+    share_a.fetch(a, k, -T(0));
+    share_b.fetch(b, k, T(0));
+    share_a.store(shared.a);
+    share_b.store(shared.b);
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < block.k; ++i) {
+      T column[thread.m], row[thread.n];
+#pragma unroll
+      for (int m = 0; m < thread.m; ++m) column[m] = shared.a.value[i][thread_m + m];
+#pragma unroll
+      for (int n = 0; n < thread.n; ++n) row[n] = shared.b.value[i][thread_n + n];
+#pragma unroll
+      for (int m = 0; m < thread.m; ++m)
+#pragma unroll
+        for (int n = 0; n < thread.n; ++n) sums[m][n] = math::fma(column[m], row[n], sums[m][n]);
+    }
+    __syncthreads();
+  }
+
+#pragma unroll
+  for (int m = 0; m < thread.m; ++m)
+#pragma unroll
+    for (int n = 0; n < thread.n; ++n)
+      if (at.row + thread_m + m < p.m && at.column + thread_n + n < p.n)
+        p.c.at(at.batch * p.k_splits + at.slice, at.row + thread_m + m, at.column + thread_n + n) =
+            epilogue(sums[m][n], at.batch, at.column + thread_n + n);
+}
+
+}  // namespace blockgrad::gpu

@@ -1,0 +1,108 @@
+#pragma once
+// Rung 4 of the ladder: the tile of a block is dealt to warps, that of a warp to its 8 x 4 lanes in
+// pieces of 16 by 16 bytes, so that every read of shared memory is 16 bytes wide and free of bank
+// conflicts. Shared memory holds two steps along k: while one is multiplied the next one is under
+// way, and one barrier a step is enough.
+//
+//   grid -> block tile (m, n, k) -> warp tile (m, n) -> thread tile (pieces of a lane)
+//
+// Source of the split: Thakkar, Kerr et al., CUTLASS, "Efficient GEMM in CUDA".
+
+#include "backends/cuda/matmul_panel.cuh"
+#include "backends/cuda/shared_memory.cuh"
+
+namespace blockgrad::gpu {
+
+/// The two halves of the buffer.
+template <class T, Tile block>
+struct TwoPanels {
+  SharedPanel<T, block.m, block.k> a[2];
+  SharedPanel<T, block.n, block.k> b[2];
+};
+
+template <Tile block, Tile warp>
+inline constexpr int warps_of = block.m / warp.m * (block.n / warp.n);
+
+/// What one thread sums: pieces of pack x pack elements, 8 lanes apart in m and 4 in n.
+template <class T, Tile warp>
+struct ThreadTile {
+  static constexpr int pack = Pack<T>::size;
+  static constexpr int pieces_m = warp.m / (8 * pack), pieces_n = warp.n / (4 * pack);
+  static_assert(pieces_m * 8 * pack == warp.m && pieces_n * 4 * pack == warp.n);
+
+  T sums[pieces_m][pieces_n][pack][pack] = {};
+
+  /// Adds the products of one k: `column` and `row` are the lane's first values of A and B.
+  __device__ __forceinline__ void add(const T* column, const T* row) {
+    Pack<T> a[pieces_m], b[pieces_n];
+#pragma unroll
+    for (int m = 0; m < pieces_m; ++m)
+      a[m] = *reinterpret_cast<const Pack<T>*>(column + m * 8 * pack);
+#pragma unroll
+    for (int n = 0; n < pieces_n; ++n) b[n] = *reinterpret_cast<const Pack<T>*>(row + n * 4 * pack);
+#pragma unroll
+    for (int m = 0; m < pieces_m; ++m)
+#pragma unroll
+      for (int n = 0; n < pieces_n; ++n)
+#pragma unroll
+        for (int i = 0; i < pack; ++i)
+#pragma unroll
+          for (int j = 0; j < pack; ++j)
+            sums[m][n][i][j] = math::fma(a[m].value[i], b[n].value[j], sums[m][n][i][j]);
+  }
+};
+
+/// Grid: see place_of_block, of 32 warps_of<block, warp> threads; dynamic shared memory:
+/// TwoPanels<T, block>. Order of the sum: as in matmul_registers.
+template <class T, Tile block, Tile warp, Reads reads_a, Reads reads_b, class Epilogue>
+__global__ void __launch_bounds__(32 * warps_of<block, warp>)
+    matmul_warps(Product<T> p, Epilogue epilogue) {
+  constexpr int threads = 32 * warps_of<block, warp>, pack = Pack<T>::size;
+  auto& shared = shared_memory<TwoPanels<T, block>>();
+
+  // Grid to block: a tile of C, and a slice of k.
+  const Place at = place_of_block(p, block.m, block.n);
+  const long k_end = end_of_slice(p, at);
+  const Panel<T> a = panel_of_a(p, at, k_end), b = panel_of_b(p, at, k_end);
+
+  // Block to warp to lane: where this thread's first piece begins in the tile.
+  const int warp_at = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int m = warp_at / (block.n / warp.n) * warp.m + lane / 4 * pack;
+  const int n = warp_at % (block.n / warp.n) * warp.n + lane % 4 * pack;
+
+  ThreadTile<T, warp> tile;
+  PanelShare<T, block.m, block.k, threads, reads_a> share_a;
+  PanelShare<T, block.n, block.k, threads, reads_b> share_b;
+  const auto fetch = [&](long k) {
+    share_a.fetch(a, k, -T(0));
+    share_b.fetch(b, k, T(0));
+  };
+  const auto store = [&](int half) {
+    share_a.store(shared.a[half]);
+    share_b.store(shared.b[half]);
+  };
+  const long k_begin = at.slice * p.k_slice;
+  fetch(k_begin);
+  store(0);
+  __syncthreads();
+  int half = 0;
+  for (long k = k_begin; k < k_end; k += block.k) {
+    const bool is_last = k + block.k >= k_end;
+    if (!is_last) fetch(k + block.k);
+#pragma unroll
+    for (int i = 0; i < block.k; ++i)
+      tile.add(&shared.a[half].value[i][m], &shared.b[half].value[i][n]);
+    if (!is_last) store(half ^ 1);
+    __syncthreads();
+    half ^= 1;
+  }
+
+#pragma unroll
+  for (int i = 0; i < tile.pieces_m * pack; ++i)
+#pragma unroll
+    for (int j = 0; j < tile.pieces_n; ++j)
+      put_pack(p, epilogue, at, at.row + m + i / pack * 8 * pack + i % pack,
+               at.column + n + j * 4 * pack, tile.sums[i / pack][j][i % pack]);
+}
+
+}  // namespace blockgrad::gpu
