@@ -31,7 +31,7 @@ struct Product {
   long m, n, k;
   long k_slice;     // slice s sums k in [s k_slice, min(k, (s + 1) k_slice))
   int k_splits;     // slices; C holds each one's sums apart, as batch * k_splits + s
-  int band;         // tile rows that blocks walk together, see place_of_block
+  int band;         // tile rows that blocks walk together, see place_of
   bool c_in_packs;  // rows of C begin at multiples of 16 bytes
 };
 
@@ -64,23 +64,10 @@ struct AddBiasRelu {
   }
 };
 
-/// A block's part of the work: tile (row, column) of C, slice of k, matrix of the batch.
-struct Place {
-  long row, column, slice, batch;
-};
-
-/// The grid is one line of blocks: tiles first, then slices, then the batch. Tiles go column by
-/// column through bands of p.band tile rows, so that blocks that run together share rows of A and
-/// columns of B in the L2 cache.
+/// See place_of.
 template <class In, class Out>
-__device__ __forceinline__ Place place_of_block(const Product<In, Out>& p, int tile_m, int tile_n) {
-  const long rows = (p.m + tile_m - 1) / tile_m, columns = (p.n + tile_n - 1) / tile_n;
-  const long block = blockIdx.x, tile = block % (rows * columns), rest = block / (rows * columns);
-  const long first = tile / (p.band * columns) * p.band;
-  const long height = rows - first < p.band ? rows - first : p.band;
-  const long in_band = tile - first * columns;
-  return {(first + in_band % height) * tile_m, in_band / height * tile_n, rest % p.k_splits,
-          rest / p.k_splits};
+__device__ __forceinline__ Place place_of_block(const Product<In, Out>& p, Tile tile) {
+  return place_of(blockIdx.x, p.m, p.n, tile, p.k_splits, p.band);
 }
 
 /// The end of the slice's part of k.

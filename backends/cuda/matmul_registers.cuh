@@ -18,7 +18,7 @@ struct Panels {
 template <Tile block, Tile thread>
 inline constexpr int threads_of = block.m / thread.m * (block.n / thread.n);
 
-/// Grid: see place_of_block, of threads_of<block, thread> threads; dynamic shared memory:
+/// Grid: see place_of, of threads_of<block, thread> threads; dynamic shared memory:
 /// Panels<T, block>. Order of the sum: one chain of fused multiply-adds in ascending k within each
 /// slice, from 0. Beyond k, A counts as -0 and B as 0: their product, -0, changes no sum.
 template <class T, Tile block, Tile thread, Reads reads_a, Reads reads_b, class Epilogue>
@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(threads_of<block, thread>)
     matmul_registers(Product<T> p, Epilogue epilogue) {
   constexpr int threads = threads_of<block, thread>;
   auto& shared = shared_memory<Panels<T, block>>();
-  const Place at = place_of_block(p, block.m, block.n);
+  const Place at = place_of_block(p, block);
   const long k_end = end_of_slice(p, at);
   const Panel<T> a = panel_of_a(p, at, k_end), b = panel_of_b(p, at, k_end);
   const int thread_m = static_cast<int>(threadIdx.x) / (block.n / thread.n) * thread.m;

@@ -52,7 +52,7 @@ struct ThreadTile {
   }
 };
 
-/// Grid: see place_of_block, of 32 warps_of<block, warp> threads; dynamic shared memory:
+/// Grid: see place_of, of 32 warps_of<block, warp> threads; dynamic shared memory:
 /// TwoPanels<T, block>. Order of the sum: as in matmul_registers.
 template <class T, Tile block, Tile warp, Reads reads_a, Reads reads_b, class Epilogue>
 __global__ void __launch_bounds__(32 * warps_of<block, warp>)
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(32 * warps_of<block, warp>)
   auto& shared = shared_memory<TwoPanels<T, block>>();
 
   // Grid to block: a tile of C, and a slice of k.
-  const Place at = place_of_block(p, block.m, block.n);
+  const Place at = place_of_block(p, block);
   const long k_end = end_of_slice(p, at);
   const Panel<T> a = panel_of_a(p, at, k_end), b = panel_of_b(p, at, k_end);
 
