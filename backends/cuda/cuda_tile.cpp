@@ -1,0 +1,171 @@
+#include "backends/cuda/cuda_tile.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "blockgrad/graph/error.h"
+
+namespace blockgrad {
+
+namespace {
+
+using gpu::Tile;
+
+std::int64_t whole_parts(std::int64_t size, std::int64_t part) { return (size + part - 1) / part; }
+
+/// As the structures in the kernels' files say; tests compare them.
+std::int64_t shared_bytes(const CudaConfig& config) {
+  const auto size = static_cast<std::int64_t>(size_of(config.dtype));
+  const std::int64_t m = config.block.m, n = config.block.n, k = config.block.k, pack = 16 / size;
+  switch (config.kernel) {
+    case CudaKernel::elements: return 0;
+    case CudaKernel::shared: return k * (m + n) * size;
+    case CudaKernel::registers:
+    case CudaKernel::warps: return config.stages * k * (m + n + 2 * pack) * size;
+    case CudaKernel::mma: return config.stages * k * (m + n) * size;
+  }
+  return 0;
+}
+
+CudaConfig config(CudaKernel kernel, DType dtype, CudaMath math, Tile block, Tile warp,
+                  Tile instruction, int threads, int stages, int registers) {
+  CudaConfig result{kernel, dtype, math, block, warp, instruction, threads, stages, registers, 0};
+  result.shared_bytes = shared_bytes(result);
+  return result;
+}
+
+/// Those of one dtype and math from the largest to the smallest block tile.
+const std::array<CudaConfig, 10>& configs() {
+  using enum CudaKernel;
+  using enum CudaMath;
+  static const std::array<CudaConfig, 10> all{
+      config(warps, DType::f32, exact, {128, 128, 8}, {64, 32, 8}, {8, 8, 1}, 256, 2, 160),
+      config(warps, DType::f32, exact, {64, 64, 16}, {32, 16, 16}, {4, 4, 1}, 256, 2, 96),
+      config(registers, DType::f32, exact, {128, 128, 8}, {16, 128, 8}, {8, 8, 1}, 256, 1, 160),
+      config(registers, DType::f32, exact, {64, 64, 8}, {8, 32, 8}, {8, 1, 1}, 512, 1, 64),
+      config(shared, DType::f32, exact, {32, 32, 32}, {1, 32, 32}, {1, 1, 1}, 1024, 1, 64),
+      config(elements, DType::f32, exact, {8, 16, 1}, {2, 16, 1}, {1, 1, 1}, 128, 1, 64),
+      config(warps, DType::f64, exact, {64, 64, 8}, {32, 16, 8}, {4, 4, 1}, 256, 2, 160),
+      config(elements, DType::f64, exact, {8, 16, 1}, {2, 16, 1}, {1, 1, 1}, 128, 1, 64),
+      config(mma, DType::bf16, exact, {128, 128, 32}, {64, 32, 32}, {16, 8, 16}, 256, 4, 192),
+      config(mma, DType::f32, tf32, {128, 128, 16}, {64, 32, 16}, {16, 8, 8}, 256, 4, 192),
+  };
+  return all;
+}
+
+/// What is left of a block in a product that is smaller.
+Block clipped(Level level, Tile tile, const CudaProduct& product) {
+  return {level, std::min<std::int64_t>(tile.m, product.m),
+          std::min<std::int64_t>(tile.n, product.n), std::min<std::int64_t>(tile.k, product.k)};
+}
+
+std::int64_t tiles(const CudaConfig& config, const CudaProduct& product) {
+  return whole_parts(product.m, config.block.m) * whole_parts(product.n, config.block.n) *
+         product.batch;
+}
+
+// Below it the sums of a slice are written and read again for too little work.
+constexpr std::int64_t least_slice = 512;
+constexpr std::int64_t most_splits = 32;
+
+/// Slices that give every processor a block, as far as k is long enough.
+std::int64_t splits(const CudaConfig& config, const CudaProduct& product,
+                    const CudaLimits& limits) {
+  const std::int64_t count = tiles(config, product);
+  if (count == 0 || config.kernel == CudaKernel::elements) return 1;
+  return std::clamp<std::int64_t>(
+      whole_parts(limits.processors, count), 1,
+      std::clamp<std::int64_t>(product.k / least_slice, 1, most_splits));
+}
+
+/// What a product may use; the rungs below are for comparison.
+bool is_candidate(const CudaConfig& config, const CudaProduct& product) {
+  return config.dtype == product.dtype && config.math == product.math &&
+         config.kernel != CudaKernel::registers && config.kernel != CudaKernel::shared;
+}
+
+/// The largest tiles of which there are enough, by slices of k if need be, else the smallest ones.
+const CudaConfig& choose(const CudaProduct& product, const CudaLimits& limits) {
+  constexpr std::int64_t few_elements = 32 * 32, short_k = 128;
+  const bool is_tiny = product.m * product.n <= few_elements && product.k <= short_k;
+  const CudaConfig* chosen = nullptr;
+  for (const CudaConfig& config : configs()) {
+    if (!is_candidate(config, product)) continue;
+    const bool is_simple = config.kernel == CudaKernel::elements;
+    if (is_simple && chosen && !is_tiny) continue;
+    const bool was_enough =
+        chosen && tiles(*chosen, product) * splits(*chosen, product, limits) >= limits.processors;
+    if (!was_enough || (is_simple && is_tiny)) chosen = &config;
+  }
+  check_internal(chosen != nullptr, "no CUDA kernel multiplies ", name(product.dtype));
+  return *chosen;
+}
+
+std::string_view to_string(CudaKernel kernel) {
+  switch (kernel) {
+    case CudaKernel::elements: return "elements";
+    case CudaKernel::shared: return "shared";
+    case CudaKernel::registers: return "registers";
+    case CudaKernel::warps: return "warps";
+    case CudaKernel::mma: return "mma";
+  }
+  return "?";
+}
+
+}  // namespace
+
+std::span<const CudaConfig> cuda_configs() { return configs(); }
+
+CudaTile choose_cuda_tile(const CudaProduct& product, const CudaLimits& limits) {
+  CudaTile tile{.product = product, .config = choose(product, limits), .plan = {}};
+  const CudaConfig& config = tile.config;
+  const std::int64_t wanted = splits(config, product, limits);
+  // A slice is a whole number of steps, so only the last one has a tail.
+  tile.k_slice = whole_parts(whole_parts(product.k, wanted), config.block.k) * config.block.k;
+  tile.plan = {product.m, product.n, product.k, {}, 1, ""};
+  if (product.k > 0) tile.plan.k_splits = static_cast<int>(whole_parts(product.k, tile.k_slice));
+  tile.plan.levels = {clipped(Level::grid, config.block, product),
+                      clipped(Level::warp, config.warp, product),
+                      clipped(Level::instruction, config.instruction, product)};
+  const std::int64_t count = tiles(config, product);
+  tile.plan.why =
+      fmt::format("{} tile{} for {} processors", count, count == 1 ? "" : "s", limits.processors);
+  tile.blocks = count * tile.plan.k_splits;
+  tile.verify(limits);
+  return tile;
+}
+
+void CudaTile::verify(const CudaLimits& limits) const {
+  plan.verify();
+  check_internal(plan.m == product.m && plan.n == product.n && plan.k == product.k,
+                 "CUDA tile: the plan is of another product");
+  const std::int64_t before_last = (plan.k_splits - 1) * k_slice;
+  check_internal(k_slice >= 0 && before_last + k_slice >= plan.k &&
+                     (before_last < plan.k || plan.k_splits == 1),
+                 "CUDA tile: ", plan.k_splits, " slices of ", k_slice, " do not cover k ", plan.k,
+                 " with none empty");
+  check_internal(blocks == tiles(config, product) * plan.k_splits && blocks <= 0x7fffffff,
+                 "CUDA tile: a grid of ", blocks, " blocks");
+  check_internal(config.threads >= 1 && config.threads <= 1024 && band >= 1,
+                 "CUDA tile: ", config.threads, " threads in bands of ", band);
+  check_internal(config.threads * config.registers <= limits.registers,
+                 "CUDA tile: ", config.threads, " threads of ", config.registers,
+                 " registers, there are ", limits.registers);
+  check_internal(config.shared_bytes <= limits.shared_bytes, "CUDA tile: ", config.shared_bytes,
+                 " bytes of shared memory, there are ", limits.shared_bytes);
+}
+
+std::string to_string(const CudaTile& tile) {
+  const CudaConfig& config = tile.config;
+  return fmt::format(
+      "{} {}{} | {} | {} block{} of {} threads, {} registers, {} stage{}, {} bytes of shared "
+      "memory",
+      to_string(config.kernel), name(config.dtype), config.math == CudaMath::tf32 ? " as tf32" : "",
+      to_string(tile.plan), tile.blocks, tile.blocks == 1 ? "" : "s", config.threads,
+      config.registers, config.stages, config.stages == 1 ? "" : "s", config.shared_bytes);
+}
+
+}  // namespace blockgrad
