@@ -42,16 +42,16 @@ const std::array<CudaConfig, 10>& configs() {
   using enum CudaKernel;
   using enum CudaMath;
   static const std::array<CudaConfig, 10> all{
-      config(warps, DType::f32, exact, {128, 128, 8}, {64, 32, 8}, {8, 8, 1}, 256, 2, 160),
-      config(warps, DType::f32, exact, {64, 64, 16}, {32, 16, 16}, {4, 4, 1}, 256, 2, 96),
-      config(registers, DType::f32, exact, {128, 128, 8}, {16, 128, 8}, {8, 8, 1}, 256, 1, 160),
-      config(registers, DType::f32, exact, {64, 64, 8}, {8, 32, 8}, {8, 1, 1}, 512, 1, 64),
-      config(shared, DType::f32, exact, {32, 32, 32}, {1, 32, 32}, {1, 1, 1}, 1024, 1, 64),
-      config(elements, DType::f32, exact, {8, 16, 1}, {2, 16, 1}, {1, 1, 1}, 128, 1, 64),
-      config(warps, DType::f64, exact, {64, 64, 8}, {32, 16, 8}, {4, 4, 1}, 256, 2, 160),
-      config(elements, DType::f64, exact, {8, 16, 1}, {2, 16, 1}, {1, 1, 1}, 128, 1, 64),
-      config(mma, DType::bf16, exact, {128, 128, 32}, {64, 32, 32}, {16, 8, 16}, 256, 4, 192),
-      config(mma, DType::f32, tf32, {128, 128, 16}, {64, 32, 16}, {16, 8, 8}, 256, 4, 192),
+      config(warps, DType::f32, exact, {128, 128, 8}, {64, 32, 8}, {8, 8, 1}, 256, 2, 152),
+      config(warps, DType::f32, exact, {64, 64, 16}, {32, 16, 16}, {4, 4, 1}, 256, 2, 80),
+      config(registers, DType::f32, exact, {128, 128, 8}, {16, 128, 8}, {8, 8, 1}, 256, 1, 128),
+      config(registers, DType::f32, exact, {64, 64, 8}, {8, 32, 8}, {8, 1, 1}, 512, 1, 40),
+      config(shared, DType::f32, exact, {32, 32, 32}, {1, 32, 32}, {1, 1, 1}, 1024, 1, 32),
+      config(elements, DType::f32, exact, {8, 16, 1}, {2, 16, 1}, {1, 1, 1}, 128, 1, 32),
+      config(warps, DType::f64, exact, {64, 64, 8}, {32, 16, 8}, {4, 4, 1}, 256, 2, 128),
+      config(elements, DType::f64, exact, {8, 16, 1}, {2, 16, 1}, {1, 1, 1}, 128, 1, 32),
+      config(mma, DType::bf16, exact, {128, 128, 32}, {64, 32, 32}, {16, 8, 16}, 256, 4, 128),
+      config(mma, DType::f32, tf32, {128, 128, 16}, {64, 32, 16}, {16, 8, 8}, 256, 4, 208),
   };
   return all;
 }

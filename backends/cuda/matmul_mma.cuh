@@ -115,7 +115,8 @@ __device__ __forceinline__ void put_pair(const Product<In, Out>& p, const Epilog
 /// Order of the sum: steps of 32 bytes of k in ascending order; within a step the tensor core's.
 template <class In, class Out, Tile block, Tile warp, int stages, Reads reads_a, Reads reads_b,
           class Epilogue>
-__global__ void __launch_bounds__(32 * (block.m / warp.m) * (block.n / warp.n))
+__global__ void __launch_bounds__(32 * (block.m / warp.m) * (block.n / warp.n),
+                                  sizeof(In) == 2 ? 2 : 1)
     matmul_mma(Product<In, Out> p, Epilogue epilogue) {
   constexpr int threads = 32 * (block.m / warp.m) * (block.n / warp.n);
   constexpr int tiles_m = warp.m / 16, tiles_n = warp.n / 8;
