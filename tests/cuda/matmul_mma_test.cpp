@@ -141,4 +141,9 @@ BOOST_AUTO_TEST_CASE(without_its_barrier_the_kernel_is_wrong) {
   BOOST_TEST(off(1) <= 1.0);  // there is no second one
 }
 
+BOOST_AUTO_TEST_CASE(every_layout_has_a_kernel_that_has_run) {
+  harness::print_counts();
+  BOOST_TEST(harness::counts().kernels >= 14);  // 5 of bf16 to f32, 4 to bf16, 5 of TF32
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <string>
 #include <vector>
@@ -133,6 +134,13 @@ class ProductCase {
   Guarded<In> a_, b_;
   Guarded<Out> c_;
 };
+
+/// For the record of what has been verified: run last in a suite, which is a process of its own.
+inline void print_counts() {
+  const Counts all = counts();
+  std::printf("CUDA kernels run on the CPU: %ld, in %ld launches of %ld blocks, %ld threads\n",
+              all.kernels, all.launches, all.blocks, all.threads);
+}
 
 /// A grid that covers m x n by tiles, for every slice and batch, as place_of_block reads it.
 template <class In, class Out>

@@ -5,7 +5,9 @@
 #include <deque>
 #include <exception>
 #include <memory>
+#include <set>
 #include <sstream>
+#include <typeindex>
 #include <vector>
 
 #include "tests/cuda/fiber.h"
@@ -262,6 +264,7 @@ class ThreadBlock {
 
 ThreadBlock* running = nullptr;
 Counts counted;
+std::set<std::type_index> kernels;
 
 void require(bool condition, const char* what) {
   if (!condition) throw KernelFault(what);
@@ -299,6 +302,8 @@ void launch(const Launch& launch, const std::function<void()>& kernel) {
     block.run({static_cast<unsigned>(i % launch.grid.x),
                static_cast<unsigned>(i / launch.grid.x % launch.grid.y),
                static_cast<unsigned>(i / launch.grid.x / launch.grid.y)});
+  kernels.insert(kernel.target_type());
+  counted.kernels = static_cast<std::int64_t>(kernels.size());
   counted.launches += 1;
   counted.blocks += static_cast<std::int64_t>(blocks);
   counted.threads +=

@@ -33,8 +33,9 @@ struct Launch {
 /// 8.0 to 9.0).
 void launch(const Launch& launch, const std::function<void()>& kernel);
 
-/// Kernels launched, blocks and threads run by this program so far.
+/// What this program has run so far; a kernel is what calls for it: a template with its arguments.
 struct Counts {
+  std::int64_t kernels = 0;
   std::int64_t launches = 0;
   std::int64_t blocks = 0;
   std::int64_t threads = 0;
