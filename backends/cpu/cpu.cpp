@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "backends/cpu/available_memory.h"
 #include "backends/cpu/cpu_executable.h"
@@ -39,6 +40,15 @@ Isa choose_isa(const std::string& asked) {
   require(is_supported(isa), "this processor or build has no instruction set '", name,
           "'; the best one here is ", isa_name(best_isa()));
   return isa;
+}
+
+// Whether each kernel that is worth it is shared, however long a step takes.
+bool shares_always() {
+  const char* asked = std::getenv("BLOCKGRAD_SHARING");
+  if (!asked || !*asked) return false;
+  require(std::string_view(asked) == "always", "BLOCKGRAD_SHARING must be 'always' or empty, got '",
+          asked, "'");
+  return true;
 }
 
 int thread_count(const CompileOptions& options) {
@@ -107,6 +117,7 @@ CpuExecutable::CpuExecutable(const Graph& graph, const Plan& plan, const Compile
   if (is_watched_) prepare_watch();
   scratch_ = touched_memory(static_cast<std::int64_t>(scratch_bytes_));
   if (uses_threads_) ThreadPool::shared().prepare(threads_);
+  tries_alone_ = !shares_always() && uses_threads_;
 }
 
 std::int64_t CpuExecutable::run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) {
@@ -117,6 +128,7 @@ std::int64_t CpuExecutable::run(std::int64_t n, const FeedRing& feeds, const Sto
   }
   if (is_watched_) begin_watch();
   small_.begin_run();
+  auto last = std::chrono::steady_clock::now();
   std::int64_t ring = 0, step = 0;
   for (; step < n; ++step) {
     if (stop && stop->stop_requested()) break;
@@ -127,6 +139,11 @@ std::int64_t CpuExecutable::run(std::int64_t n, const FeedRing& feeds, const Sto
     }
     if (is_watched_) run_watched_step(step);
     else run_step(step);
+    if (tries_alone_) {
+      const auto now = std::chrono::steady_clock::now();
+      sharing_.took(std::chrono::duration<double, std::nano>(now - last).count());
+      last = now;
+    }
   }
   small_.end_run();
   if (is_watched_ && step == n) end_watch();
@@ -270,7 +287,8 @@ void CpuExecutable::execute(const Instruction& i, Watch watch, bool is_trial) {
                         is_trial,
                         scratch_.get() + i.scratch * static_cast<std::size_t>(i.threads)};
   ParallelCall shared{&i, call, i.scratch, i.threads};
-  const bool is_done = i.threads > 1 && ThreadPool::shared().run(&run_share, &shared, i.threads);
+  const bool is_done =
+      i.threads > 1 && sharing_.is_on() && ThreadPool::shared().run(&run_share, &shared, i.threads);
   if (!is_done) i.kernel.run(call, 0, i.kernel.parts);
   if (i.kernel.finish) i.kernel.finish(call);
 }

@@ -11,6 +11,7 @@
 
 #include "backends/cpu/bounds.h"
 #include "backends/cpu/roof.h"
+#include "backends/cpu/sharing.h"
 #include "backends/cpu/small_program.h"
 #include "backends/executable.h"
 #include "backends/kernel.h"
@@ -106,6 +107,8 @@ class CpuExecutable final : public Executable {
   std::shared_ptr<std::byte> arena_, scratch_;
   std::size_t scratch_bytes_ = 0;
   bool uses_threads_ = false;
+  bool tries_alone_ = false;
+  Sharing sharing_;
   std::vector<std::shared_ptr<Stored>> storages_;
   std::vector<Instruction> steps_, updates_;
   std::vector<Copy> copies_;

@@ -6,7 +6,9 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <cstdlib>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "backends/cpu/thread_pool.h"
@@ -90,6 +92,33 @@ BOOST_AUTO_TEST_CASE(threads_instruction_sets_passes_and_reruns_give_equal_bits)
           {.skip = {"simplify", "merge_equal", "fuse_rows", "fuse_maps"}, .threads = 2});
     check("without reuse of memory", {.threads = 2, .reuse_memory = false});
   }
+}
+
+BOOST_AUTO_TEST_CASE(steps_that_are_timed_both_ways_give_equal_bits) {
+  const auto trained = [](int threads) {
+    const Expr x = input("x", {64, 96}), w = parameter(waves({96, 80}, DType::f32, 1), "w");
+    const Expr loss = mean(square(tanh(matmul(x, w))));
+    Updates updates;
+    updates.set(w, w - grad(loss, {w})[0] * 0.01);
+    Program program = compile({loss}, updates, cpu(), {.threads = threads});
+    const Feeds ring[] = {{{x, waves({64, 96}, DType::f32, 0)}}};
+    const std::uint64_t before = ThreadPool::shared().runs();
+    program.run_many(500, ring);
+    return std::pair(w.value(), ThreadPool::shared().runs() - before);
+  };
+  const auto [alone, never] = trained(1);
+  const auto [tried, shared] = trained(2);
+  BOOST_TEST(never == 0);
+  BOOST_TEST(shared > 0);
+  BOOST_TEST(same_bits(tried, alone));
+}
+
+BOOST_AUTO_TEST_CASE(another_kind_of_sharing_is_refused) {
+  const Expr x = input("x", {2});
+  ::setenv("BLOCKGRAD_SHARING", "never", 1);
+  const std::string refused = error_of([&] { compile({x * 2.0}); });
+  ::unsetenv("BLOCKGRAD_SHARING");
+  BOOST_TEST(refused == "BLOCKGRAD_SHARING must be 'always' or empty, got 'never'");
 }
 
 BOOST_AUTO_TEST_CASE(two_programs_run_in_two_threads_over_one_parameter_that_both_read) {
