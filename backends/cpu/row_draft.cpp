@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "backends/cpu/numerics.h"
+#include "backends/cpu/row_joins.h"
+#include "backends/cpu/row_passes.h"
 #include "backends/cpu/tape_steps.h"
 
 namespace blockgrad {
@@ -10,12 +12,28 @@ namespace blockgrad {
 using Kind = RowInstruction::Kind;
 using From = RowDraftValue::From;
 
-RowDraft::RowDraft(const KernelRequest& request, bool lines_are_long)
-    : space_(request.node.op.as<RowProgram>()->space), is_long_(lines_are_long) {
+// Of lines in pieces only those go in passes whose chunks are whole in memory.
+RowLines lines_of(const RowProgram& program) {
+  constexpr std::int64_t long_line = 512;
+  const RowSpace& space = program.space;
+  const bool picks =
+      std::any_of(program.steps.begin(), program.steps.end(),
+                  [](const RowStep& step) { return step.reduce && picks_index(*step.reduce); });
+  if (space.tail == 1 && (space.inner > 1 || space.n < long_line)) return RowLines::together;
+  const bool is_whole = space.inner == 1 || space.tail % RowTape::pass_chunk == 0;
+  const bool goes_in_passes = is_whole && !picks && space.length() > RowTape::pass_chunk;
+  return goes_in_passes ? RowLines::in_passes : RowLines::alone;
+}
+
+RowDraft::RowDraft(const KernelRequest& request, RowLines lines)
+    : space_(request.node.op.as<RowProgram>()->space),
+      lines_(lines),
+      is_long_(lines != RowLines::together) {
   const RowProgram& program = *request.node.op.as<RowProgram>();
   for (const Operand& in : request.inputs) add_input(in);
   for (const RowStep& step : program.steps) add_step(step);
   for (std::size_t r = 0; r < program.results.size(); ++r) add_result(program, r);
+  if (lines == RowLines::in_passes) order_passes(values, code);
   find_carried();
   join(request.isa);
   find_reads();
@@ -234,6 +252,34 @@ void RowDraft::find_reads() {
   for (std::size_t i = 0; i < code.size(); ++i) {
     for (const std::int32_t arg : code[i].args) value(arg).last_read = static_cast<std::int32_t>(i);
   }
+}
+
+std::int32_t RowDraft::last_of_pass(std::int32_t i) const {
+  const auto ends = [&](std::size_t at) {
+    return lines_ == RowLines::in_passes && code[at].kind == Kind::reduce &&
+           code[at + 1].kind != Kind::reduce;
+  };
+  auto at = static_cast<std::size_t>(i);
+  while (at + 1 < code.size() && !ends(at)) ++at;
+  return static_cast<std::int32_t>(at);
+}
+
+int RowDraft::passes_reading(std::int32_t v) const {
+  int passes = 0;
+  std::int32_t counted = -1;
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(code.size()); ++i) {
+    const std::vector<std::int32_t>& args = code[static_cast<std::size_t>(i)].args;
+    if (i <= counted || std::find(args.begin(), args.end(), v) == args.end()) continue;
+    counted = last_of_pass(i);
+    ++passes;
+  }
+  return passes;
+}
+
+bool RowDraft::is_reduced(std::int32_t v) const {
+  return std::any_of(code.begin(), code.end(), [&](const RowDraftInstruction& step) {
+    return step.kind == Kind::reduce && step.args[0] == v;
+  });
 }
 
 }  // namespace blockgrad

@@ -20,6 +20,7 @@ struct RowDraftValue {
   std::int32_t last_read = -1;             // instruction
   std::vector<std::int32_t> results = {};  // that it is
   bool is_carried = false;                 // if it is not finite, a later value is not either
+  bool is_kept = false;                    // read by a later pass than the one that makes it
 };
 
 struct RowDraftInstruction {
@@ -33,11 +34,15 @@ struct RowDraftInstruction {
   SweepFn sweep = nullptr;
 };
 
+/// How lines are worked on: many at a time; one at a time, of which only a chunk of a spread value
+/// is kept and spread in front of the instructions that read it; or one at a time in passes over
+/// its chunks (row_passes.h).
+enum class RowLines : std::uint8_t { together, alone, in_passes };
+RowLines lines_of(const RowProgram& program);
+
 class RowDraft {
  public:
-  /// Of long lines only a chunk of a spread value is kept, and all of them are spread in front of
-  /// the instructions that read them.
-  RowDraft(const KernelRequest& request, bool lines_are_long);
+  RowDraft(const KernelRequest& request, RowLines lines);
 
   static bool is_elementwise(RowInstruction::Kind kind) {
     return kind == RowInstruction::Kind::map || kind == RowInstruction::Kind::copy;
@@ -45,6 +50,13 @@ class RowDraft {
   const Walk& walk(const RowDraftValue& input) const {
     return input_walks_[static_cast<std::size_t>(input.input)];
   }
+
+  /// The last instruction of the pass that has instruction i; all are one pass unless lines go in
+  /// passes.
+  std::int32_t last_of_pass(std::int32_t i) const;
+  /// How many passes read a value.
+  int passes_reading(std::int32_t v) const;
+  bool is_reduced(std::int32_t v) const;
 
   std::vector<RowDraftValue> values;
   std::vector<RowDraftInstruction> code;
@@ -77,6 +89,7 @@ class RowDraft {
   void find_reads();
 
   const RowSpace space_;
+  const RowLines lines_;
   const bool is_long_;
   std::vector<Walk> input_walks_;
   std::vector<std::int32_t> numbers_;

@@ -5,6 +5,8 @@
 
 #include "backends/cpu/families.h"
 #include "backends/cpu/row_draft.h"
+#include "backends/cpu/row_joins.h"
+#include "backends/cpu/row_phases.h"
 
 namespace blockgrad {
 
@@ -14,7 +16,6 @@ constexpr std::int64_t cache_budget = 24 * 1024;    // bytes of slots
 constexpr std::int64_t most_block_elements = 2048;  // of several lines side by side
 constexpr std::int64_t most_dense_elements = 8192;  // [n, inner] taken whole
 constexpr std::int64_t fewest_columns = 16;
-constexpr std::int64_t long_line = 512;  // elements; longer ones go one by one
 constexpr std::int64_t line_chunk = 512;
 constexpr std::int64_t part_elements = 16384;  // what one thread takes at a time
 
@@ -27,23 +28,27 @@ class RowTapeBuilder {
       : request_(request),
         space_(request.node.op.as<RowProgram>()->space),
         table_(tape_table(request.isa)),
-        is_long_(space_.tail > 1 || (space_.inner == 1 && space_.n >= long_line)),
+        lines_(lines_of(*request.node.op.as<RowProgram>())),
+        is_long_(lines_ != RowLines::together),
+        in_passes_(lines_ == RowLines::in_passes),
         is_strided_(space_.tail > 1 ||
                     (space_.inner > 1 && space_.n * space_.inner > most_dense_elements)),
-        draft_(request, is_long_),
+        draft_(request, lines_),
         registers_(draft_.values.size(), -1) {
     tape_.space = space_;
+    tape_.goes_in_passes = in_passes_;
   }
 
   RowTape build() {
     for (const std::int32_t v : draft_.leaves) place_leaf(v);
     for (std::int32_t i = 0; i < static_cast<std::int32_t>(draft_.code.size()); ++i)
       add_instruction(i);
+    find_phases(tape_);
     add_stores();
     choose_block();
     lay_out_slots();
     fill_constants();
-    find_phases();
+    if (in_passes_) find_chunks(tape_);
     check_internal(tape_.registers.size() <= RowTape::most_registers, "a row program of ",
                    static_cast<int>(tape_.registers.size()), " values");
     return std::move(tape_);
@@ -84,9 +89,15 @@ class RowTapeBuilder {
     return static_cast<std::int32_t>(tape_.slots.size()) - 1;
   }
 
-  std::int32_t slot_register(const RowDraftValue& v, RowSlot::Length length) {
+  /// Of elements that nothing reads after the pass that makes them.
+  RowSlot::Length length_of_chunks(std::int32_t v) const {
+    if (!in_passes_) return RowSlot::Length::elements;
+    return draft_.is_reduced(v) ? RowSlot::Length::group : RowSlot::Length::chunk;
+  }
+
+  std::int32_t slot_register(const RowDraftValue& v, RowSlot::Length length, bool stays = false) {
     RowRegister made = register_of(v, RowRegister::Kind::slot, -1);
-    made.is_chunk = length == RowSlot::Length::chunk;
+    made.is_chunk = stays;
     made.index = take_slot(length, made.size);
     return add_register(made);
   }
@@ -103,8 +114,7 @@ class RowTapeBuilder {
         return;
       }
       case From::counter:
-        reg_of(v) =
-            slot_register(it, it.by_line ? RowSlot::Length::lines : RowSlot::Length::elements);
+        reg_of(v) = slot_register(it, it.by_line ? RowSlot::Length::lines : length_of_chunks(v));
         tape_.counters.push_back(reg_of(v));
         return;
       case From::input: place_input(v); return;
@@ -116,11 +126,12 @@ class RowTapeBuilder {
     const RowDraftValue& it = value(v);
     const Walk& walk = draft_.walk(it);
     if (walk.is_scalar()) {
-      reg_of(v) = slot_register(it, RowSlot::Length::chunk);
+      reg_of(v) = slot_register(it, RowSlot::Length::chunk, true);
       tape_.loads_once.push_back({it.input, reg_of(v), walk});
       return;
     }
-    const bool in_place = walk.is_contiguous() && (it.by_line || !is_strided_);
+    const bool is_taken_once = in_passes_ && !it.by_line && draft_.passes_reading(v) > 1;
+    const bool in_place = walk.is_contiguous() && (it.by_line || is_dense());
     const bool repeats = !it.by_line && !is_strided_ && !in_place && is_same_for_all_outers(walk);
     const bool is_one_line =
         walk.rank == 2 && walk.strides[1] == 1 && walk.sizes[1] * space_.outer == space_.elements();
@@ -131,9 +142,14 @@ class RowTapeBuilder {
       reg_of(v) = add_register(made);
       return;
     }
-    reg_of(v) = slot_register(it, it.by_line ? RowSlot::Length::lines : RowSlot::Length::elements);
+    reg_of(v) = slot_register(it, it.by_line                 ? RowSlot::Length::lines
+                                  : repeats || is_taken_once ? RowSlot::Length::elements
+                                                             : length_of_chunks(v));
     (repeats ? tape_.loads_once : tape_.loads).push_back({it.input, reg_of(v), walk});
   }
+
+  /// Whether neighbours of a block, or of a chunk of a pass, are neighbours in a dense value.
+  bool is_dense() const { return !is_strided_ || in_passes_; }
 
   bool is_same_for_all_outers(const Walk& walk) const {
     return walk.rank > 0 && walk.strides[0] == 0 && walk.sizes[0] % space_.outer == 0;
@@ -143,13 +159,24 @@ class RowTapeBuilder {
   // later on, nor where a block lies in pieces.
   std::int32_t direct_result(std::int32_t i) {
     const RowDraftValue& made = value(draft_.code[static_cast<std::size_t>(i)].out);
-    if (made.results.empty() || (is_strided_ && !made.by_line)) return -1;
+    if (made.results.empty() || !(made.by_line || is_dense())) return -1;
+    return is_read_later(made, i) ? -1 : made.results[0];
+  }
+
+  /// Whether where a result belongs is an operand that an instruction behind i reads.
+  bool is_read_later(const RowDraftValue& made, std::int32_t i) {
     const Operand& out = request_.outputs[static_cast<std::size_t>(made.results[0])];
-    for (const std::int32_t v : draft_.inputs) {
+    return std::any_of(draft_.inputs.begin(), draft_.inputs.end(), [&](std::int32_t v) {
       const Operand& in = request_.inputs[static_cast<std::size_t>(value(v).input)];
-      if (in.place == out.place && in.at == out.at && value(v).last_read > i) return -1;
-    }
-    return made.results[0];
+      return in.place == out.place && in.at == out.at && value(v).last_read > i;
+    });
+  }
+
+  /// What a value over elements needs if it is not written where it belongs.
+  RowSlot::Length length_of(const RowDraftValue& made, std::int32_t i) {
+    const bool waits = !made.results.empty() && is_read_later(made, draft_.last_of_pass(i));
+    return made.is_kept || waits ? RowSlot::Length::elements
+                                 : length_of_chunks(draft_.code[static_cast<std::size_t>(i)].out);
   }
 
   void add_instruction(std::int32_t i) {
@@ -164,11 +191,11 @@ class RowTapeBuilder {
     if (draft.kind == Kind::copy) {
       step.sweep = sweep_table(request_.isa).find_copy(static_cast<std::int32_t>(size_of(operand)));
     } else if (draft.kind == Kind::reduce) {
-      step.reduce = space_.inner == 1 || space_.tail > 1
-                        ? table_.find_rows(draft.reduce, operand)
-                        : table_.find_columns(draft.reduce, operand);
+      step.reduce = space_.inner == 1 || is_long_ ? table_.find_rows(draft.reduce, operand)
+                                                  : table_.find_columns(draft.reduce, operand);
       check_internal(step.reduce != nullptr, "no kernel for ", name(draft.reduce), " of ", operand);
-      step.picks_index = draft.reduce == ReduceKind::argmax || draft.reduce == ReduceKind::argmin;
+      step.picks_index = picks_index(draft.reduce);
+      if (in_passes_) add_levels(step, draft.reduce, made.dtype);
     }
     const std::int32_t result = direct_result(i);
     if (RowDraft::is_elementwise(draft.kind)) give_back(draft, i, true);
@@ -177,9 +204,11 @@ class RowTapeBuilder {
       made.results.clear();
     } else {
       const bool is_chunk = draft.kind == Kind::spread && is_long_;
-      reg_of(draft.out) = slot_register(made, is_chunk       ? RowSlot::Length::chunk
-                                              : made.by_line ? RowSlot::Length::lines
-                                                             : RowSlot::Length::elements);
+      reg_of(draft.out) = slot_register(made,
+                                        is_chunk       ? RowSlot::Length::chunk
+                                        : made.by_line ? RowSlot::Length::lines
+                                                       : length_of(made, i),
+                                        is_chunk);
     }
     give_back(draft, i, false);
     set_registers(step, draft);
@@ -189,6 +218,13 @@ class RowTapeBuilder {
     tape_.code.push_back(step);
   }
 
+  void add_levels(RowInstruction& step, ReduceKind kind, DType made) {
+    step.join = find_join(kind, made);
+    check_internal(step.join != nullptr, "nothing joins ", name(kind), " of ", made);
+    tape_.slots.push_back({RowSlot::Length::levels, static_cast<std::int32_t>(sizeof(double)), 0});
+    step.levels = static_cast<std::int32_t>(tape_.slots.size()) - 1;
+  }
+
   void set_registers(RowInstruction& step, const RowDraftInstruction& draft) {
     for (std::size_t i = 0; i < 5; ++i) {
       const std::int32_t v = i == 0 || i > draft.args.size() ? draft.out : draft.args[i - 1];
@@ -196,6 +232,7 @@ class RowTapeBuilder {
       step.registers[i] = reg_of(v);
       step.bytes[i] = reg.is_chunk ? 0 : reg.size;
       if (i > 0) step.operands.step[i - 1] = reg.is_chunk ? 0 : sweep_block;
+      if (in_passes_) (i == 0 ? step.operands.out : step.operands.in[i - 1]) = step.registers[i];
     }
   }
 
@@ -233,10 +270,18 @@ class RowTapeBuilder {
     });
   }
 
+  // Behind each chunk; where an operand lies there that a later pass reads, at the end.
   void add_stores() {
-    for (std::size_t v = 0; v < draft_.values.size(); ++v) {
-      for (const std::int32_t r : draft_.values[v].results)
-        tape_.stores.emplace_back(registers_[v], r);
+    for (std::int32_t i = 0; i < static_cast<std::int32_t>(draft_.code.size()); ++i) {
+      const RowDraftValue& made = value(draft_.code[static_cast<std::size_t>(i)].out);
+      for (const std::int32_t r : made.results) {
+        const bool waits =
+            !in_passes_ || made.by_line || is_read_later(made, draft_.last_of_pass(i));
+        const auto phase = std::find_if(tape_.phases.begin(), tape_.phases.end(),
+                                        [&](const RowPhase& it) { return i < it.last; });
+        (waits ? tape_.stores : phase->stores)
+            .emplace_back(reg_of(draft_.code[static_cast<std::size_t>(i)].out), r);
+      }
     }
   }
 
@@ -246,7 +291,9 @@ class RowTapeBuilder {
       per_element += slot.length == RowSlot::Length::elements ? slot.size : 0;
     std::int64_t target = most_block_elements;
     while (target > 256 && target * per_element > cache_budget) target /= 2;
-    if (is_long_) {
+    if (in_passes_) {
+      tape_.chunk = RowTape::pass_chunk;
+    } else if (is_long_) {
       tape_.chunk = std::min(space_.length(), line_chunk);
     } else if (is_strided_) {
       const std::int64_t columns = std::max(
@@ -270,13 +317,20 @@ class RowTapeBuilder {
   // Neighbours start at different places of a page, else their loads and stores look alike.
   void lay_out_slots() {
     for (RowSlot& slot : tape_.slots) {
-      const std::int64_t count = slot.length == RowSlot::Length::elements ? tape_.block_elements()
-                                 : slot.length == RowSlot::Length::lines
-                                     ? tape_.outers * tape_.columns
-                                     : tape_.chunk;
       slot.offset = tape_.scratch;
-      tape_.scratch += (count * slot.size + 63) / 64 * 64 + 64;
+      tape_.scratch += (count_of(slot.length) * slot.size + 63) / 64 * 64 + 64;
     }
+  }
+
+  std::int64_t count_of(RowSlot::Length length) const {
+    switch (length) {
+      case RowSlot::Length::elements: return tape_.block_elements();
+      case RowSlot::Length::lines: return tape_.outers * tape_.columns;
+      case RowSlot::Length::chunk: return tape_.chunk;
+      case RowSlot::Length::group: return RowTape::group * tape_.chunk;
+      case RowSlot::Length::levels: return RowTape::most_levels;
+    }
+    return 0;
   }
 
   void fill_constants() {
@@ -298,20 +352,11 @@ class RowTapeBuilder {
     }
   }
 
-  void find_phases() {
-    for (std::int32_t i = 0; i < static_cast<std::int32_t>(tape_.code.size()); ++i) {
-      const RowInstruction& step = tape_.code[static_cast<std::size_t>(i)];
-      const bool is_chunked = RowDraft::is_elementwise(step.kind) && !step.by_line;
-      if (is_chunked && !tape_.phases.empty() && tape_.phases.back().is_chunked)
-        ++tape_.phases.back().last;
-      else tape_.phases.push_back({i, i + 1, is_chunked});
-    }
-  }
-
   const KernelRequest& request_;
   const RowSpace space_;
   const TapeTable& table_;
-  const bool is_long_, is_strided_;
+  const RowLines lines_;
+  const bool is_long_, in_passes_, is_strided_;
   RowDraft draft_;
   std::vector<std::int32_t> registers_;  // of each value
   std::vector<std::int32_t> constants_;  // values

@@ -1,6 +1,7 @@
 #include "backends/cpu/row_tape.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -66,13 +67,15 @@ class RowRun {
 
   void run(std::int64_t number) {
     enter(number);
-    for (const RowLoad& load : tape_.loads) take(load);
-    for (const std::int32_t r : tape_.counters) count(r);
+    for (const RowLoad& load : tape_.loads) take(load, 0, elements_);
+    for (const std::int32_t r : tape_.counters) count(r, 0, elements_);
     for (const RowPhase& phase : tape_.phases) {
-      if (phase.is_chunked) run_chunks(phase);
+      if (phase.is_chunked && tape_.goes_in_passes) run_pass(phase);
+      else if (phase.is_chunked) run_chunks(phase);
       else run_whole(tape_.code[static_cast<std::size_t>(phase.first)]);
     }
-    for (const auto& [reg, result] : tape_.stores) store(reg, result);
+    if (tape_.goes_in_passes) advance(0);
+    for (const auto& [reg, result] : tape_.stores) store(reg, result, 0, elements_);
   }
 
   void tell() const {
@@ -114,17 +117,21 @@ class RowRun {
       at(r) = start_of(reg(r)) + (reg(r).by_line ? first_line_ : first_element_) * size_of(r);
   }
 
-  // Runs of neighbouring elements: the whole block, or a piece of each k.
+  // Of the n elements from `begin` on those that are neighbours: all, or what there is of each k.
   template <class F>
-  void for_each_run(F f) const {
-    if (!tape_.is_strided()) return f(first_element_, 0, elements_);
+  void for_each_run(std::int64_t begin, std::int64_t n, F f) const {
+    if (!tape_.is_strided()) return f(first_element_ + begin, 0, n);
     const RowSpace& s = tape_.space;
     const std::int64_t piece = block_.columns * s.tail;
-    for (std::int64_t k = 0; k < s.n; ++k)
-      f(first_element_ + k * s.inner * s.tail, k * piece, piece);
+    for (std::int64_t done = 0; done < n;) {
+      const std::int64_t k = (begin + done) / piece, from = (begin + done) % piece;
+      const std::int64_t run = std::min(piece - from, n - done);
+      f(first_element_ + k * s.inner * s.tail + from, done, run);
+      done += run;
+    }
   }
 
-  void take(const RowLoad& load) {
+  void take(const RowLoad& load, std::int64_t begin, std::int64_t count) {
     const std::int32_t size = size_of(load.reg);
     const std::byte* in = call_.in[load.input];
     std::byte* out = at(load.reg);
@@ -132,30 +139,30 @@ class RowRun {
       load_run(load.walk, size, out, in, first_line_, lines_);
       return;
     }
-    for_each_run([&](std::int64_t first, std::int64_t to, std::int64_t n) {
+    for_each_run(begin, count, [&](std::int64_t first, std::int64_t to, std::int64_t n) {
       load_run(load.walk, size, out + to * size, in, first, n);
     });
   }
 
-  void count(std::int32_t r) {
+  void count(std::int32_t r, std::int64_t begin, std::int64_t length) {
     auto* numbers = reinterpret_cast<std::int64_t*>(at(r));
     if (reg(r).by_line) {
       std::iota(numbers, numbers + lines_, first_line_);
       return;
     }
-    for_each_run([&](std::int64_t first, std::int64_t to, std::int64_t n) {
+    for_each_run(begin, length, [&](std::int64_t first, std::int64_t to, std::int64_t n) {
       std::iota(numbers + to, numbers + to + n, first);
     });
   }
 
-  void store(std::int32_t from, std::int32_t result) {
+  void store(std::int32_t from, std::int32_t result, std::int64_t begin, std::int64_t count) {
     const std::int64_t size = size_of(from);
     std::byte* out = call_.out[result];
     if (reg(from).by_line) {
       std::memcpy(out + first_line_ * size, at(from), static_cast<std::size_t>(lines_ * size));
       return;
     }
-    for_each_run([&](std::int64_t first, std::int64_t to, std::int64_t n) {
+    for_each_run(begin, count, [&](std::int64_t first, std::int64_t to, std::int64_t n) {
       std::memcpy(out + first * size, at(from) + to * size, static_cast<std::size_t>(n * size));
     });
   }
@@ -166,6 +173,118 @@ class RowRun {
       for (std::int32_t i = phase.first; i < phase.last; ++i)
         map(tape_.code[static_cast<std::size_t>(i)], first, n);
     }
+  }
+
+  // One pass over the only line of a block. What a Reduce makes of the chunks is joined at its end.
+  void run_pass(const RowPhase& phase) {
+    for (std::int64_t first = 0; first < elements_; first += RowTape::group * tape_.chunk) {
+      const std::int64_t end = std::min(elements_, first + RowTape::group * tape_.chunk);
+      for (std::int64_t at = first; at < end; at += tape_.chunk)
+        run_chunk(phase, at, std::min(tape_.chunk, end - at));
+      for (std::int32_t i = phase.maps; i < phase.last; ++i)
+        reduce_group(tape_.code[static_cast<std::size_t>(i)], first, end);
+    }
+    for (std::int32_t i = phase.maps; i < phase.last; ++i)
+      end_reduce(tape_.code[static_cast<std::size_t>(i)]);
+  }
+
+  void run_chunk(const RowPhase& phase, std::int64_t first, std::int64_t n) {
+    advance(first);
+    for (const RowLoad& load : phase.loads) take(load, first, n);
+    for (const std::int32_t r : phase.counters) count(r, first, n);
+    for (std::int32_t i = phase.first; i < phase.maps; ++i) {
+      fetch(phase, first + n, i - phase.first);
+      map_here(tape_.code[static_cast<std::size_t>(i)], n);
+    }
+    if (phase.first == phase.maps) fetch(phase, first + n, 0);
+    for (const auto& [reg, result] : phase.stores) store(reg, result, first, n);
+  }
+
+  // Of registers that have been moved to the elements.
+  void map_here(const RowInstruction& step, std::int64_t n) {
+    const std::int32_t* r = step.registers;
+    if (step.sweep) step.sweep(at_, step.operands, n);
+    else step.run(at(r[0]), at(r[1]), at(r[2]), at(r[3]), n);
+    look(step, at(r[0]), n);
+  }
+
+  // Share i of what the next chunk reads, one share for each instruction.
+  void fetch(const RowPhase& phase, std::int64_t next, std::int64_t i) {
+    const std::int64_t n = std::min(tape_.chunk, elements_ - next);
+    if (n <= 0) return;
+    const std::int64_t shares = std::max(1, phase.maps - phase.first);
+    for (const std::int32_t r : phase.fetched) {
+      const RowRegister& it = reg(r);
+      const std::byte* from = start_of(it) + (it.repeats ? next : in_memory(next)) * it.size;
+      const std::int64_t bytes = n * it.size;
+      std::int64_t b = bytes * i / shares / 64 * 64;
+      const std::int64_t end = bytes * (i + 1) / shares / 64 * 64;
+      for (; b < end; b += 64) __builtin_prefetch(from + b);
+    }
+  }
+
+  std::int64_t in_memory(std::int64_t first) const {
+    const RowSpace& s = tape_.space;
+    return first_element_ + first / s.tail * s.inner * s.tail + first % s.tail;
+  }
+
+  // To the chunk that begins at this element of the line.
+  void advance(std::int64_t first) {
+    const std::int64_t place = in_memory(first);
+    for (const std::int32_t r : tape_.advancing) at(r) = place_of(reg(r), first, place);
+  }
+
+  // Where the elements of a register lie from `first` of the line on, which is `place` in memory.
+  std::byte* place_of(const RowRegister& it, std::int64_t first, std::int64_t place) const {
+    if (it.kind != RowRegister::Kind::slot)
+      return start_of(it) + (it.repeats ? first : place) * it.size;
+    const RowSlot& slot = tape_.slots[static_cast<std::size_t>(it.index)];
+    if (slot.length == RowSlot::Length::group) first %= RowTape::group * tape_.chunk;
+    return call_.scratch + slot.offset + first * it.size;
+  }
+
+  // Level l of a Reduce, which holds what 2^l' chunks made: those of the bits l' of their number,
+  // the highest first.
+  std::byte* level(const RowInstruction& step, int l) const {
+    return call_.scratch + tape_.slots[static_cast<std::size_t>(step.levels)].offset +
+           l * static_cast<std::ptrdiff_t>(sizeof(double));
+  }
+
+  // Whole chunks that lie evenly apart are reduced together.
+  void reduce_group(const RowInstruction& step, std::int64_t first, std::int64_t end) {
+    const RowRegister& from = reg(step.registers[1]);
+    alignas(8) std::byte made[RowTape::group * sizeof(double)];
+    const std::byte* at[RowTape::group];
+    const int size = size_of(step.registers[0]);
+    int count = 0;
+    for (std::int64_t k = first; k < end; k += tape_.chunk, ++count)
+      at[count] = place_of(from, k, in_memory(k));
+    bool is_even = end - first == count * tape_.chunk;
+    for (int c = 2; c < count; ++c) is_even = is_even && at[c] - at[c - 1] == at[1] - at[0];
+    if (is_even && count > 1)
+      step.reduce(made, nullptr, at[0], tape_.chunk, count, (at[1] - at[0]) / from.size);
+    for (int c = 0; c < count; ++c) {
+      const std::int64_t k = first + c * tape_.chunk;
+      if (!is_even || count == 1)
+        step.reduce(made + c * size, nullptr, at[c], std::min(tape_.chunk, end - k), 1, 0);
+      add_chunk(step, k / tape_.chunk, made + c * size, size);
+    }
+  }
+
+  void add_chunk(const RowInstruction& step, std::int64_t chunk, const std::byte* made, int size) {
+    int top = std::popcount(static_cast<std::uint64_t>(chunk));
+    std::memcpy(level(step, top), made, static_cast<std::size_t>(size));
+    for (std::int64_t carry = chunk; carry & 1; carry >>= 1, --top)
+      step.join(level(step, top - 1), level(step, top));
+  }
+
+  void end_reduce(const RowInstruction& step) {
+    const std::int64_t chunks = (elements_ + tape_.chunk - 1) / tape_.chunk;
+    int top = std::popcount(static_cast<std::uint64_t>(chunks)) - 1;
+    for (; top > 0; --top) step.join(level(step, top - 1), level(step, top));
+    const std::int32_t to = step.registers[0];
+    std::memcpy(at(to), level(step, 0), static_cast<std::size_t>(size_of(to)));
+    look(step, at(to), 1);
   }
 
   void map(const RowInstruction& step, std::int64_t first, std::int64_t n) {
@@ -179,7 +298,10 @@ class RowRun {
   void run_whole(const RowInstruction& step) {
     switch (step.kind) {
       case RowInstruction::Kind::map:
-      case RowInstruction::Kind::copy: map(step, 0, lines_); return;
+      case RowInstruction::Kind::copy:
+        if (tape_.goes_in_passes) map_here(step, lines_);
+        else map(step, 0, lines_);
+        return;
       case RowInstruction::Kind::reduce:
         reduce(step);
         look(step, at(step.registers[0]), lines_);

@@ -1,8 +1,9 @@
 #pragma once
 // A row program made ready for the CPU: the elements of a block of lines are taken from memory
-// once, all steps run on them in the cache, and results go back to memory. Lines do not depend on
-// each other and each is reduced as the Reduce kernel does it, so blocks, parts and threads do not
-// change a bit, nor does fusing.
+// once, all steps run on them in the cache, and results go back to memory. A long line goes chunk
+// by chunk from and to memory, once for each Reduce that waits for another (row_passes.h). Lines do
+// not depend on each other and each is reduced as the Reduce kernel does it, so blocks, parts and
+// threads do not change a bit, nor does fusing.
 
 #include <cstdint>
 #include <memory>
@@ -27,19 +28,25 @@ struct RowRegister {
   bool is_chunk = false;    // the same for every chunk of a line: as long as one chunk
 };
 
+/// a = older a joined with b.
+using RowJoin = void (*)(void* a, const void* b);
+
 /// `run` or `sweep` for Maps and copies.
 struct RowInstruction {
   enum class Kind : std::uint8_t { map, copy, reduce, spread } kind = Kind::map;
   TapeFn run = nullptr;
   SweepFn sweep = nullptr;
   ReduceFn reduce = nullptr;
+  RowJoin join = nullptr;    // of the chunks of a line that goes in passes
+  std::int32_t levels = -1;  // slot: what chunks made so far, joined as a binary counter carries
   bool picks_index = false;
-  bool by_line = false;                         // over the lines, not the elements
-  std::int32_t registers[5] = {};               // of the result and up to four operands
-  std::int32_t bytes[5] = {};                   // from one element to the next; 0 where it stays
-  SweepOperands operands{0, {1, 2, 3, 4}, {}};  // which of these, and how they go on
-  std::int64_t spread_elements = 0;             // of what stays for a line; 0: of all lines
-  MagnitudeFn magnitude = nullptr;              // of `out`; null where it is not floating
+  bool by_line = false;            // over the lines, not the elements
+  std::int32_t registers[5] = {};  // of the result and up to four operands
+  std::int32_t bytes[5] = {};      // from one element to the next; 0 where it stays
+  SweepOperands operands{
+      0, {1, 2, 3, 4}, {}};          // which of these, or of all in passes; how they go on
+  std::int64_t spread_elements = 0;  // of what stays for a line; 0: of all lines
+  MagnitudeFn magnitude = nullptr;   // of `out`; null where it is not floating
   bool is_result = false;
   bool is_carried = false;  // if `out` is not finite, a later value is not either
 };
@@ -54,10 +61,23 @@ struct RowLoad {
 struct RowPhase {
   std::int32_t first = 0, last = 0;
   bool is_chunked = false;
+  // Where lines go in passes, for each chunk: what is taken before and stored after it, and whose
+  // next chunk is fetched meanwhile. Reduces begin at `maps`.
+  std::int32_t maps = 0;
+  std::vector<RowLoad> loads = {};
+  std::vector<std::int32_t> counters = {};
+  std::vector<std::pair<std::int32_t, std::int32_t>> stores = {};
+  std::vector<std::int32_t> fetched = {};
 };
 
 struct RowSlot {
-  enum class Length : std::uint8_t { elements, lines, chunk } length = Length::elements;
+  enum class Length : std::uint8_t {
+    elements,
+    lines,
+    chunk,
+    group,
+    levels
+  } length = Length::elements;
   std::int32_t size = 4;    // bytes per element
   std::int64_t offset = 0;  // in scratch
 };
@@ -69,14 +89,19 @@ struct RowBlock {
 
 struct RowTape {
   static constexpr std::size_t most_registers = 1024;
+  static constexpr std::int64_t most_levels = 64;
+  static constexpr std::int64_t pass_chunk = 1024;  // a block of a Reduce (tape.h)
+  static constexpr int group = 4;                   // chunks whose Reduces run side by side
 
   RowSpace space;
   std::int64_t outers = 1, columns = 1;  // of a whole block
   std::int64_t chunk = 0;                // elements
+  bool goes_in_passes = false;           // one line at a time, over its chunks; Reduces too
   std::int64_t blocks_per_part = 1;
   std::int64_t scratch = 0;
   std::vector<RowRegister> registers;
-  std::vector<std::int32_t> moving;  // inputs and outputs that are another place in every block
+  std::vector<std::int32_t> moving;     // inputs and outputs that are another place in every block
+  std::vector<std::int32_t> advancing;  // those that are another place in every chunk of a pass
   std::vector<RowSlot> slots;
   std::vector<RowLoad> loads, loads_once;
   std::vector<std::int32_t> counters;  // registers that hold numbers of elements or lines, i64

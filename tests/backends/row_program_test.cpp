@@ -128,7 +128,8 @@ Question channels(const Shape& shape, DType dtype) {
 const Lines sizes[] = {{{1, 2}, 1},    {{3, 5}, 1},       {{33, 65}, 1},      {{300, 17}, 1},
                        {{5, 511}, 1},  {{4, 512}, 1},     {{3, 1031}, 1},     {{2, 2, 3000}, 2},
                        {{2, 3}, 0},    {{2, 7, 5}, 1},    {{65, 33}, 0},      {{3, 40, 16}, 1},
-                       {{130, 70}, 0}, {{2, 70, 130}, 1}, {{1, 1000, 18}, 1}, {{40, 3, 2}, 1}};
+                       {{130, 70}, 0}, {{2, 70, 130}, 1}, {{1, 1000, 18}, 1}, {{40, 3, 2}, 1},
+                       {{2, 9221}, 1}, {{1, 4096}, 1}};
 
 }  // namespace
 
@@ -149,8 +150,9 @@ BOOST_AUTO_TEST_CASE(fused_lines_have_the_bits_of_separate_kernels) {
 }
 
 BOOST_AUTO_TEST_CASE(lines_in_pieces_have_the_bits_of_separate_kernels) {
-  for (const Shape& shape : {Shape{2, 3, 2, 2}, Shape{3, 1, 5, 7}, Shape{2, 5, 19, 31},
-                             Shape{40, 2, 3, 9}, Shape{5, 4, 1, 3}}) {
+  for (const Shape& shape :
+       {Shape{2, 3, 2, 2}, Shape{3, 1, 5, 7}, Shape{2, 5, 19, 31}, Shape{40, 2, 3, 9},
+        Shape{5, 4, 1, 3}, Shape{5, 2, 32, 32}, Shape{3, 2, 32, 64}}) {
     for (const DType dtype : {DType::f32, DType::f64}) {
       const Question question = channels(shape, dtype);
       BOOST_TEST(question.kernels() < question.kernels(apart), to_string(shape));
@@ -198,11 +200,13 @@ BOOST_AUTO_TEST_CASE(axes_of_size_0_and_1_are_taken) {
 
 BOOST_AUTO_TEST_CASE(values_of_storage_dtypes_are_widened_inside) {
   for (const DType dtype : {DType::bf16, DType::f16}) {
-    const Expr x = input("x", {9, 70}, dtype);
-    const Question question{{softmax(x), layer_norm(x, {}, {})},
-                            {{x, random_tensor({9, 70}, dtype, 1)}}};
-    BOOST_TEST(question.kernels() < question.kernels(apart));
-    check_bits(question, std::string(name(dtype)));
+    for (const Shape& shape : {Shape{9, 70}, Shape{2, 2500}}) {
+      const Expr x = input("x", shape, dtype);
+      const Question question{{softmax(x), layer_norm(x, {}, {})},
+                              {{x, random_tensor(shape, dtype, 1)}}};
+      BOOST_TEST(question.kernels() < question.kernels(apart));
+      check_bits(question, std::string(name(dtype)));
+    }
   }
 }
 
@@ -216,28 +220,45 @@ BOOST_AUTO_TEST_CASE(a_result_takes_the_place_of_an_input_that_dies) {
   check_bits(question, "softmax in place");
 }
 
+BOOST_AUTO_TEST_CASE(a_result_waits_for_passes_that_read_what_lies_in_its_place) {
+  const Expr a = input("a", {4, 8}), b = input("b", {8, 5000});
+  const Expr t = matmul(a, b);
+  const Expr y = t - max(t, 1, true);
+  check_bits(
+      {{exp(t), y * t, sum(t * y, 1)},
+       {{a, random_tensor({4, 8}, DType::f32, 1)}, {b, random_tensor({8, 5000}, DType::f32, 2)}}},
+      "results of two passes");
+}
+
 BOOST_AUTO_TEST_CASE(random_masks_are_the_same_inside) {
   Context context({.seed = 7, .step = constant(full({}, 3, DType::i64))});
   const Expr x = input("x", {37, 130});
   const Expr y = softmax(dropout(x, 0.3, context)) + dropout(softmax(x, 0), 0.5, context);
   check_bits({{y, grad(sum(square(y)), {x})[0]}, {{x, random_tensor({37, 130}, DType::f32, 3)}}},
              "dropout");
+  const Expr z = input("z", {2, 3000});
+  check_bits({{dropout(softmax(dropout(z, 0.3, context)), 0.5, context)},
+              {{z, random_tensor({2, 3000}, DType::f32, 4)}}},
+             "dropout in passes");
 }
 
 BOOST_AUTO_TEST_CASE(a_watched_step_names_what_is_not_finite_inside) {
-  const Expr x = input("x", {3, 4});
-  const Expr part = x / sum(x, 1, true);
-  const Expr y = where(isfinite(part), part, 0.0);  // hides it from the result
-  Program program = compile({y}, {}, cpu(), {.check_numerics = true});
-  BOOST_TEST(program.report().kernels == 1);
-  std::vector<float> values(12, 1);
-  for (std::size_t i = 4; i < 8; ++i) values[i] = i % 2 == 0 ? 1.0f : -1.0f;
-  try {
-    program.run({{x, tensor(std::span<const float>(values), {3, 4})}});
-    BOOST_TEST(false, "nothing was found");
-  } catch (const Error& error) {
-    BOOST_TEST(std::string(error.what()).starts_with("divide (row_program_test.cpp:"),
-               error.what());
+  for (const std::int64_t n : {4, 3000}) {
+    const Expr x = input("x", {3, n});
+    const Expr part = x / sum(x, 1, true);
+    const Expr y = where(isfinite(part), part, 0.0);  // hides it from the result
+    Program program = compile({y}, {}, cpu(), {.check_numerics = true});
+    BOOST_TEST(program.report().kernels == 1);
+    const auto line = static_cast<std::size_t>(n);
+    std::vector<float> values(3 * line, 1);
+    for (std::size_t i = line; i < 2 * line; ++i) values[i] = i % 2 == 0 ? 1.0f : -1.0f;
+    try {
+      program.run({{x, tensor(std::span<const float>(values), {3, n})}});
+      BOOST_TEST(false, "nothing was found");
+    } catch (const Error& error) {
+      BOOST_TEST(std::string(error.what()).starts_with("divide (row_program_test.cpp:"),
+                 error.what());
+    }
   }
 }
 
