@@ -30,6 +30,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
       {"share_panels", share_panels},
       {"fuse_rows", [](const Graph& graph) { return fuse_rows(graph); }},
       {"fuse_maps", [](const Graph& graph) { return fuse_maps(graph); }},
+      {"share_functions", share_functions},
       {"group_reductions", group_reductions},
       {"group_updates", group_updates},
       {"shorten_lives", shorten_lives},
@@ -129,8 +130,8 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
   if (!state.twin) {
     CompileOptions options = state.options;
     options.check_numerics = false;
-    for (const char* pass :
-         {"share_panels", "fuse_rows", "fuse_maps", "group_reductions", "group_updates"}) {
+    for (const char* pass : {"share_panels", "fuse_rows", "fuse_maps", "share_functions",
+                             "group_reductions", "group_updates"}) {
       if (std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end())
         options.skip.emplace_back(pass);
     }

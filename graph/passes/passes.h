@@ -63,6 +63,12 @@ Graph fuse_rows(const Graph& graph, FusionLog* log = nullptr);
 /// read the same values: fewer sweeps over memory, equal bits.
 Graph fuse_maps(const Graph& graph, FusionLog* log = nullptr);
 
+/// A Map does not compute a function (exp, tanh, ...) again that an earlier Map has computed from
+/// the same values, but reads it, where the values that it then no longer reads are at least as
+/// many, and dead: a gradient keeps what its activations gave instead of what they were given.
+/// Equal bits.
+Graph share_functions(const Graph& graph);
+
 /// Reductions of whole values to a number become ReduceGroups if there is enough to reduce, with
 /// the Map that nothing else reads as their formula: a large value alone, small ones that last to
 /// the end of the step together, as in the check that all gradients are finite. Equal bits.
