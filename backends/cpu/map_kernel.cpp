@@ -21,7 +21,8 @@ constexpr std::int64_t part_work = 65536;                        // and elements
 
 using Kind = TapeRegister::Kind;
 
-std::int64_t rounded_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+std::int64_t divided_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit; }
+std::int64_t rounded_up(std::int64_t n, std::int64_t unit) { return divided_up(n, unit) * unit; }
 
 /// After how many elements a layout starts again, having stepped through memory without gaps; 0 if
 /// it does not.
@@ -282,9 +283,21 @@ class TapeBuilder {
     const auto steps = static_cast<std::int64_t>(tape_.code.size() + tape_.loads.size() + 1);
     const std::int64_t part = std::min(part_size, part_work / steps);
     tape_.part = std::max<std::int64_t>(1, part / tape_.chunk) * tape_.chunk;
+    even_out(unit);
     for (TapeStart& start : tape_.starts) {
       if (start.elements == 0) start.elements = tape_.chunk;
     }
+  }
+
+  // Few parts are an even number of nearly equal ones, of nearly equal chunks: two threads have
+  // equal shares.
+  void even_out(std::int64_t unit) {
+    const std::int64_t parts = divided_up(tape_.elements, tape_.part);
+    if (parts <= 1 || parts > 16) return;
+    const std::int64_t part = rounded_up(divided_up(tape_.elements, rounded_up(parts, 2)), unit);
+    const std::int64_t chunks = divided_up(part, tape_.chunk);
+    tape_.chunk = rounded_up(divided_up(part, chunks), unit);
+    tape_.part = chunks * tape_.chunk;
   }
 
   // Slots start at different places of a page, else a store and the next load of another slot look
