@@ -115,6 +115,8 @@ void measure_functions() {
       {"sigmoid", -10, 10, [](const bg::Expr& x) { return sigmoid(x); }},
       {"softplus", -10, 10, [](const bg::Expr& x) { return softplus(x); }},
       {"erf", -3, 3, [](const bg::Expr& x) { return erf(x); }},
+      {"normal_cdf", -4, 4, [](const bg::Expr& x) { return normal_cdf(x); }},
+      {"normal_cdf_tanh", -4, 4, [](const bg::Expr& x) { return normal_cdf_tanh(x); }},
       {"sin", -10, 10, [](const bg::Expr& x) { return sin(x); }},
       {"cos", -10, 10, [](const bg::Expr& x) { return cos(x); }},
       {"sqrt", 0, 10, [](const bg::Expr& x) { return sqrt(x); }},

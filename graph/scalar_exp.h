@@ -27,22 +27,41 @@ BG_SCALAR T exp_power(const ExpParts<T>& p) {
   return fma(p.r, fma(p.r, p.q, T(1)), T(1));
 }
 
-BG_SCALAR ExpParts<float> exp_parts(float x) {
+/// n and r of x; q is still to be made.
+BG_SCALAR ExpParts<float> exp_reduced(float x) {
   const float shifted = fma(x, 0x1.715476p+0f, Format<float>::rounder);  // 1 / ln 2
   const float n = shifted - Format<float>::rounder;
   const float r = fma(n, 0x1.05c610p-29f, fma(n, -0x1.62e430p-1f, x));  // ln 2 in two parts
-  return {bits(shifted), r,
-          polynomial(r, 0.5f, 0x1.555464p-3f, 0x1.5552fap-5f, 0x1.12593cp-7f, 0x1.6ff338p-10f)};
+  return {bits(shifted), r, 0.0f};
 }
-BG_SCALAR ExpParts<double> exp_parts(double x) {
+BG_SCALAR ExpParts<double> exp_reduced(double x) {
   const double shifted = fma(x, 0x1.71547652b82fep+0, Format<double>::rounder);
   const double n = shifted - Format<double>::rounder;
   const double r = fma(n, -0x1.abc9e3b39803fp-56, fma(n, -0x1.62e42fefa39efp-1, x));
-  return {bits(shifted), r,
-          polynomial(r, 0.5, 0x1.555555555555dp-3, 0x1.555555555556bp-5, 0x1.111111110e58ep-7,
-                     0x1.6c16c16c0b64ap-10, 0x1.a01a01b5c3625p-13, 0x1.a01a01dec6eb6p-16,
-                     0x1.71ddeb4c24bcdp-19, 0x1.27e467dc28b76p-22, 0x1.af73102ecd970p-26,
-                     0x1.2018b16ab550ap-29)};
+  return {bits(shifted), r, 0.0};
+}
+BG_SCALAR float exp_curve(float r) {
+  return polynomial(r, 0.5f, 0x1.555464p-3f, 0x1.5552fap-5f, 0x1.12593cp-7f, 0x1.6ff338p-10f);
+}
+BG_SCALAR double exp_curve(double r) {
+  return polynomial(r, 0.5, 0x1.555555555555dp-3, 0x1.555555555556bp-5, 0x1.111111110e58ep-7,
+                    0x1.6c16c16c0b64ap-10, 0x1.a01a01b5c3625p-13, 0x1.a01a01dec6eb6p-16,
+                    0x1.71ddeb4c24bcdp-19, 0x1.27e467dc28b76p-22, 0x1.af73102ecd970p-26,
+                    0x1.2018b16ab550ap-29);
+}
+template <class T>
+BG_SCALAR ExpParts<T> exp_parts(T x) {
+  ExpParts<T> p = exp_reduced(x);
+  p.q = exp_curve(p.r);
+  return p;
+}
+/// Of x + rest, whose second part the first could not hold.
+template <class T>
+BG_SCALAR ExpParts<T> exp_parts(T x, T rest) {
+  ExpParts<T> p = exp_reduced(x);
+  p.r = p.r + rest;
+  p.q = exp_curve(p.r);
+  return p;
 }
 
 /// 2^n from the low bits of n; n in the exponent range of normal numbers.

@@ -3,6 +3,7 @@
 // CUDA: equal bits everywhere (NaN payloads aside), denormals kept. Errors: docs/accuracy.md.
 
 #include "blockgrad/graph/half.h"
+#include "graph/scalar_normal.h"
 #include "graph/scalar_trig.h"
 
 namespace blockgrad::math {

@@ -6,10 +6,6 @@ namespace {
 
 using Scalars = std::span<const Scalar>;
 
-// Beyond it erf and the sigmoid of gelu are exactly +-1, 0 or 1, while cubes and squares may
-// overflow.
-constexpr double flat_from = 30;
-
 Scalar silu_of(Scalar x) { return where(isinf(x), relu(x), x * sigmoid(x)); }
 
 // An elementwise op whose slope is a Map of x alone: fused with the value it shares the function
@@ -39,15 +35,19 @@ Expr smooth(const Arg& x) {
   return make(Smooth<Curve>{}, {as_expr(x, DType::f32)}, x.where());
 }
 
+// Beyond it the share of x is exactly 0 or 1, while squares may overflow.
+constexpr double flat_from = 40;
+Scalar near(Scalar x) { return minimum(maximum(x, -flat_from), flat_from); }
+Scalar times_share(Scalar x, Scalar share) { return maximum(x, -flat_from) * share; }
+
 // Slope: P(x) + x p(x), with the normal distribution P and its density p = exp(-x^2 / 2) / sqrt(2
 // pi).
 struct Gelu {
   static constexpr std::string_view name = "gelu";
-  static Scalar wide(Scalar x) { return erf(x * 0.70710678118654752) + 1; }
-  static Scalar value(Scalar x) { return where(abs(x) > flat_from, relu(x), x * 0.5 * wide(x)); }
+  static Scalar value(Scalar x) { return times_share(x, normal_cdf(x)); }
   static Scalar slope(Scalar x) {
-    const Scalar inside = wide(x) * 0.5 + x * (exp(x * x * -0.5) * 0.39894228040143268);
-    return where(abs(x) > flat_from, astype(x > 0, x.dtype()), inside);
+    const Scalar q = near(x);
+    return normal_cdf(x) + q * (exp(q * q * -0.5) * 0.39894228040143268);
   }
 };
 
@@ -55,17 +55,10 @@ struct Gelu {
 struct GeluTanh {
   static constexpr std::string_view name = "gelu_tanh";
   static constexpr double cubic = 0.071354816272600245, linear = 1.5957691216057308;
-  // Beyond flat_from all that is made of it stays finite, the slope's own slope too.
-  static Scalar near(Scalar x) { return minimum(maximum(x, -flat_from), flat_from); }
-  static Scalar share(Scalar x) {
-    const Scalar q = near(x);
-    return sigmoid(q * (q * q * cubic + linear));
-  }
-  static Scalar value(Scalar x) { return where(abs(x) > flat_from, relu(x), x * share(x)); }
+  static Scalar value(Scalar x) { return times_share(x, normal_cdf_tanh(x)); }
   static Scalar slope(Scalar x) {
-    const Scalar s = share(x), q = near(x);
-    const Scalar inside = s + q * (s * (1 - s)) * (q * q * (3 * cubic) + linear);
-    return where(abs(x) > flat_from, astype(x > 0, x.dtype()), inside);
+    const Scalar s = normal_cdf_tanh(x), q = near(x);
+    return s + q * (s * (1 - s)) * (q * q * (3 * cubic) + linear);
   }
 };
 

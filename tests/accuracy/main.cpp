@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
     std::vector<accuracy::Measured> rows;
     for (const accuracy::Function& f : accuracy::functions()) {
       rows.push_back({f, accuracy::sweep_floats(f, "", inner, outer),
-                      accuracy::sweep_doubles(f, "", 1000000)});
+                      accuracy::sweep_doubles(f, "", 8000000)});
       const accuracy::Measured& row = rows.back();
       std::printf("%-12s f32 %7.3f of %g at %.9g   f64 %7.3f of %g at %.17g\n", f.name,
                   row.single.error, f.limit32, row.single.at, row.twice.error, f.limit64,

@@ -90,18 +90,28 @@ void each_float(int inner, int outer, Take take) {
   }
 }
 
+/// Of a random number's bits: its sign and significand, and an exponent at one of the two ends.
+double at_an_end(std::uint64_t bits) {
+  const std::uint64_t significand = bits & 0x800fffffffffffff, exponent = (bits >> 52) & 15;
+  const bool is_large = (bits >> 56 & 1) != 0;
+  return std::bit_cast<double>(significand | (is_large ? 0x7fe - exponent : exponent) << 52);
+}
+
 template <class Take>
 void each_double(int arguments, Take take) {
   std::mt19937_64 random(1);
   for (int i = 0; i < arguments; ++i) {
     const std::uint64_t bits = random();
     const double x = std::ldexp(static_cast<double>(static_cast<std::int64_t>(bits)), -63);
-    switch (i % 5) {
+    switch (i % 8) {
       case 0: take(std::bit_cast<double>(bits)); break;
       case 1: take(x); break;
       case 2: take(x * 7); break;
       case 3: take(x * 40); break;
-      default: take(x * 800);
+      case 4: take(x * 800); break;
+      case 5: take(std::copysign(708.4, bits % 2 == 0 ? x : -x) + x * x * x * 40); break;
+      case 6: take(std::copysign(37.6, bits % 2 == 0 ? x : -x) + x * x * x); break;
+      default: take(at_an_end(bits));
     }
   }
 }

@@ -18,8 +18,9 @@ struct Worst {
 /// pattern of the numbers from 2^-16 to 2^16 of both signs, and every `outer`-th of all others.
 Worst sweep_floats(const Function& f, const std::string& isa, int inner, int outer);
 
-/// f64 against long double (80 bits or more), at random bit patterns and at random numbers up to 1,
-/// 7, 40 and 800 in size.
+/// f64 against long double (80 bits or more), at random bit patterns, at random numbers up to 1, 7,
+/// 40 and 800 in size, and where numbers or results end: at the least and greatest numbers, and
+/// around 708.4 and 37.6, where e^x and e^(-x^2 / 2) overflow or become subnormal.
 Worst sweep_doubles(const Function& f, const std::string& isa, int arguments);
 
 /// The first argument for which two instruction sets give different bits; NaN if there is none. Two

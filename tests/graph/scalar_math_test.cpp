@@ -84,6 +84,14 @@ void check(const char* name, double limit32, double limit64, F function32, G fun
   BOOST_TEST(twice.error <= limit64, name << " f64: " << twice.error << " ulp at " << twice.at);
 }
 
+/// (1 + tanh(u)) / 2 = 1 / (1 + e^(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3).
+long double tanh_share(long double x) {
+  const long double cubic = std::isinf(x) ? x : x + 0.044715L * x * x * x;
+  const long double power =
+      std::exp(-2 * 0.797884560802865355879892119868763737L * std::fabs(cubic));
+  return (x < 0 ? power : 1) / (1 + power);
+}
+
 #define BG_ACCURACY(name, limit32, limit64, reference)                                  \
   BOOST_AUTO_TEST_CASE(name##_is_within_##limit32##_and_##limit64##_tenths_of_an_ulp) { \
     check(                                                                              \
@@ -107,6 +115,8 @@ BG_ACCURACY(log, 15, 15, std::log(x))
 BG_ACCURACY(log1p, 20, 20, std::log1p(x))
 BG_ACCURACY(tanh, 20, 30, std::tanh(x))
 BG_ACCURACY(erf, 20, 20, std::erf(x))
+BG_ACCURACY(normal_cdf, 30, 30, std::erfc(x * -0.707106781186547524400844362104849039L) / 2)
+BG_ACCURACY(normal_cdf_tanh, 30, 30, tanh_share(static_cast<long double>(x)))
 BG_ACCURACY(sin, 20, 20, std::sin(x))
 BG_ACCURACY(cos, 20, 20, std::cos(x))
 BG_ACCURACY(sigmoid, 30, 30, x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x)))
@@ -168,6 +178,18 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_edges_have_their_values, T, Floats) {
                       BG_AT(erf, -inf<T>, -1),
                       BG_AT(erf, -0.0, -0.0),
                       BG_AT(erf, nan, nan),
+                      BG_AT(normal_cdf, inf<T>, 1),
+                      BG_AT(normal_cdf, -inf<T>, 0),
+                      BG_AT(normal_cdf, 0, 0.5),
+                      BG_AT(normal_cdf, low, 0),
+                      BG_AT(normal_cdf, high, 1),
+                      BG_AT(normal_cdf, nan, nan),
+                      BG_AT(normal_cdf_tanh, inf<T>, 1),
+                      BG_AT(normal_cdf_tanh, -inf<T>, 0),
+                      BG_AT(normal_cdf_tanh, 0, 0.5),
+                      BG_AT(normal_cdf_tanh, low, 0),
+                      BG_AT(normal_cdf_tanh, high, 1),
+                      BG_AT(normal_cdf_tanh, nan, nan),
                       BG_AT(sin, inf<T>, nan),
                       BG_AT(cos, -inf<T>, nan),
                       BG_AT(sin, -0.0, -0.0),

@@ -146,12 +146,38 @@ BOOST_AUTO_TEST_CASE(limits_at_infinity_are_written_out) {
 }
 
 BOOST_AUTO_TEST_CASE(slopes_of_slopes_vanish_far_away) {
-  for (const auto& f : {&silu, &gelu, &gelu_tanh}) {
-    const Expr x = input("x", {4});
-    const Expr slope = grad(sum((*f)(x)), {x})[0], second = grad(sum(slope), {x})[0];
-    const Tensor far = tensor({-INFINITY, -1e20f, 1e20f, INFINITY}, {4});
-    const Tensor values = evaluate(second, {{x, far}});
-    for (int i = 0; i < 4; ++i) BOOST_TEST(values.at(i) == 0);
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    for (const auto& f : {&silu, &gelu, &gelu_tanh}) {
+      const Expr x = input("x", {5}, dtype);
+      const Expr slope = grad(sum((*f)(x)), {x})[0], second = grad(sum(slope), {x})[0];
+      const Tensor far = tensor({-inf, -1e20, 1e20, inf, std::nan("")}, {5}).astype(dtype);
+      const Tensor values = evaluate(second, {{x, far}});
+      for (int i = 0; i < 4; ++i) BOOST_TEST(values.at(i) == 0);
+      BOOST_TEST(std::isnan(values.at(4)));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(smooth_curves_keep_the_sign_of_zero_and_rise_by_one_half,
+                     *boost::unit_test::tolerance(1e-15)) {
+  struct Row {
+    Expr (*f)(Arg);
+    double second;
+  };
+  const double twice_density = 0.79788456080286536;  // 2 / sqrt(2 pi)
+  for (const Row& row :
+       {Row{&silu, 0.5}, Row{&gelu, twice_density}, Row{&gelu_tanh, twice_density}}) {
+    const Expr x = input("x", {}, DType::f64);
+    const Expr y = row.f(x), slope = grad(y, {x})[0];
+    Program program = compile({y, slope, grad(slope, {x})[0]});
+    for (const double zero : {0.0, -0.0}) {
+      const Results results = program.run({{x, full({}, zero, DType::f64)}});
+      BOOST_TEST(results.number(0) == 0);
+      BOOST_TEST(std::signbit(results.number(0)) == std::signbit(zero));
+      BOOST_TEST(results.number(1) == 0.5);
+      BOOST_TEST(results.number(2) == row.second);
+    }
   }
 }
 

@@ -31,6 +31,9 @@ struct Unary {
   std::vector<double> kinks = {};
 };
 
+double tanh_share(double x) {
+  return 0.5 + 0.5 * std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x));
+}
 double sign_of(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
 
 const std::vector<double> integers = {-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5};
@@ -52,6 +55,9 @@ const Unary unary_rows[] = {
     {"cos", cos, [](double x) { return std::cos(x); }, -7, 7},
     {"tanh", tanh, [](double x) { return std::tanh(x); }},
     {"erf", erf, [](double x) { return std::erf(x); }},
+    {"normal_cdf", normal_cdf, [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }, -3,
+     3},
+    {"normal_cdf_tanh", normal_cdf_tanh, tanh_share, -3, 3},
     {"sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, -6, 6},
     {"softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }, -6, 6},
     {"floor", floor, [](double x) { return std::floor(x); }, -5, 5, integers},

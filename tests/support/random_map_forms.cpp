@@ -46,6 +46,13 @@ const Unary unaries[] = {
     {cos, [](double x) { return std::cos(x); }, anywhere, "cos"},
     {tanh, [](double x) { return std::tanh(x); }, anywhere, "tanh"},
     {erf, [](double x) { return std::erf(x); }, anywhere, "erf"},
+    {normal_cdf, [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }, anywhere,
+     "normal_cdf"},
+    {normal_cdf_tanh,
+     [](double x) {
+       return 1 / (1 + std::exp(-x * (1.5957691216057308 + 0.07135481627260025 * x * x)));
+     },
+     anywhere, "normal_cdf_tanh"},
     {sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, anywhere, "sigmoid"},
     {softplus, [](double x) { return std::log1p(std::exp(x)); }, anywhere, "softplus"},
     {floor, [](double x) { return std::floor(x); }, off_integers, "floor"},

@@ -16,10 +16,11 @@ Expr leaky_relu(Arg x, double slope = 0.01);
 Expr elu(Arg x, double alpha = 1);
 /// x sigmoid(x) (Elfwing et al. 2018).
 Expr silu(Arg x);
-/// x (1 + erf(x / sqrt 2)) / 2 (Hendrycks and Gimpel 2016).
+/// x normal_cdf(x) = x (1 + erf(x / sqrt 2)) / 2 (Hendrycks and Gimpel 2016), also far below 0,
+/// where that sum would have no digit left.
 Expr gelu(Arg x);
-/// The tanh form of the same paper: x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3),
-/// computed as x sigmoid(2 u); the error grows to 230 ulp (f32) where the result nears 0.
+/// The tanh form of the same paper: x normal_cdf_tanh(x) = x (1 + tanh(u)) / 2 with u = sqrt(2 /
+/// pi) (x + 0.044715 x^3).
 Expr gelu_tanh(Arg x);
 /// log(sigmoid(x)) = -softplus(-x), without overflow; slope sigmoid(-x).
 Expr logsigmoid(Arg x);
