@@ -1,7 +1,7 @@
 #pragma once
 // What every kernel of the ladder computes, and what they share: operands as strided matrices and
 // the place of a block in the grid. Kernels are plain CUDA C++ that also compiles as host code
-// (after tests/cuda/cuda_names.h), so includes are those that both can read.
+// (after backends/cuda/harness/cuda_names.h), so includes are those that both can read.
 
 #include "backends/cuda/matmul_layout.h"
 #include "graph/scalar_bits.h"

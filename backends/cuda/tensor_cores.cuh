@@ -1,7 +1,8 @@
 #pragma once
 // The instructions of tensor cores and of asynchronous copies as functions; all are called by whole
-// warps except the copies. Host code takes functions of these names from tests/cuda/tensor_model.h.
-// Source: PTX ISA 8.0, "cp.async", "ldmatrix", "mma" (compute capability 8.0 and later).
+// warps except the copies. Host code takes functions of these names from
+// backends/cuda/harness/tensor_model.h. Source: PTX ISA 8.0, "cp.async", "ldmatrix", "mma" (compute
+// capability 8.0 and later).
 
 #include "blockgrad/graph/half.h"
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <tuple>
 
-#include "tests/cuda/cuda_names.h"
-#include "tests/cuda/tensor_model.h"
+#include "backends/cuda/harness/cuda_names.h"
+#include "backends/cuda/harness/tensor_model.h"
 
 #include "backends/cuda/cuda_tile.h"
 #include "backends/cuda/matmul_mma.cuh"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "tests/cuda/cuda_names.h"
-#include "tests/cuda/guarded.h"
+#include "backends/cuda/harness/cuda_names.h"
+#include "backends/cuda/harness/guarded.h"
 #include "tests/support/sanitizers.h"
 
 namespace {

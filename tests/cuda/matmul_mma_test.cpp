@@ -4,11 +4,11 @@
 #include <cmath>
 #include <type_traits>
 
-#include "tests/cuda/cuda_names.h"
-#include "tests/cuda/tensor_model.h"
+#include "backends/cuda/harness/cuda_names.h"
+#include "backends/cuda/harness/tensor_model.h"
 
+#include "backends/cuda/harness/product_case.h"
 #include "backends/cuda/matmul_mma.cuh"
-#include "tests/cuda/product_case.h"
 
 namespace {
 

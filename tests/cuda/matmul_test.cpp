@@ -3,14 +3,14 @@
 #include <cmath>
 #include <vector>
 
-#include "tests/cuda/cuda_names.h"
+#include "backends/cuda/harness/cuda_names.h"
 
+#include "backends/cuda/harness/product_case.h"
 #include "backends/cuda/matmul_elements.cuh"
 #include "backends/cuda/matmul_registers.cuh"
 #include "backends/cuda/matmul_shared.cuh"
 #include "backends/cuda/matmul_splits.cuh"
 #include "backends/cuda/matmul_warps.cuh"
-#include "tests/cuda/product_case.h"
 
 namespace {
 

@@ -5,8 +5,10 @@
 
 #include <cstring>
 
-#include "tests/cuda/cuda_types.h"
-#include "tests/cuda/thread_block.h"
+#include "backends/cuda/harness/cuda_types.h"
+#include "backends/cuda/harness/thread_block.h"
+
+// NOLINTBEGIN(readability-identifier-naming): the names are CUDA's.
 
 #define __host__
 #define __device__
@@ -142,3 +144,5 @@ T atomicCAS(T* address, T expected, T value) {
   if (old == expected) *address = value;
   return old;
 }
+
+// NOLINTEND(readability-identifier-naming)

@@ -2,6 +2,8 @@
 // The types that CUDA declares for kernels and launches, as far as kernels of this project use
 // them. Source: CUDA C++ Programming Guide, "Built-in Vector Types".
 
+// NOLINTBEGIN(readability-identifier-naming): the names are CUDA's.
+
 struct uint3 {
   unsigned x, y, z;
 };
@@ -27,3 +29,5 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 inline uint3 threadIdx{}, blockIdx{};
 inline dim3 blockDim{}, gridDim{};
 inline constexpr int warpSize = 32;
+
+// NOLINTEND(readability-identifier-naming)

@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "tests/cuda/cuda_types.h"
+#include "backends/cuda/harness/cuda_types.h"
 
 namespace blockgrad::harness {
 

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/harness/guarded.h"
+#include "backends/cuda/harness/thread_block.h"
 #include "backends/cuda/matmul_product.cuh"
-#include "tests/cuda/guarded.h"
-#include "tests/cuda/thread_block.h"
 
 namespace blockgrad::harness {
 

@@ -1,4 +1,4 @@
-#include "tests/cuda/fiber.h"
+#include "backends/cuda/harness/fiber.h"
 
 #include <sys/mman.h>
 

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "backends/cuda/harness/thread_block.h"
 #include "backends/cuda/tensor_cores.cuh"
-#include "tests/cuda/thread_block.h"
 
 namespace blockgrad::gpu {
 

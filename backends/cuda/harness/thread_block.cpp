@@ -1,4 +1,4 @@
-#include "tests/cuda/thread_block.h"
+#include "backends/cuda/harness/thread_block.h"
 
 #include <algorithm>
 #include <cstring>
@@ -10,8 +10,8 @@
 #include <typeindex>
 #include <vector>
 
-#include "tests/cuda/fiber.h"
-#include "tests/cuda/guarded.h"
+#include "backends/cuda/harness/fiber.h"
+#include "backends/cuda/harness/guarded.h"
 
 // The static shared memory of plain kernels; absent where no kernel has any.
 extern "C" {
