@@ -15,8 +15,10 @@
 
 // The static shared memory of plain kernels; absent where no kernel has any.
 extern "C" {
+// NOLINTBEGIN(readability-identifier-naming): the linker names the bounds of a section so.
 [[gnu::weak]] extern unsigned char __start_bg_shared[];
 [[gnu::weak]] extern unsigned char __stop_bg_shared[];
+// NOLINTEND(readability-identifier-naming)
 }
 
 namespace blockgrad::harness {
