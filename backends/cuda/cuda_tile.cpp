@@ -42,9 +42,9 @@ const std::array<CudaConfig, 10>& configs() {
   using enum CudaKernel;
   using enum CudaMath;
   static const std::array<CudaConfig, 10> all{
-      config(warps, DType::f32, exact, {128, 128, 8}, {64, 32, 8}, {8, 8, 1}, 256, 2, 152),
-      config(warps, DType::f32, exact, {64, 64, 16}, {32, 16, 16}, {4, 4, 1}, 256, 2, 80),
-      config(registers, DType::f32, exact, {128, 128, 8}, {16, 128, 8}, {8, 8, 1}, 256, 1, 128),
+      config(warps, DType::f32, exact, {128, 128, 8}, {64, 32, 8}, {8, 8, 1}, 256, 2, 168),
+      config(warps, DType::f32, exact, {64, 64, 16}, {32, 16, 16}, {4, 4, 1}, 256, 2, 120),
+      config(registers, DType::f32, exact, {128, 128, 8}, {16, 128, 8}, {8, 8, 1}, 256, 1, 168),
       config(registers, DType::f32, exact, {64, 64, 8}, {8, 32, 8}, {8, 1, 1}, 512, 1, 40),
       config(shared, DType::f32, exact, {32, 32, 32}, {1, 32, 32}, {1, 1, 1}, 1024, 1, 32),
       config(elements, DType::f32, exact, {8, 16, 1}, {2, 16, 1}, {1, 1, 1}, 128, 1, 32),

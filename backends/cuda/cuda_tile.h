@@ -19,8 +19,8 @@ enum class CudaKernel { elements, shared, registers, warps, mma };
 /// How the numbers of a product are multiplied: as they are, or f32 rounded to TF32.
 enum class CudaMath { exact, tf32 };
 
-/// A kernel as it is compiled. `registers` is what a thread of it may take; tests compare it with
-/// what ptxas says.
+/// A kernel as it is compiled. `registers` is what a thread takes at most, where operands are
+/// read one by one; tests compare it with what ptxas says.
 struct CudaConfig {
   CudaKernel kernel = CudaKernel::elements;
   DType dtype = DType::f32;  // of the operands

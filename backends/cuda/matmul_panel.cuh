@@ -59,21 +59,33 @@ struct PanelShare {
     return reads == Reads::along_k ? at % (depth / size) * size : at / (width / size);
   }
 
-  /// Reads the panel from step k on; what lies beyond the operand counts as `beyond`.
-  __device__ __forceinline__ void fetch(const Panel<T>& panel, long k, T beyond) {
+  /// Where this thread's first part of the next fetch lies, and what is left of width and k there.
+  const T* from;
+  int left_width;
+  long left_k;
+
+  __device__ __forceinline__ PanelShare(const Panel<T>& panel, long k)
+      : from(panel.data + width_of(0) * panel.width_stride + (k + k_of(0)) * panel.k_stride),
+        left_width(static_cast<int>(panel.width < width ? panel.width : width) - width_of(0)),
+        left_k(panel.k_end - k - k_of(0)) {}
+
+  /// Reads the next steps of the panel; what lies beyond the operand counts as `beyond`.
+  __device__ __forceinline__ void fetch(const Panel<T>& panel, T beyond) {
 #pragma unroll
     for (int i = 0; i < count; ++i) {
-      const long w = width_of(i), at_k = k + k_of(i);
-      const T* const from = panel.data + w * panel.width_stride + at_k * panel.k_stride;
-      const long left = reads == Reads::along_k ? panel.k_end - at_k : panel.width - w;
-      const bool is_inside = w < panel.width && at_k < panel.k_end;
+      const int w = width_of(i) - width_of(0), k = k_of(i) - k_of(0);
+      const T* const at = from + w * panel.width_stride + k * panel.k_stride;
+      const bool is_inside = w < left_width && k < left_k;
+      const long left = reads == Reads::along_k ? left_k - k : left_width - w;
       if (is_inside && left >= size) {
-        part[i] = *reinterpret_cast<const Part*>(from);
+        part[i] = *reinterpret_cast<const Part*>(at);
       } else {
 #pragma unroll
-        for (int j = 0; j < size; ++j) part[i].value[j] = is_inside && j < left ? from[j] : beyond;
+        for (int j = 0; j < size; ++j) part[i].value[j] = is_inside && j < left ? at[j] : beyond;
       }
     }
+    from += depth * panel.k_stride;
+    left_k -= depth;
   }
 
   __device__ __forceinline__ void store(SharedPanel<T, width, depth>& shared) const {

@@ -33,11 +33,11 @@ __global__ void __launch_bounds__(threads_of<block, thread>)
   const int thread_n = static_cast<int>(threadIdx.x) % (block.n / thread.n) * thread.n;
 
   T sums[thread.m][thread.n] = {};
-  PanelShare<T, block.m, block.k, threads, reads_a> share_a;
-  PanelShare<T, block.n, block.k, threads, reads_b> share_b;
+  PanelShare<T, block.m, block.k, threads, reads_a> share_a(a, at.slice * p.k_slice);
+  PanelShare<T, block.n, block.k, threads, reads_b> share_b(b, at.slice * p.k_slice);
   for (long k = at.slice * p.k_slice; k < k_end; k += block.k) {
-    share_a.fetch(a, k, -T(0));
-    share_b.fetch(b, k, T(0));
+    share_a.fetch(a, -T(0));
+    share_b.fetch(b, T(0));
     share_a.store(shared.a);
     share_b.store(shared.b);
     __syncthreads();

@@ -70,25 +70,25 @@ __global__ void __launch_bounds__(32 * warps_of<block, warp>)
   const int m = warp_at / (block.n / warp.n) * warp.m + lane / 4 * pack;
   const int n = warp_at % (block.n / warp.n) * warp.n + lane % 4 * pack;
 
+  const long k_begin = at.slice * p.k_slice;
   ThreadTile<T, warp> tile;
-  PanelShare<T, block.m, block.k, threads, reads_a> share_a;
-  PanelShare<T, block.n, block.k, threads, reads_b> share_b;
-  const auto fetch = [&](long k) {
-    share_a.fetch(a, k, -T(0));
-    share_b.fetch(b, k, T(0));
+  PanelShare<T, block.m, block.k, threads, reads_a> share_a(a, k_begin);
+  PanelShare<T, block.n, block.k, threads, reads_b> share_b(b, k_begin);
+  const auto fetch = [&] {
+    share_a.fetch(a, -T(0));
+    share_b.fetch(b, T(0));
   };
   const auto store = [&](int half) {
     share_a.store(shared.a[half]);
     share_b.store(shared.b[half]);
   };
-  const long k_begin = at.slice * p.k_slice;
-  fetch(k_begin);
+  fetch();
   store(0);
   __syncthreads();
   int half = 0;
   for (long k = k_begin; k < k_end; k += block.k) {
     const bool is_last = k + block.k >= k_end;
-    if (!is_last) fetch(k + block.k);
+    if (!is_last) fetch();
 #pragma unroll
     for (int i = 0; i < block.k; ++i)
       tile.add(&shared.a[half].value[i][m], &shared.b[half].value[i][n]);

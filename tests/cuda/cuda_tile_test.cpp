@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(a_long_sum_with_few_tiles_is_cut_for_all_processors) {
   BOOST_TEST(to_string(tile) ==
              "warps f32 | m,n,k 768x768x65536 | grid 128x128x8 > warp 64x32x8 > instruction 8x8x1 "
              "| k in order, 4 splits | why: 36 tiles for 132 processors | 144 blocks of 256 "
-             "threads, 152 registers, 2 stages, 16896 bytes of shared memory");
+             "threads, 168 registers, 2 stages, 16896 bytes of shared memory");
 }
 
 BOOST_AUTO_TEST_CASE(the_kernel_follows_from_the_shape) {

@@ -93,7 +93,10 @@ void check(const CudaConfig& config, const Kernel& kernel) {
                  block.k * (instruction.m + instruction.n) / pack);
       BOOST_TEST(kernel.count(Kind::load_shared) == kernel.count(Kind::load_shared, 128));
       BOOST_TEST(kernel.count(Kind::store_global, 128) > 0);
-      BOOST_TEST((reads_one_by_one(kernel) || kernel.count(Kind::load_global, 128) > 0));
+      if (!reads_one_by_one(kernel)) {
+        BOOST_TEST(kernel.count(Kind::load_global, 128) > 0);
+        BOOST_TEST(2 * config.threads * kernel.registers <= CudaLimits{}.registers);  // two blocks
+      }
     }
     if (config.kernel == CudaKernel::mma) {
       const long steps = block.k / instruction.k;
