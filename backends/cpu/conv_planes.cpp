@@ -130,15 +130,13 @@ const T* ConvPlanes::build(const ConvKernels<T>& kernels, const T* source, std::
     plane.rows = std::min(inside, height - above);
     plane.from_row = row_stride_ * source_columns_;
     plane.size = plane_size(rows.more);
-    for (std::size_t c = 0; c < column_classes_.size(); ++c) {
-      plane.row = column_classes_[c].row;
-      const T* image =
-          source + (plane.rows > 0 ? from * source_columns_ : 0) + column_classes_[c].from;
-      to = begin + rows.begin + static_cast<std::int64_t>(c) * plane.size;
-      for (std::int64_t k = 0; k < channels; ++k) {
-        kernels.copy_plane(plane, to, image);
-        to += channel_;
-        image += source_rows_ * source_columns_;
+    const T* image = source + (plane.rows > 0 ? from * source_columns_ : 0);
+    for (std::int64_t k = 0; k < channels; ++k, image += source_rows_ * source_columns_) {
+      to = begin + rows.begin + k * channel_;
+      for (const ColumnClass& columns : column_classes_) {
+        plane.row = columns.row;
+        kernels.copy_plane(plane, to, image + columns.from);
+        to += plane.size;
       }
     }
   }
