@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::int32_t forever = ArenaBlock::forever;
 constexpr std::int64_t least_part = 1024;  // bytes; less is copied in no time
+constexpr std::int64_t least_row = 256;    // bytes of a column's row, which is written by itself
 
 class Planner {
  public:
@@ -65,6 +66,7 @@ class Planner {
         false;         // read by something other than the dense input of a node: never taken over
     Value whole = {};  // lies in this one, so many bytes behind its beginning
     std::int64_t offset = 0;
+    std::int32_t column = -1;  // in columns_: how it lies there, if not densely
   };
 
   const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
@@ -197,11 +199,14 @@ class Planner {
     }
   }
 
-  // Parts that an Unview puts one behind the other, which covers it, are made there.
+  // Parts that an Unview puts one behind the other, or side by side, which covers it, are made
+  // there.
   void find_parts() {
     for (const PlanStep& step : plan_.steps) {
       const Unview* op = at(step.node).op.as<Unview>();
-      if (!op || !is_row_of_parts(*op)) continue;
+      if (!op) continue;
+      if (in_place_ && are_columns(*op)) find_columns(step.node, *op);
+      if (!is_row_of_parts(*op)) continue;
       for (std::size_t p = 0; p < op->layouts.size(); ++p) {
         const Value part = at(step.node).inputs[p];
         const std::int64_t offset =
@@ -215,6 +220,28 @@ class Planner {
         where(part).pinned = where({step.node, 0}).pinned = true;
         has_joined_ = true;
       }
+    }
+  }
+
+  // Maps write results where columns of a value lie, if nobody else reads them. A replay, for which
+  // nothing is in place, looks at each value by itself.
+  void find_columns(std::int32_t node, const Unview& op) {
+    for (std::size_t p = 0; p < op.layouts.size(); ++p) {
+      const Value part = at(node).inputs[p];
+      const Layout& layout = op.layouts[p];
+      const auto size = static_cast<std::int64_t>(size_of(graph_.type(part).dtype));
+      const std::int64_t row = layout.shape[layout.shape.rank() - 1] * size;
+      const std::int64_t offset = layout.offset * size;
+      if (!at(part.node).op.as<Map>() || uses_[part] != 1 || where(part).place != Place::arena ||
+          where(part).whole || bytes(part) < least_part || row < least_row || row % 64 != 0 ||
+          offset % 64 != 0)
+        continue;
+      where(part).whole = {node, 0};
+      where(part).offset = offset;
+      where(part).column = static_cast<std::int32_t>(columns_.size());
+      where(part).pinned = where({node, 0}).pinned = true;
+      columns_.push_back({layout.shape, layout.strides, 0});
+      has_joined_ = true;
     }
   }
 
@@ -315,7 +342,9 @@ class Planner {
     const Where& w = where(base(v));
     const View* view = at(v.node).op.as<View>();
     return {w.place, w.at, graph_.type(v).dtype,
-            view ? view->layout : Layout::dense(graph_.type(v).shape)};
+            view            ? view->layout
+            : w.column >= 0 ? columns_[static_cast<std::size_t>(w.column)]
+                            : Layout::dense(graph_.type(v).shape)};
   }
 
   void fill_operands() {
@@ -344,6 +373,7 @@ class Planner {
   std::vector<std::vector<GraphUpdate>> update_of_;  // per node that makes a new value
   std::vector<char> late_;                           // nodes that write storage in place
   std::vector<Value> guards_;
+  std::vector<Layout> columns_;
   std::vector<ArenaBlock> blocks_;
   Plan plan_;
 };

@@ -23,8 +23,8 @@ struct Operand {
 
 struct PlanStep {
   std::int32_t node = -1;
-  std::int32_t guard = -1;  // of an update: the number in Plan::guards
-  std::vector<Operand> inputs, outputs;
+  std::int32_t guard = -1;               // of an update: the number in Plan::guards
+  std::vector<Operand> inputs, outputs;  // results: dense, or columns of a join
 };
 
 /// A new value that is copied into storage at the end.

@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::int64_t largest_chunk = 1024, least_chunk = 256;  // elements
 constexpr std::int64_t chunk_budget = 24 * 1024;                 // bytes of slots and streams
+constexpr std::int64_t near_bytes = 64 * 1024;                   // that stay in the L1 cache
+constexpr std::size_t many_streams = 8;                          // for a processor to foresee
 constexpr std::int64_t part_size = 16384;                        // elements at most, about
 constexpr std::int64_t part_work = 65536;                        // and elements times instructions
 
@@ -166,6 +168,7 @@ class TapeBuilder {
     for (std::size_t r = 0; r < fn_.results().size(); ++r) {
       if (fn_.results()[r] != steps_[s].value) continue;
       const Operand& out = request_.outputs[r];
+      if (!out.layout.is_dense()) return -1;
       for (std::int32_t k = 0; k < size(); ++k) {
         if (at(k).op != ScalarOp::input) continue;
         const Operand& in = request_.inputs[static_cast<std::size_t>(at(k).bits)];
@@ -197,7 +200,7 @@ class TapeBuilder {
     home(i) = result >= 0 ? add_register(Kind::output, result, i) : slot_register(i, is_number);
     made.operands.out = home(i);
     made.magnitude = tape_table(request_.isa).find_magnitude(at(i).dtype);
-    made.is_result = result >= 0;
+    made.is_result = is_result_[nth(i)] != 0;
     made.is_carried = is_carried_[nth(i)] != 0;
     if (is_number) tape_.starts.push_back({made, sweep_block});
     else tape_.code.push_back(made);
@@ -251,11 +254,20 @@ class TapeBuilder {
     for (std::size_t r = 0; r < fn_.results().size(); ++r) {
       if (is_written_[r]) continue;
       const std::int32_t source = fn_.results()[r];
-      const std::int32_t out = add_register(Kind::output, static_cast<std::int32_t>(r), source);
+      const Layout& layout = request_.outputs[r].layout;
+      const bool is_apart = !layout.is_dense();
+      if (is_apart && arity(at(source).op) > 0 && !is_number_[nth(source)]) {
+        tape_.stores.push_back({static_cast<std::int32_t>(r), from[r], Walk(layout)});
+        continue;
+      }
+      const std::int32_t out =
+          is_apart ? slot_register(source)
+                   : add_register(Kind::output, static_cast<std::int32_t>(r), source);
       TapeInstruction made = copy(out, from[r], is_number_[nth(source)] != 0);
       made.magnitude = tape_table(request_.isa).find_magnitude(at(source).dtype);
       made.is_result = true;
       tape_.code.push_back(made);
+      if (is_apart) tape_.stores.push_back({static_cast<std::int32_t>(r), out, Walk(layout)});
     }
   }
 
@@ -280,10 +292,13 @@ class TapeBuilder {
       if (unit == period_ && std::lcm(period_, whole) <= wanted) unit = std::lcm(period_, whole);
     }
     tape_.chunk = std::max<std::int64_t>(1, std::min(wanted / unit * unit, tape_.elements));
-    const auto steps = static_cast<std::int64_t>(tape_.code.size() + tape_.loads.size() + 1);
+    const auto steps =
+        static_cast<std::int64_t>(tape_.code.size() + tape_.loads.size() + tape_.stores.size() + 1);
     const std::int64_t part = std::min(part_size, part_work / steps);
     tape_.part = std::max<std::int64_t>(1, part / tape_.chunk) * tape_.chunk;
     even_out(unit);
+    const std::size_t streams = tape_.moving.size() + tape_.loads.size() + tape_.stores.size();
+    tape_.fetches_ahead = streams >= many_streams && tape_.elements * bytes > near_bytes;
     for (TapeStart& start : tape_.starts) {
       if (start.elements == 0) start.elements = tape_.chunk;
     }

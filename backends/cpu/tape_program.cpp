@@ -37,6 +37,15 @@ void with_elements(std::int32_t size, std::byte* to, const std::byte* from, F f)
   }
 }
 
+void bring_near(const std::byte* from, std::int64_t bytes, bool writes) {
+  constexpr std::int64_t line = 64;
+  asm volatile("");  // g++ takes a call that only fetches for one without effect
+  for (std::int64_t b = 0; b < bytes; b += line) {
+    if (writes) __builtin_prefetch(from + b, 1);
+    else __builtin_prefetch(from + b, 0);
+  }
+}
+
 void run_instruction(const TapeInstruction& step, std::byte* const* at, std::int64_t n) {
   const SweepOperands& o = step.operands;
   if (step.sweep) step.sweep(at, o, n);
@@ -50,7 +59,7 @@ std::int64_t TapeProgram::parts() const {
 }
 
 double TapeProgram::cost() const {
-  double per_element = 0.05 * static_cast<double>(loads.size() + counters.size());
+  double per_element = 0.05 * static_cast<double>(loads.size() + counters.size() + stores.size());
   for (const TapeInstruction& step : code) per_element += step.sweep ? 0.04 : 0.3;
   return 20 + per_element * static_cast<double>(elements);
 }
@@ -90,6 +99,24 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
     with_elements(size_of(l.reg), at[l.reg], call.in[l.input],
                   [&](auto* to, const auto* from) { l.walk.load(to, from, first, n); });
   };
+  // What the next chunk moves comes near while one is worked on, some before each instruction.
+  // Strided operands, which are copied, are left to the processor: they would crowd the cache.
+  const std::size_t streams = fetches_ahead ? moving.size() + stores.size() : 0;
+  const auto bring = [&](std::size_t stream, std::int64_t first, std::int64_t n) {
+    if (stream < moving.size()) {
+      const TapeRegister& reg = registers[static_cast<std::size_t>(moving[stream])];
+      const bool writes = reg.kind == TapeRegister::Kind::output;
+      const std::byte* const base = writes ? call.out[reg.index] : call.in[reg.index] + reg.offset;
+      bring_near(base + first * reg.size, n * reg.size, writes);
+      return;
+    }
+    const TapeStore& store = stores[stream - moving.size()];
+    const std::int64_t size = size_of(store.reg);
+    store.walk.runs(first, n, [&](std::int64_t place, std::int64_t run) {
+      if (store.walk.step() == 1)
+        bring_near(call.out[store.output] + place * size, run * size, true);
+    });
+  };
   const std::int64_t longest = std::min(chunk, end - begin);
   for (const TapeLoad& l : patterns) load(l, begin, longest);
   for (const TapeStart& start : starts) {
@@ -103,9 +130,24 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
       auto* const numbers_of_elements = reinterpret_cast<std::int64_t*>(at[r]);
       std::iota(numbers_of_elements, numbers_of_elements + n, i);
     }
-    for (const TapeInstruction& step : code) {
-      run_instruction(step, at, n);
-      look(step, n);
+    const std::int64_t next = std::min(chunk, end - i - n);
+    if (streams > 0 && next > 0) {
+      for (std::size_t c = 0, stream = 0; c < code.size(); ++c) {
+        for (; stream * code.size() < (c + 1) * streams; ++stream) bring(stream, i + n, next);
+        run_instruction(code[c], at, n);
+        look(code[c], n);
+      }
+    } else {
+      for (const TapeInstruction& step : code) {
+        run_instruction(step, at, n);
+        look(step, n);
+      }
+    }
+    if (!call.is_trial) {
+      for (const TapeStore& s : stores) {
+        with_elements(size_of(s.reg), call.out[s.output], at[s.reg],
+                      [&](auto* to, const auto* from) { s.walk.store(from, to, i, n); });
+      }
     }
     for (const std::int32_t r : moving) {
       const TapeRegister& reg = registers[static_cast<std::size_t>(r)];

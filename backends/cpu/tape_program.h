@@ -40,6 +40,13 @@ struct TapeLoad {
   Walk walk;
 };
 
+/// A slot that is copied to a result whose rows lie apart.
+struct TapeStore {
+  std::int32_t output = 0;
+  std::int32_t reg = 0;
+  Walk walk;
+};
+
 /// An instruction that is done once, for `elements` of them.
 struct TapeStart {
   TapeInstruction instruction;
@@ -51,6 +58,7 @@ struct TapeProgram {
   std::int64_t elements = 0, chunk = 0;
   std::int64_t part = 0;  // elements of what one thread takes at a time, a multiple of the chunk
   std::int64_t scratch_bytes = 0, trial_bytes = 0;
+  bool fetches_ahead = false;  // what a chunk moves, while the one before is worked on
   std::vector<TapeRegister> registers;
   std::vector<std::int32_t> moving;  // registers that advance with the elements
   // Before the first chunk: numbers that are the same for all elements, one block of each; rows
@@ -61,6 +69,7 @@ struct TapeProgram {
   std::vector<TapeLoad> loads;
   std::vector<std::int32_t> counters;  // registers that hold the number of each element, i64
   std::vector<TapeInstruction> code;
+  std::vector<TapeStore> stores;
   std::shared_ptr<std::byte> constants;  // one block of each
 
   std::int64_t parts() const;

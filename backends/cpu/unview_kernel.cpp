@@ -146,7 +146,8 @@ std::shared_ptr<const Copies> as_copies(const KernelRequest& request) {
   std::int64_t elements = 0;
   for (const Layout& layout : op.layouts) elements = checked_add(elements, layout.shape.size());
   if (elements > copies->size) return nullptr;
-  const bool are_apart = is_row_of_parts(op) || are_surely_disjoint(op.layouts, op.shape);
+  const bool are_apart =
+      is_row_of_parts(op) || are_columns(op) || are_surely_disjoint(op.layouts, op.shape);
   if (!are_apart && (copies->size > most_looks || overlap(op.layouts, copies->size)))
     return nullptr;
   for (std::size_t p = 0; p < op.layouts.size(); ++p) {

@@ -28,18 +28,40 @@ struct Range {
   Value owner;
 };
 
+// The bytes of an operand: one range if it is dense, else those of each row.
+std::vector<Range> ranges_of(const Operand& o, Value owner) {
+  const auto size = static_cast<std::int64_t>(size_of(o.dtype));
+  const int last = o.layout.shape.rank() - 1;
+  if (o.layout.is_dense()) return {{o.at, o.layout.shape.size() * size, owner}};
+  std::vector<Range> rows;
+  const std::int64_t count = o.layout.shape.size() / o.layout.shape[last];
+  for (std::int64_t r = 0; r < count; ++r) {
+    std::int64_t at = 0, rest = r;
+    for (int a = last - 1; a >= 0; --a) {
+      at += rest % o.layout.shape[a] * o.layout.strides[static_cast<std::size_t>(a)];
+      rest /= o.layout.shape[a];
+    }
+    rows.push_back({o.at + at * size, o.layout.shape[last] * size, owner});
+  }
+  return rows;
+}
+
 // What an Unview writes: all of its result, unless parts of it lie there already.
 std::vector<Range> copied_parts(const Graph& graph, const PlanStep& step, const Unview& op) {
   const GraphNode& node = graph.nodes[static_cast<std::size_t>(step.node)];
   const Operand& out = step.outputs[0];
   const auto size = static_cast<std::int64_t>(size_of(out.dtype));
   std::vector<Range> copied;
+  std::size_t parts = 0;
   for (std::size_t p = 0; p < op.layouts.size(); ++p) {
     const std::int64_t at = out.at + op.layouts[p].offset * size;
-    if (step.inputs[p].place != Place::arena || step.inputs[p].at != at)
-      copied.push_back({at, bytes_of(graph.type(node.inputs[p])), {}});
+    if (step.inputs[p].place == Place::arena && step.inputs[p].at == at) continue;
+    Layout layout = op.layouts[p];
+    layout.offset = 0;
+    ++parts;
+    for (const Range& r : ranges_of({Place::arena, at, out.dtype, layout}, {})) copied.push_back(r);
   }
-  if (copied.size() == op.layouts.size()) return {{out.at, bytes_of(node.types[0]), {}}};
+  if (parts == op.layouts.size()) return {{out.at, bytes_of(node.types[0]), {}}};
   return copied;
 }
 
@@ -52,9 +74,14 @@ void check_plan(const Graph& graph, const Plan& plan) {
   };
   const auto present = [&](Value v, const Operand& o) {
     if (o.place != Place::arena || graph.type(base(v)).shape.size() == 0) return;
-    bool found = false;
-    for (const Range& r : live) found = found || (r.owner == base(v) && r.at == o.at);
-    BOOST_TEST_REQUIRE(found, "a value was overwritten before its last use");
+    const bool is_view = base(v) != v;
+    const std::vector<Range> wanted =
+        is_view ? std::vector<Range>{{o.at, 0, base(v)}} : ranges_of(o, v);
+    for (const Range& range : wanted) {
+      bool found = false;
+      for (const Range& r : live) found = found || (r.owner == range.owner && r.at == range.at);
+      BOOST_TEST_REQUIRE(found, "a value was overwritten before its last use");
+    }
   };
   for (const auto* phase : {&plan.steps, &plan.updates}) {
     for (const PlanStep& step : *phase) {
@@ -64,30 +91,42 @@ void check_plan(const Graph& graph, const Plan& plan) {
       for (std::size_t r = 0; r < node.types.size(); ++r) {
         const Operand& o = step.outputs[r];
         if (o.place != Place::arena) continue;
-        const Range range{o.at, bytes_of(node.types[r]), {step.node, static_cast<std::int32_t>(r)}};
         BOOST_TEST_REQUIRE(o.at % 64 == 0);
-        BOOST_TEST_REQUIRE(o.at + range.bytes <= plan.arena_bytes);
-        for (const Range& other : made)
-          BOOST_TEST_REQUIRE(!overlap(range.at, range.bytes, other.at, other.bytes));
+        BOOST_TEST_REQUIRE((o.layout.is_dense() || node.op.as<Map>()));
+        const auto own = ranges_of(o, {step.node, static_cast<std::int32_t>(r)});
+        for (const Range& range : own) {
+          BOOST_TEST_REQUIRE(range.at + range.bytes <= plan.arena_bytes);
+          for (const Range& other : made)
+            BOOST_TEST_REQUIRE(!overlap(range.at, range.bytes, other.at, other.bytes));
+        }
         // Only Map and PutRows may write over an input, and then over exactly its bytes; what an
         // Unview joins may lie in it, where nothing is copied to.
         for (std::size_t i = 0; i < node.inputs.size(); ++i) {
           const Operand& in = step.inputs[i];
           const std::int64_t bytes = bytes_of(graph.type(base(node.inputs[i])));
-          if (in.place != Place::arena || !overlap(range.at, range.bytes, in.at, bytes)) continue;
-          if (node.op.as<Unview>()) continue;
+          const Range& range = own[0];
+          if (node.op.as<Unview>() || in.place != Place::arena) continue;
+          const bool is_over = std::any_of(own.begin(), own.end(), [&](const Range& r) {
+            return overlap(r.at, r.bytes, in.at, bytes);
+          });
+          if (!is_over) continue;
           const bool may_write = node.op.as<Map>() || (node.op.as<PutRows>() && i == 0);
           BOOST_TEST_REQUIRE((may_write && in.at == o.at && bytes == range.bytes));
         }
-        made.push_back(range);
+        made.insert(made.end(), own.begin(), own.end());
       }
       std::vector<Range> written = made;
       if (const Unview* op = node.op.as<Unview>()) written = copied_parts(graph, step, *op);
       for (const Range& range : written) {
         for (std::size_t i = 0; i < node.inputs.size() && node.op.as<Unview>(); ++i) {
-          const std::int64_t bytes = bytes_of(graph.type(base(node.inputs[i])));
-          BOOST_TEST_REQUIRE((step.inputs[i].place != Place::arena ||
-                              !overlap(range.at, range.bytes, step.inputs[i].at, bytes)));
+          if (step.inputs[i].place != Place::arena) continue;
+          if (base(node.inputs[i]) != node.inputs[i]) {
+            const std::int64_t bytes = bytes_of(graph.type(base(node.inputs[i])));
+            BOOST_TEST_REQUIRE(!overlap(range.at, range.bytes, step.inputs[i].at, bytes));
+            continue;
+          }
+          for (const Range& r : ranges_of(step.inputs[i], {}))
+            BOOST_TEST_REQUIRE(!overlap(range.at, range.bytes, r.at, r.bytes));
         }
         std::erase_if(live, [&](const Range& other) {
           return overlap(range.at, range.bytes, other.at, other.bytes);
@@ -109,6 +148,37 @@ void check_plan(const Graph& graph, const Plan& plan) {
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(plan)
+
+// Three Maps side by side, and whether each is made there.
+BOOST_AUTO_TEST_CASE(maps_write_the_columns_that_are_joined) {
+  const Expr x = input("x", {8, 64}), w = input("w", {64, 128});
+  const Expr product = matmul(x, w);
+  const auto made_in_place = [](const std::vector<Expr>& outputs) {
+    const Graph graph = graph_of(outputs);
+    const Plan plan = make_plan(graph, true);
+    check_plan(graph, plan);
+    check_plan(graph, make_plan(graph, false));
+    std::vector<int> there;
+    for (const PlanStep& step : plan.steps) {
+      const Unview* op = graph.nodes[static_cast<std::size_t>(step.node)].op.as<Unview>();
+      for (std::size_t p = 0; op && p < op->layouts.size(); ++p) {
+        const std::int64_t at = step.outputs[0].at + op->layouts[p].offset * 4;
+        there.push_back(step.inputs[p].place == Place::arena && step.inputs[p].at == at);
+      }
+    }
+    return there;
+  };
+  using Parts = std::vector<int>;
+  const auto joined = [](const std::vector<Expr>& parts) { return concat(parts, 1); };
+  BOOST_TEST((made_in_place({joined({exp(x), sin(product), x + 1.0f})}) == Parts{1, 1, 1}));
+  BOOST_TEST((made_in_place({joined({exp(x), product})}) == Parts{1, 0}));  // only Maps can
+  BOOST_TEST((made_in_place({joined({exp(x), x})}) == Parts{1, 0}));        // x is not made
+  const Expr e = exp(x);
+  BOOST_TEST((made_in_place({joined({e, sin(x)}), e}) == Parts{0, 1}));  // others read it
+  BOOST_TEST((made_in_place({joined({e, e})}) == Parts{0, 0}));
+  const Expr thin = input("thin", {64, 8});  // of short rows
+  BOOST_TEST((made_in_place({joined({exp(thin), sin(thin)})}) == Parts{0, 0}));
+}
 
 BOOST_AUTO_TEST_CASE(a_chain_needs_two_buffers_however_long_it_is) {
   const Expr x = input("x", {1000});
