@@ -1,6 +1,8 @@
 // The kernels of the ladder that are compiled: every configuration of cuda_configs(), for the
 // layouts that read 16 bytes at once (as A B, A B^T and A^T B of row-major matrices) and for any.
 
+#include "backends/cuda/matmul_kernels.h"
+
 #include "backends/cuda/matmul_elements.cuh"
 #include "backends/cuda/matmul_mma.cuh"
 #include "backends/cuda/matmul_registers.cuh"
@@ -8,64 +10,139 @@
 #include "backends/cuda/matmul_splits.cuh"
 #include "backends/cuda/matmul_warps.cuh"
 
-namespace blockgrad::gpu {
+namespace blockgrad {
+
+namespace gpu {
+
+// Epilogues other than Plain are for products that are fused with what follows.
+template __global__ void matmul_warps<float, Cut<128, 128, 8>, Cut<64, 32, 8>, Reads::along_k,
+                                      Reads::along_width>(Product<float>, AddBiasRelu<float>);
+template __global__ void matmul_mma<bf16, float, Cut<128, 128, 32>, Cut<64, 32, 32>, 4,
+                                    Reads::along_k, Reads::along_width>(Product<bf16, float>,
+                                                                        Plain);
+template __global__ void join_splits(Product<double>, const double*, long, Plain);
+
+}  // namespace gpu
 
 namespace {
 
+using gpu::Cut;
+using gpu::Plain;
+using gpu::Reads;
+
 constexpr Reads width = Reads::along_width, k = Reads::along_k, any = Reads::one_by_one;
-constexpr Tile large{128, 128, 8}, large_warp{64, 32, 8};
-constexpr Tile small{64, 64, 16}, small_warp{32, 16, 16};
-constexpr Tile wide{64, 64, 8}, wide_warp{32, 16, 8};  // of f64
-constexpr Tile bf16_block{128, 128, 32}, bf16_warp{64, 32, 32};
-constexpr Tile tf32_block{128, 128, 16}, tf32_warp{64, 32, 16};
-constexpr Tile column{8, 1, 1}, square{8, 8, 1};
 constexpr int stages = 4;
 
-using F32 = Product<float>;
-using F64 = Product<double>;
-using HalfToF32 = Product<bf16, float>;
-using Half = Product<bf16, bf16>;
+using Large = Cut<128, 128, 8>;
+using LargeWarp = Cut<64, 32, 8>;
+using Small = Cut<64, 64, 16>;
+using SmallWarp = Cut<32, 16, 16>;
+using Wide = Cut<64, 64, 8>;  // of f64
+using WideWarp = Cut<32, 16, 8>;
+using Bf16Block = Cut<128, 128, 32>;
+using Bf16Warp = Cut<64, 32, 32>;
+using Tf32Block = Cut<128, 128, 16>;
+using Tf32Warp = Cut<64, 32, 16>;
+
+template <class T>
+constexpr DType dtype = sizeof(T) == 8   ? DType::f64
+                        : sizeof(T) == 4 ? DType::f32
+                                         : DType::bf16;
+
+template <class Block>
+constexpr gpu::Tile tile{Block::m, Block::n, Block::k};
+
+template <class... Arguments>
+const void* address(void (*kernel)(Arguments...)) {
+  return reinterpret_cast<const void*>(kernel);
+}
+
+template <class T>
+MatmulKernel elements() {
+  return {CudaKernel::elements,
+          dtype<T>,
+          CudaMath::exact,
+          {8, 16, 1},
+          any,
+          any,
+          address(&gpu::matmul_elements<T, Plain>)};
+}
+
+MatmulKernel shared() {
+  return {CudaKernel::shared,
+          DType::f32,
+          CudaMath::exact,
+          {32, 32, 32},
+          any,
+          any,
+          address(&gpu::matmul_shared<float, 32, Plain>)};
+}
+
+template <class Block, class Thread, Reads a, Reads b>
+MatmulKernel registers() {
+  return {CudaKernel::registers,
+          DType::f32,
+          CudaMath::exact,
+          tile<Block>,
+          a,
+          b,
+          address(&gpu::matmul_registers<float, Block, Thread, a, b, Plain>)};
+}
+
+template <class T, class Block, class Warp, Reads a, Reads b>
+MatmulKernel warps() {
+  return {CudaKernel::warps,
+          dtype<T>,
+          CudaMath::exact,
+          tile<Block>,
+          a,
+          b,
+          address(&gpu::matmul_warps<T, Block, Warp, a, b, Plain>)};
+}
+
+template <class T, class Block, class Warp, Reads a, Reads b>
+MatmulKernel mma() {
+  return {CudaKernel::mma,
+          dtype<T>,
+          sizeof(T) == 4 ? CudaMath::tf32 : CudaMath::exact,
+          tile<Block>,
+          a,
+          b,
+          address(&gpu::matmul_mma<T, T, Block, Warp, stages, a, b, Plain>)};
+}
 
 }  // namespace
 
-template __global__ void matmul_elements(F32, Plain);
-template __global__ void matmul_elements(F64, Plain);
-template __global__ void matmul_shared<float, 32>(F32, Plain);
-template __global__ void matmul_registers<float, wide, column, any, any>(F32, Plain);
-template __global__ void matmul_registers<float, large, square, k, width>(F32, Plain);
-template __global__ void matmul_registers<float, large, square, any, any>(F32, Plain);
+std::span<const MatmulKernel> matmul_kernels() {
+  static const MatmulKernel all[] = {
+      elements<float>(),
+      elements<double>(),
+      shared(),
+      registers<Wide, Cut<8, 1, 1>, any, any>(),
+      registers<Large, Cut<8, 8, 1>, k, width>(),
+      registers<Large, Cut<8, 8, 1>, any, any>(),
+      warps<float, Large, LargeWarp, k, width>(),
+      warps<float, Large, LargeWarp, k, k>(),
+      warps<float, Large, LargeWarp, width, width>(),
+      warps<float, Large, LargeWarp, any, any>(),
+      warps<float, Small, SmallWarp, k, width>(),
+      warps<float, Small, SmallWarp, k, k>(),
+      warps<float, Small, SmallWarp, width, width>(),
+      warps<float, Small, SmallWarp, any, any>(),
+      warps<double, Wide, WideWarp, k, width>(),
+      warps<double, Wide, WideWarp, any, any>(),
+      mma<bf16, Bf16Block, Bf16Warp, k, width>(),
+      mma<bf16, Bf16Block, Bf16Warp, k, k>(),
+      mma<bf16, Bf16Block, Bf16Warp, width, width>(),
+      mma<bf16, Bf16Block, Bf16Warp, any, any>(),
+      mma<float, Tf32Block, Tf32Warp, k, width>(),
+      mma<float, Tf32Block, Tf32Warp, k, k>(),
+      mma<float, Tf32Block, Tf32Warp, width, width>(),
+      mma<float, Tf32Block, Tf32Warp, any, any>(),
+  };
+  return all;
+}
 
-template __global__ void matmul_warps<float, large, large_warp, k, width>(F32, Plain);
-template __global__ void matmul_warps<float, large, large_warp, k, k>(F32, Plain);
-template __global__ void matmul_warps<float, large, large_warp, width, width>(F32, Plain);
-template __global__ void matmul_warps<float, large, large_warp, any, any>(F32, Plain);
-template __global__ void matmul_warps<float, small, small_warp, k, width>(F32, Plain);
-template __global__ void matmul_warps<float, small, small_warp, k, k>(F32, Plain);
-template __global__ void matmul_warps<float, small, small_warp, width, width>(F32, Plain);
-template __global__ void matmul_warps<float, small, small_warp, any, any>(F32, Plain);
-template __global__ void matmul_warps<double, wide, wide_warp, k, width>(F64, Plain);
-template __global__ void matmul_warps<double, wide, wide_warp, any, any>(F64, Plain);
+const void* join_splits_kernel() { return address(&gpu::join_splits<float, Plain>); }
 
-template __global__ void matmul_warps<float, large, large_warp, k, width>(F32, AddBiasRelu<float>);
-
-template __global__ void matmul_mma<bf16, float, bf16_block, bf16_warp, stages, k, width>(HalfToF32,
-                                                                                          Plain);
-template __global__ void matmul_mma<bf16, bf16, bf16_block, bf16_warp, stages, k, width>(Half,
-                                                                                         Plain);
-template __global__ void matmul_mma<bf16, bf16, bf16_block, bf16_warp, stages, k, k>(Half, Plain);
-template __global__ void matmul_mma<bf16, bf16, bf16_block, bf16_warp, stages, width, width>(Half,
-                                                                                             Plain);
-template __global__ void matmul_mma<bf16, bf16, bf16_block, bf16_warp, stages, any, any>(Half,
-                                                                                         Plain);
-template __global__ void matmul_mma<float, float, tf32_block, tf32_warp, stages, k, width>(F32,
-                                                                                           Plain);
-template __global__ void matmul_mma<float, float, tf32_block, tf32_warp, stages, k, k>(F32, Plain);
-template __global__ void matmul_mma<float, float, tf32_block, tf32_warp, stages, width, width>(
-    F32, Plain);
-template __global__ void matmul_mma<float, float, tf32_block, tf32_warp, stages, any, any>(F32,
-                                                                                           Plain);
-
-template __global__ void join_splits(F32, const float*, long, Plain);
-template __global__ void join_splits(F64, const double*, long, Plain);
-
-}  // namespace blockgrad::gpu
+}  // namespace blockgrad

@@ -17,11 +17,44 @@ struct Tile {
   bool operator==(const Tile&) const = default;
 };
 
+/// A Tile as a type, for kernels: nvcc takes no values of classes as their template arguments.
+template <int rows, int columns, int depth>
+struct Cut {
+  static constexpr int m = rows, n = columns, k = depth;
+};
+
 /// How 16 bytes are read at once from an operand, if they are.
 enum class Reads {
   along_width,  // the rows of A, or columns of B, of one k lie side by side
   along_k,      // the values of one row of A, or column of B, lie side by side
   one_by_one,   // any strides, any alignment
+};
+
+/// A batch of matrices; strides count elements.
+template <class T>
+struct Matrix {
+  T* data;
+  long row_stride;
+  long column_stride;
+  long batch_stride;
+
+  BG_HOST_DEVICE T& at(long batch, long row, long column) const {
+    return data[batch * batch_stride + row * row_stride + column * column_stride];
+  }
+};
+
+/// C[m, n] = epilogue(sum over k of A[m, k] B[k, n]) for every matrix of a batch. A transposed
+/// operand has its strides exchanged. C's columns lie side by side; it overlaps neither A nor B.
+template <class In, class Out = In>
+struct Product {
+  Matrix<const In> a;  // m x k
+  Matrix<const In> b;  // k x n
+  Matrix<Out> c;       // m x n, of each batch and slice
+  long m, n, k;
+  long k_slice;     // slice s sums k in [s k_slice, min(k, (s + 1) k_slice))
+  int k_splits;     // slices; C holds each one's sums apart, as batch * k_splits + s
+  int band;         // tile rows that blocks walk together, see place_of
+  bool c_in_packs;  // rows of C begin at multiples of 16 bytes
 };
 
 /// A block's part of the work: tile (row, column) of C, slice of k, matrix of the batch.

@@ -81,10 +81,10 @@ struct alignas(128) ChunkedPanel {
 };
 
 /// One stage on its way.
-template <class In, Tile block, Reads reads_a, Reads reads_b>
+template <class In, class Block, Reads reads_a, Reads reads_b>
 struct Stage {
-  ChunkedPanel<In, block.m, block.k, reads_a> a;
-  ChunkedPanel<In, block.n, block.k, reads_b> b;
+  ChunkedPanel<In, Block::m, Block::k, reads_a> a;
+  ChunkedPanel<In, Block::n, Block::k, reads_b> b;
 };
 
 /// Puts two neighbours where they belong, at once where both are inside and lie so.
@@ -110,49 +110,50 @@ __device__ __forceinline__ void put_pair(const Product<In, Out>& p, const Epilog
   }
 }
 
-/// Grid: see place_of, of 32 block.m / warp.m * (block.n / warp.n) threads; dynamic shared
+/// Grid: see place_of, of 32 Block::m / Warp::m * (Block::n / Warp::n) threads; dynamic shared
 /// memory: `stages` of Stage<...>. In is bf16, or float, which is rounded to TF32; sums are f32.
 /// Order of the sum: steps of 32 bytes of k in ascending order; within a step the tensor core's.
-template <class In, class Out, Tile block, Tile warp, int stages, Reads reads_a, Reads reads_b,
+template <class In, class Out, class Block, class Warp, int stages, Reads reads_a, Reads reads_b,
           class Epilogue>
-__global__ void __launch_bounds__(32 * (block.m / warp.m) * (block.n / warp.n),
+__global__ void __launch_bounds__(32 * (Block::m / Warp::m) * (Block::n / Warp::n),
                                   sizeof(In) == 2 ? 2 : 1)
     matmul_mma(Product<In, Out> p, Epilogue epilogue) {
-  constexpr int threads = 32 * (block.m / warp.m) * (block.n / warp.n);
-  constexpr int tiles_m = warp.m / 16, tiles_n = warp.n / 8;
+  constexpr int threads = 32 * (Block::m / Warp::m) * (Block::n / Warp::n);
+  constexpr int tiles_m = Warp::m / 16, tiles_n = Warp::n / 8;
   constexpr int step = 32 / static_cast<int>(sizeof(In));  // k of one instruction
   struct Stages {
-    Stage<In, block, reads_a, reads_b> of[stages];
+    Stage<In, Block, reads_a, reads_b> of[stages];
   };
   auto& shared = shared_memory<Stages>();
 
   // Grid to block: a tile of C, and a slice of k.
-  const Place at = place_of_block(p, block);
+  const Place at = place_of_block<Block>(p);
   const long k_begin = at.slice * p.k_slice, k_end = end_of_slice(p, at);
   const Panel<In> a = panel_of_a(p, at, k_end), b = panel_of_b(p, at, k_end);
 
   // Block to warp.
   const int warp_at = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int m = warp_at / (block.n / warp.n) * warp.m, n = warp_at % (block.n / warp.n) * warp.n;
+  const int m = warp_at / (Block::n / Warp::n) * Warp::m,
+            n = warp_at % (Block::n / Warp::n) * Warp::n;
 
   float sums[tiles_m][tiles_n][4] = {};
   const auto fetch = [&](long k) {
     if (k < k_end) {
-      auto& stage = shared.of[(k - k_begin) / block.k % stages];
+      auto& stage = shared.of[(k - k_begin) / Block::k % stages];
       stage.a.template fetch<threads>(a, k);
       stage.b.template fetch<threads>(b, k);
     }
     commit_copies();
   };
 #pragma unroll
-  for (int i = 0; i < stages - 1; ++i) fetch(k_begin + i * block.k);
-  for (long k = k_begin; k < k_end; k += block.k) {
+  for (int i = 0; i < stages - 1; ++i) fetch(k_begin + i * Block::k);
+  for (long k = k_begin; k < k_end; k += Block::k) {
     wait_copies<stages - 2>();
     __syncthreads();  // this stage is there for all, and the one before it is read by all
-    fetch(k + (stages - 1) * block.k);
-    auto& stage = shared.of[(k - k_begin) / block.k % stages];
+    fetch(k + (stages - 1) * Block::k);
+    auto& stage = shared.of[(k - k_begin) / Block::k % stages];
 #pragma unroll
-    for (int i = 0; i < block.k; i += step) {
+    for (int i = 0; i < Block::k; i += step) {
       unsigned from_a[tiles_m][4], from_b[tiles_n / 2][4];
 #pragma unroll
       for (int x = 0; x < tiles_m; ++x) stage.a.load(from_a[x], m + 16 * x, i);

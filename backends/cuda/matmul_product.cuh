@@ -8,33 +8,6 @@
 
 namespace blockgrad::gpu {
 
-/// A batch of matrices; strides count elements.
-template <class T>
-struct Matrix {
-  T* data;
-  long row_stride;
-  long column_stride;
-  long batch_stride;
-
-  __device__ __forceinline__ T& at(long batch, long row, long column) const {
-    return data[batch * batch_stride + row * row_stride + column * column_stride];
-  }
-};
-
-/// C[m, n] = epilogue(sum over k of A[m, k] B[k, n]) for every matrix of a batch. A transposed
-/// operand has its strides exchanged. C's columns lie side by side; it overlaps neither A nor B.
-template <class In, class Out = In>
-struct Product {
-  Matrix<const In> a;  // m x k
-  Matrix<const In> b;  // k x n
-  Matrix<Out> c;       // m x n, of each batch and slice
-  long m, n, k;
-  long k_slice;     // slice s sums k in [s k_slice, min(k, (s + 1) k_slice))
-  int k_splits;     // slices; C holds each one's sums apart, as batch * k_splits + s
-  int band;         // tile rows that blocks walk together, see place_of
-  bool c_in_packs;  // rows of C begin at multiples of 16 bytes
-};
-
 /// c = x, for the product alone.
 struct Plain {
   template <class T>
@@ -65,9 +38,9 @@ struct AddBiasRelu {
 };
 
 /// See place_of.
-template <class In, class Out>
-__device__ __forceinline__ Place place_of_block(const Product<In, Out>& p, Tile tile) {
-  return place_of(blockIdx.x, p.m, p.n, tile, p.k_splits, p.band);
+template <class Block, class In, class Out>
+__device__ __forceinline__ Place place_of_block(const Product<In, Out>& p) {
+  return place_of(blockIdx.x, p.m, p.n, {Block::m, Block::n, Block::k}, p.k_splits, p.band);
 }
 
 /// The end of the slice's part of k.

@@ -9,57 +9,57 @@
 
 namespace blockgrad::gpu {
 
-template <class T, Tile block>
+template <class T, class Block>
 struct Panels {
-  SharedPanel<T, block.m, block.k> a;
-  SharedPanel<T, block.n, block.k> b;
+  SharedPanel<T, Block::m, Block::k> a;
+  SharedPanel<T, Block::n, Block::k> b;
 };
 
-template <Tile block, Tile thread>
-inline constexpr int threads_of = block.m / thread.m * (block.n / thread.n);
+template <class Block, class Thread>
+inline constexpr int threads_of = Block::m / Thread::m * (Block::n / Thread::n);
 
-/// Grid: see place_of, of threads_of<block, thread> threads; dynamic shared memory:
-/// Panels<T, block>. Order of the sum: one chain of fused multiply-adds in ascending k within each
+/// Grid: see place_of, of threads_of<Block, Thread> threads; dynamic shared memory:
+/// Panels<T, Block>. Order of the sum: one chain of fused multiply-adds in ascending k within each
 /// slice, from 0. Beyond k, A counts as -0 and B as 0: their product, -0, changes no sum.
-template <class T, Tile block, Tile thread, Reads reads_a, Reads reads_b, class Epilogue>
-__global__ void __launch_bounds__(threads_of<block, thread>)
+template <class T, class Block, class Thread, Reads reads_a, Reads reads_b, class Epilogue>
+__global__ void __launch_bounds__(threads_of<Block, Thread>)
     matmul_registers(Product<T> p, Epilogue epilogue) {
-  constexpr int threads = threads_of<block, thread>;
-  auto& shared = shared_memory<Panels<T, block>>();
-  const Place at = place_of_block(p, block);
+  constexpr int threads = threads_of<Block, Thread>;
+  auto& shared = shared_memory<Panels<T, Block>>();
+  const Place at = place_of_block<Block>(p);
   const long k_end = end_of_slice(p, at);
   const Panel<T> a = panel_of_a(p, at, k_end), b = panel_of_b(p, at, k_end);
-  const int thread_m = static_cast<int>(threadIdx.x) / (block.n / thread.n) * thread.m;
-  const int thread_n = static_cast<int>(threadIdx.x) % (block.n / thread.n) * thread.n;
+  const int thread_m = static_cast<int>(threadIdx.x) / (Block::n / Thread::n) * Thread::m;
+  const int thread_n = static_cast<int>(threadIdx.x) % (Block::n / Thread::n) * Thread::n;
 
-  T sums[thread.m][thread.n] = {};
-  PanelShare<T, block.m, block.k, threads, reads_a> share_a(a, at.slice * p.k_slice);
-  PanelShare<T, block.n, block.k, threads, reads_b> share_b(b, at.slice * p.k_slice);
-  for (long k = at.slice * p.k_slice; k < k_end; k += block.k) {
+  T sums[Thread::m][Thread::n] = {};
+  PanelShare<T, Block::m, Block::k, threads, reads_a> share_a(a, at.slice * p.k_slice);
+  PanelShare<T, Block::n, Block::k, threads, reads_b> share_b(b, at.slice * p.k_slice);
+  for (long k = at.slice * p.k_slice; k < k_end; k += Block::k) {
     share_a.fetch(a, -T(0));
     share_b.fetch(b, T(0));
     share_a.store(shared.a);
     share_b.store(shared.b);
     __syncthreads();
 #pragma unroll
-    for (int i = 0; i < block.k; ++i) {
-      T column[thread.m], row[thread.n];
+    for (int i = 0; i < Block::k; ++i) {
+      T column[Thread::m], row[Thread::n];
 #pragma unroll
-      for (int m = 0; m < thread.m; ++m) column[m] = shared.a.value[i][thread_m + m];
+      for (int m = 0; m < Thread::m; ++m) column[m] = shared.a.value[i][thread_m + m];
 #pragma unroll
-      for (int n = 0; n < thread.n; ++n) row[n] = shared.b.value[i][thread_n + n];
+      for (int n = 0; n < Thread::n; ++n) row[n] = shared.b.value[i][thread_n + n];
 #pragma unroll
-      for (int m = 0; m < thread.m; ++m)
+      for (int m = 0; m < Thread::m; ++m)
 #pragma unroll
-        for (int n = 0; n < thread.n; ++n) sums[m][n] = math::fma(column[m], row[n], sums[m][n]);
+        for (int n = 0; n < Thread::n; ++n) sums[m][n] = math::fma(column[m], row[n], sums[m][n]);
     }
     __syncthreads();
   }
 
 #pragma unroll
-  for (int m = 0; m < thread.m; ++m)
+  for (int m = 0; m < Thread::m; ++m)
 #pragma unroll
-    for (int n = 0; n < thread.n; ++n)
+    for (int n = 0; n < Thread::n; ++n)
       if (at.row + thread_m + m < p.m && at.column + thread_n + n < p.n)
         p.c.at(at.batch * p.k_splits + at.slice, at.row + thread_m + m, at.column + thread_n + n) =
             epilogue(sums[m][n], at.batch, at.column + thread_n + n);

@@ -14,21 +14,21 @@
 namespace blockgrad::gpu {
 
 /// The two halves of the buffer.
-template <class T, Tile block>
+template <class T, class Block>
 struct TwoPanels {
-  SharedPanel<T, block.m, block.k> a[2];
-  SharedPanel<T, block.n, block.k> b[2];
+  SharedPanel<T, Block::m, Block::k> a[2];
+  SharedPanel<T, Block::n, Block::k> b[2];
 };
 
-template <Tile block, Tile warp>
-inline constexpr int warps_of = block.m / warp.m * (block.n / warp.n);
+template <class Block, class Warp>
+inline constexpr int warps_of = Block::m / Warp::m * (Block::n / Warp::n);
 
 /// What one thread sums: pieces of pack x pack elements, 8 lanes apart in m and 4 in n.
-template <class T, Tile warp>
+template <class T, class Warp>
 struct ThreadTile {
   static constexpr int pack = Pack<T>::size;
-  static constexpr int pieces_m = warp.m / (8 * pack), pieces_n = warp.n / (4 * pack);
-  static_assert(pieces_m * 8 * pack == warp.m && pieces_n * 4 * pack == warp.n);
+  static constexpr int pieces_m = Warp::m / (8 * pack), pieces_n = Warp::n / (4 * pack);
+  static_assert(pieces_m * 8 * pack == Warp::m && pieces_n * 4 * pack == Warp::n);
 
   T sums[pieces_m][pieces_n][pack][pack] = {};
 
@@ -52,28 +52,28 @@ struct ThreadTile {
   }
 };
 
-/// Grid: see place_of, of 32 warps_of<block, warp> threads; dynamic shared memory:
-/// TwoPanels<T, block>. Order of the sum: as in matmul_registers.
-template <class T, Tile block, Tile warp, Reads reads_a, Reads reads_b, class Epilogue>
-__global__ void __launch_bounds__(32 * warps_of<block, warp>)
+/// Grid: see place_of, of 32 warps_of<Block, Warp> threads; dynamic shared memory:
+/// TwoPanels<T, Block>. Order of the sum: as in matmul_registers.
+template <class T, class Block, class Warp, Reads reads_a, Reads reads_b, class Epilogue>
+__global__ void __launch_bounds__(32 * warps_of<Block, Warp>)
     matmul_warps(Product<T> p, Epilogue epilogue) {
-  constexpr int threads = 32 * warps_of<block, warp>, pack = Pack<T>::size;
-  auto& shared = shared_memory<TwoPanels<T, block>>();
+  constexpr int threads = 32 * warps_of<Block, Warp>, pack = Pack<T>::size;
+  auto& shared = shared_memory<TwoPanels<T, Block>>();
 
   // Grid to block: a tile of C, and a slice of k.
-  const Place at = place_of_block(p, block);
+  const Place at = place_of_block<Block>(p);
   const long k_end = end_of_slice(p, at);
   const Panel<T> a = panel_of_a(p, at, k_end), b = panel_of_b(p, at, k_end);
 
   // Block to warp to lane: where this thread's first piece begins in the tile.
   const int warp_at = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int m = warp_at / (block.n / warp.n) * warp.m + lane / 4 * pack;
-  const int n = warp_at % (block.n / warp.n) * warp.n + lane % 4 * pack;
+  const int m = warp_at / (Block::n / Warp::n) * Warp::m + lane / 4 * pack;
+  const int n = warp_at % (Block::n / Warp::n) * Warp::n + lane % 4 * pack;
 
   const long k_begin = at.slice * p.k_slice;
-  ThreadTile<T, warp> tile;
-  PanelShare<T, block.m, block.k, threads, reads_a> share_a(a, k_begin);
-  PanelShare<T, block.n, block.k, threads, reads_b> share_b(b, k_begin);
+  ThreadTile<T, Warp> tile;
+  PanelShare<T, Block::m, Block::k, threads, reads_a> share_a(a, k_begin);
+  PanelShare<T, Block::n, Block::k, threads, reads_b> share_b(b, k_begin);
   const auto fetch = [&] {
     share_a.fetch(a, -T(0));
     share_b.fetch(b, T(0));
@@ -86,11 +86,11 @@ __global__ void __launch_bounds__(32 * warps_of<block, warp>)
   store(0);
   __syncthreads();
   int half = 0;
-  for (long k = k_begin; k < k_end; k += block.k) {
-    const bool is_last = k + block.k >= k_end;
+  for (long k = k_begin; k < k_end; k += Block::k) {
+    const bool is_last = k + Block::k >= k_end;
     if (!is_last) fetch();
 #pragma unroll
-    for (int i = 0; i < block.k; ++i)
+    for (int i = 0; i < Block::k; ++i)
       tile.add(&shared.a[half].value[i][m], &shared.b[half].value[i][n]);
     if (!is_last) store(half ^ 1);
     __syncthreads();

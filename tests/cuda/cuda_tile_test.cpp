@@ -137,18 +137,22 @@ BOOST_AUTO_TEST_CASE(a_cut_that_does_not_fit_is_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(shared_memory_is_that_of_the_kernels) {
-  constexpr Tile a{128, 128, 8}, b{64, 64, 16}, c{64, 64, 8}, d{128, 128, 32}, e{128, 128, 16};
+  using A = gpu::Cut<128, 128, 8>;
+  using B = gpu::Cut<64, 64, 16>;
+  using C = gpu::Cut<64, 64, 8>;
+  using D = gpu::Cut<128, 128, 32>;
+  using E = gpu::Cut<128, 128, 16>;
   constexpr gpu::Reads k = gpu::Reads::along_k, width = gpu::Reads::along_width;
-  const std::size_t bytes[] = {sizeof(gpu::TwoPanels<float, a>),
-                               sizeof(gpu::TwoPanels<float, b>),
-                               sizeof(gpu::Panels<float, a>),
-                               sizeof(gpu::Panels<float, c>),
+  const std::size_t bytes[] = {sizeof(gpu::TwoPanels<float, A>),
+                               sizeof(gpu::TwoPanels<float, B>),
+                               sizeof(gpu::Panels<float, A>),
+                               sizeof(gpu::Panels<float, C>),
                                sizeof(gpu::SharedTiles<float, 32>),
                                0,
-                               sizeof(gpu::TwoPanels<double, c>),
+                               sizeof(gpu::TwoPanels<double, C>),
                                0,
-                               4 * sizeof(gpu::Stage<bf16, d, k, width>),
-                               4 * sizeof(gpu::Stage<float, e, width, k>)};
+                               4 * sizeof(gpu::Stage<bf16, D, k, width>),
+                               4 * sizeof(gpu::Stage<float, E, width, k>)};
   BOOST_REQUIRE(cuda_configs().size() == std::size(bytes));
   for (std::size_t i = 0; i < std::size(bytes); ++i)
     BOOST_TEST(cuda_configs()[i].shared_bytes == static_cast<std::int64_t>(bytes[i]));

@@ -48,8 +48,8 @@ bool holds(const std::string& text, const std::string& part) {
 }
 
 std::string text(gpu::Tile tile) {
-  return "blockgrad::gpu::Tile{" + std::to_string(tile.m) + ", " + std::to_string(tile.n) + ", " +
-         std::to_string(tile.k) + "}";
+  return "blockgrad::gpu::Cut<" + std::to_string(tile.m) + ", " + std::to_string(tile.n) + ", " +
+         std::to_string(tile.k) + ">";
 }
 
 /// How the names of a configuration's kernels begin, after the return type.

@@ -22,20 +22,20 @@ constexpr Reads any = Reads::one_by_one;
 constexpr auto plain = [](auto x, long, long) { return x; };
 
 template <class In>
-constexpr Tile block{64, 128, 64 / static_cast<int>(sizeof(In))};
+using Block = Cut<64, 128, 64 / static_cast<int>(sizeof(In))>;
 template <class In>
-constexpr Tile warp{32, 64, 64 / static_cast<int>(sizeof(In))};
+using Warp = Cut<32, 64, 64 / static_cast<int>(sizeof(In))>;
 
 template <Reads reads_a, Reads reads_b, class In, class Out>
 void run(ProductCase<In, Out>& c, std::uint64_t seed, int without_barrier = -1) {
   harness::launch(
-      {.grid = harness::line_of_tiles(c.product, c.shape.batch, block<In>.m, block<In>.n),
-       .block = {32 * (block<In>.m / warp<In>.m) * (block<In>.n / warp<In>.n)},
-       .shared_bytes = stages * sizeof(Stage<In, block<In>, reads_a, reads_b>),
+      {.grid = harness::line_of_tiles(c.product, c.shape.batch, Block<In>::m, Block<In>::n),
+       .block = {32 * (Block<In>::m / Warp<In>::m) * (Block<In>::n / Warp<In>::n)},
+       .shared_bytes = stages * sizeof(Stage<In, Block<In>, reads_a, reads_b>),
        .seed = seed,
        .without_barrier = without_barrier},
       [&] {
-        matmul_mma<In, Out, block<In>, warp<In>, stages, reads_a, reads_b>(c.product, plain);
+        matmul_mma<In, Out, Block<In>, Warp<In>, stages, reads_a, reads_b>(c.product, plain);
       });
 }
 

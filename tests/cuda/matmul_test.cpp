@@ -57,41 +57,43 @@ long run_shared(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
   return c.wrong(epilogue);
 }
 
-template <class T, Tile block, Tile thread, Reads reads_a, Reads reads_b, class Epilogue>
+template <class T, class Block, class Thread, Reads reads_a, Reads reads_b, class Epilogue>
 long run_registers(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
-  launch({.grid = harness::line_of_tiles(c.product, c.shape.batch, block.m, block.n),
-          .block = {threads_of<block, thread>},
-          .shared_bytes = sizeof(Panels<T, block>),
+  launch({.grid = harness::line_of_tiles(c.product, c.shape.batch, Block::m, Block::n),
+          .block = {threads_of<Block, Thread>},
+          .shared_bytes = sizeof(Panels<T, Block>),
           .seed = order.seed,
           .without_barrier = order.without_barrier},
-         [&] { matmul_registers<T, block, thread, reads_a, reads_b>(c.product, epilogue); });
+         [&] { matmul_registers<T, Block, Thread, reads_a, reads_b>(c.product, epilogue); });
   return c.wrong(epilogue);
 }
 
-template <class T, Tile block, Tile warp, Reads reads_a, Reads reads_b, class Epilogue>
+template <class T, class Block, class Warp, Reads reads_a, Reads reads_b, class Epilogue>
 long run_warps(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
-  launch({.grid = harness::line_of_tiles(c.product, c.shape.batch, block.m, block.n),
-          .block = {32 * warps_of<block, warp>},
-          .shared_bytes = sizeof(TwoPanels<T, block>),
+  launch({.grid = harness::line_of_tiles(c.product, c.shape.batch, Block::m, Block::n),
+          .block = {32 * warps_of<Block, Warp>},
+          .shared_bytes = sizeof(TwoPanels<T, Block>),
           .seed = order.seed,
           .without_barrier = order.without_barrier},
-         [&] { matmul_warps<T, block, warp, reads_a, reads_b>(c.product, epilogue); });
+         [&] { matmul_warps<T, Block, Warp, reads_a, reads_b>(c.product, epilogue); });
   return c.wrong(epilogue);
 }
 
 /// The kernel that reads 16 bytes at once where the layout of the case lets it.
-template <class T, Tile block, Tile warp, class Epilogue>
+template <class T, class Block, class Warp, class Epilogue>
 long run_warps_in_packs(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
   constexpr Reads width = Reads::along_width, k = Reads::along_k;
   const bool a = c.shape.transpose_a, b = c.shape.transpose_b;
-  if (!a && !b) return run_warps<T, block, warp, k, width>(c, order, epilogue);
-  if (!a) return run_warps<T, block, warp, k, k>(c, order, epilogue);
-  if (!b) return run_warps<T, block, warp, width, width>(c, order, epilogue);
-  return run_warps<T, block, warp, width, k>(c, order, epilogue);
+  if (!a && !b) return run_warps<T, Block, Warp, k, width>(c, order, epilogue);
+  if (!a) return run_warps<T, Block, Warp, k, k>(c, order, epilogue);
+  if (!b) return run_warps<T, Block, Warp, width, width>(c, order, epilogue);
+  return run_warps<T, Block, Warp, width, k>(c, order, epilogue);
 }
 
-constexpr Tile f32_block{128, 128, 8}, f32_warp{64, 32, 8};
-constexpr Tile f64_block{64, 64, 8}, f64_warp{32, 16, 8};
+using F32Block = Cut<128, 128, 8>;
+using F32Warp = Cut<64, 32, 8>;
+using F64Block = Cut<64, 64, 8>;
+using F64Warp = Cut<32, 16, 8>;
 constexpr Reads any = Reads::one_by_one;
 
 long cases = 0;
@@ -143,10 +145,10 @@ BOOST_AUTO_TEST_CASE(a_block_shares_tiles) {
 BOOST_AUTO_TEST_CASE(a_thread_computes_a_column_or_a_tile) {
   for (const ProductShape& shape : tails) {
     in_every_layout<float>(shape, 1, [](auto& c, auto order) {
-      return run_registers<float, Tile{64, 64, 8}, Tile{8, 1, 1}, any, any>(c, order, plain);
+      return run_registers<float, Cut<64, 64, 8>, Cut<8, 1, 1>, any, any>(c, order, plain);
     });
     in_every_layout<float>(shape, 3, [](auto& c, auto order) {
-      return run_registers<float, f32_block, Tile{8, 8, 1}, any, any>(c, order, plain);
+      return run_registers<float, F32Block, Cut<8, 8, 1>, any, any>(c, order, plain);
     });
   }
 }
@@ -154,10 +156,10 @@ BOOST_AUTO_TEST_CASE(a_thread_computes_a_column_or_a_tile) {
 BOOST_AUTO_TEST_CASE(warps_read_sixteen_bytes_at_once) {
   for (const ProductShape& shape : tails) {
     in_every_layout<float>(shape, 4, [](auto& c, auto order) {
-      return run_warps_in_packs<float, f32_block, f32_warp>(c, order, plain);
+      return run_warps_in_packs<float, F32Block, F32Warp>(c, order, plain);
     });
     in_every_layout<double>(shape, 2, [](auto& c, auto order) {
-      return run_warps_in_packs<double, f64_block, f64_warp>(c, order, plain);
+      return run_warps_in_packs<double, F64Block, F64Warp>(c, order, plain);
     });
   }
 }
@@ -165,10 +167,10 @@ BOOST_AUTO_TEST_CASE(warps_read_sixteen_bytes_at_once) {
 BOOST_AUTO_TEST_CASE(warps_read_operands_of_any_alignment) {
   for (const ProductShape& shape : tails) {
     in_every_layout<float>(shape, 3, [](auto& c, auto order) {
-      return run_warps<float, f32_block, f32_warp, any, any>(c, order, plain);
+      return run_warps<float, F32Block, F32Warp, any, any>(c, order, plain);
     });
     in_every_layout<double>(shape, 1, [](auto& c, auto order) {
-      return run_warps<double, f64_block, f64_warp, any, any>(c, order, plain);
+      return run_warps<double, F64Block, F64Warp, any, any>(c, order, plain);
     });
   }
 }
@@ -176,14 +178,14 @@ BOOST_AUTO_TEST_CASE(warps_read_operands_of_any_alignment) {
 BOOST_AUTO_TEST_CASE(blocks_of_a_grid_cover_c_once) {
   const ProductShape shape{.m = 300, .n = 270, .k = 10};
   in_every_layout<float>(shape, 4, [](auto& c, auto order) {
-    return run_warps_in_packs<float, f32_block, f32_warp>(c, order, plain);
+    return run_warps_in_packs<float, F32Block, F32Warp>(c, order, plain);
   });
 }
 
 BOOST_AUTO_TEST_CASE(slices_of_k_are_joined_in_ascending_order) {
   const ProductShape shape{.m = 9, .n = 13, .k = 60, .batch = 2, .k_splits = 4, .k_slice = 16};
   in_every_layout<float>(shape, 4, [](auto& c, auto order) {
-    const long wrong = run_warps_in_packs<float, f32_block, f32_warp>(c, order, plain);
+    const long wrong = run_warps_in_packs<float, F32Block, F32Warp>(c, order, plain);
     const ProductShape& s = c.shape;
     harness::Guarded<float> sums(static_cast<std::size_t>(s.batch * s.k_splits * s.m * s.n));
     ProductCase<float> joined({.m = s.m, .n = s.n, .k = s.k, .batch = s.batch});
@@ -213,7 +215,7 @@ BOOST_AUTO_TEST_CASE(matrices_of_a_batch_are_apart_or_share_an_operand) {
     in_every_layout<float>(
         shape, 1, [](auto& c, auto order) { return run_shared<float, 16>(c, order, plain); });
     in_every_layout<float>(shape, 4, [](auto& c, auto order) {
-      return run_warps_in_packs<float, f32_block, f32_warp>(c, order, plain);
+      return run_warps_in_packs<float, F32Block, F32Warp>(c, order, plain);
     });
   }
 }
@@ -223,7 +225,7 @@ BOOST_AUTO_TEST_CASE(what_follows_the_product_is_computed_with_it) {
   for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<float>(i % 7) - 3;
   const ProductShape shape{.m = 20, .n = 70, .k = 7};
   in_every_layout<float>(shape, 4, [&](auto& c, auto order) {
-    return run_warps_in_packs<float, f32_block, f32_warp>(c, order, AddBias<float>{bias.data()});
+    return run_warps_in_packs<float, F32Block, F32Warp>(c, order, AddBias<float>{bias.data()});
   });
   in_every_layout<float>(shape, 1, [&](auto& c, auto order) {
     return run_elements(c, order, AddBiasRelu<float>{bias.data()});
@@ -234,7 +236,7 @@ BOOST_AUTO_TEST_CASE(infinite_values_spread_as_in_the_sum) {
   ProductCase<float> c({.m = 5, .n = 6, .k = 9, .pitch = 4});
   const_cast<float&>(c.product.b.at(0, 8, 3)) = INFINITY;
   const_cast<float&>(c.product.a.at(0, 2, 0)) = -INFINITY;
-  BOOST_TEST((run_warps_in_packs<float, f32_block, f32_warp>(c, Order{}, plain)) == 0);
+  BOOST_TEST((run_warps_in_packs<float, F32Block, F32Warp>(c, Order{}, plain)) == 0);
 }
 
 BOOST_AUTO_TEST_CASE(without_any_one_of_its_barriers_a_kernel_is_wrong) {
@@ -249,10 +251,10 @@ BOOST_AUTO_TEST_CASE(without_any_one_of_its_barriers_a_kernel_is_wrong) {
   };
   needs_two([](auto& c, auto order) { return run_shared<float, 16>(c, order, plain); });
   needs_two([](auto& c, auto order) {
-    return run_registers<float, f32_block, Tile{8, 8, 1}, any, any>(c, order, plain);
+    return run_registers<float, F32Block, Cut<8, 8, 1>, any, any>(c, order, plain);
   });
   needs_two([](auto& c, auto order) {
-    return run_warps_in_packs<float, f32_block, f32_warp>(c, order, plain);
+    return run_warps_in_packs<float, F32Block, F32Warp>(c, order, plain);
   });
 }
 

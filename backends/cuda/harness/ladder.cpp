@@ -17,11 +17,14 @@ namespace blockgrad::harness {
 
 namespace {
 
+using gpu::Cut;
 using gpu::Reads;
-using gpu::Tile;
 
-constexpr Tile large{128, 128, 8}, large_warp{64, 32, 8}, column_block{64, 64, 8};
-constexpr Tile tf32_block{128, 128, 16}, tf32_warp{64, 32, 16};
+using Large = Cut<128, 128, 8>;
+using LargeWarp = Cut<64, 32, 8>;
+using ColumnBlock = Cut<64, 64, 8>;
+using Tf32Block = Cut<128, 128, 16>;
+using Tf32Warp = Cut<64, 32, 16>;
 constexpr int stages = 4;
 constexpr Reads width = Reads::along_width, along_k = Reads::along_k, any = Reads::one_by_one;
 
@@ -57,24 +60,24 @@ LadderRun run_shared(const LadderSize& size, std::uint64_t seed) {
              [](const auto& p) { gpu::matmul_shared<float, 32>(p, gpu::Plain{}); });
 }
 
-template <Tile block, Tile thread, Reads a, Reads b>
+template <class Block, class Thread, Reads a, Reads b>
 LadderRun run_registers(const LadderSize& size, std::uint64_t seed) {
   ProductCase<float> c(shape_of(size), seed);
   return run(
       c,
-      {.grid = line_of_tiles(c.product, 1, block.m, block.n),
-       .block = {gpu::threads_of<block, thread>},
-       .shared_bytes = sizeof(gpu::Panels<float, block>),
+      {.grid = line_of_tiles(c.product, 1, Block::m, Block::n),
+       .block = {gpu::threads_of<Block, Thread>},
+       .shared_bytes = sizeof(gpu::Panels<float, Block>),
        .seed = seed},
-      [](const auto& p) { gpu::matmul_registers<float, block, thread, a, b>(p, gpu::Plain{}); });
+      [](const auto& p) { gpu::matmul_registers<float, Block, Thread, a, b>(p, gpu::Plain{}); });
 }
 
 void launch_warps(const gpu::Product<float>& p, std::uint64_t seed) {
-  launch({.grid = line_of_tiles(p, 1, large.m, large.n),
-          .block = {32 * gpu::warps_of<large, large_warp>},
-          .shared_bytes = sizeof(gpu::TwoPanels<float, large>),
+  launch({.grid = line_of_tiles(p, 1, Large::m, Large::n),
+          .block = {32 * gpu::warps_of<Large, LargeWarp>},
+          .shared_bytes = sizeof(gpu::TwoPanels<float, Large>),
           .seed = seed},
-         [&] { gpu::matmul_warps<float, large, large_warp, along_k, width>(p, gpu::Plain{}); });
+         [&] { gpu::matmul_warps<float, Large, LargeWarp, along_k, width>(p, gpu::Plain{}); });
 }
 
 LadderRun run_warps(const LadderSize& size, std::uint64_t seed) {
@@ -119,13 +122,13 @@ LadderRun run_splits(const LadderSize& size, std::uint64_t seed) {
 LadderRun run_mma(const LadderSize& size, std::uint64_t seed) {
   const Counts before = counts();
   ProductCase<float> c(shape_of(size), seed);
-  launch({.grid = line_of_tiles(c.product, 1, tf32_block.m, tf32_block.n),
+  launch({.grid = line_of_tiles(c.product, 1, Tf32Block::m, Tf32Block::n),
           .block = {256},
-          .shared_bytes = stages * sizeof(gpu::Stage<float, tf32_block, along_k, width>),
+          .shared_bytes = stages * sizeof(gpu::Stage<float, Tf32Block, along_k, width>),
           .seed = seed},
          [&] {
-           gpu::matmul_mma<float, float, tf32_block, tf32_warp, stages, along_k, width>(
-               c.product, gpu::Plain{});
+           gpu::matmul_mma<float, float, Tf32Block, Tf32Warp, stages, along_k, width>(c.product,
+                                                                                      gpu::Plain{});
          });
   const auto seen = [](float x) {
     return static_cast<double>(detail::bits_float(gpu::to_tf32(detail::float_bits(x))));
@@ -152,10 +155,10 @@ constexpr Rung rungs[] = {
      "matmul_shared.cuh", 32, 32, run_shared},
     {"column", "a thread computes 8 elements of a column, from registers",
      "grid 64x64x8 > thread 8x1", "matmul_registers.cuh", 64, 64,
-     run_registers<column_block, Tile{8, 1, 1}, any, any>},
+     run_registers<ColumnBlock, Cut<8, 1, 1>, any, any>},
     {"square", "a thread computes 8x8 elements, reading 16 bytes at once",
      "grid 128x128x8 > thread 8x8", "matmul_registers.cuh", 128, 128,
-     run_registers<large, Tile{8, 8, 1}, along_k, width>},
+     run_registers<Large, Cut<8, 8, 1>, along_k, width>},
     {"warps", "warps have tiles, and the next step is fetched during this one",
      "grid 128x128x8 > warp 64x32 > thread 8x8", "matmul_warps.cuh", 128, 128, run_warps},
     {"splits", "slices of k are summed apart and joined in order",
