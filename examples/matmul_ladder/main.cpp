@@ -2,11 +2,15 @@
 // reads, and whether it is right. Without a GPU every kernel runs on the CPU from its own source, a
 // fiber a thread.
 
+#include <algorithm>
 #include <cstdio>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "blockgrad/blockgrad.h"
 #include "ladder.h"
+#include "ladder_times.h"
 #include "support/command_line.h"
 #include "support/table.h"
 
@@ -15,11 +19,14 @@ namespace {
 using blockgrad::harness::LadderRun;
 using blockgrad::harness::LadderSize;
 using blockgrad::harness::Rung;
+using blockgrad::harness::RungTime;
 
 struct Options {
   std::string device = "cpu";
   LadderSize size{150, 140, 70};
   std::uint64_t seed = 1;
+  int runs = 20;
+  std::string svg;
 };
 
 // A size at which a GPU has enough to do.
@@ -71,14 +78,54 @@ bool verify(const Options& options) {
   return all_right;
 }
 
-/// Why there are no times.
+/// Why there are no times; "" where there is a GPU.
 std::string why_no_gpu() {
   try {
-    blockgrad::device("cuda");
+    blockgrad::cuda();
+    return "";
   } catch (const blockgrad::DeviceError& error) {
     return error.what();
   }
-  return "the GPU is there, but this program launches nothing on it";
+}
+
+/// Bars of TFLOP/s, the first rung on top.
+std::string svg(const std::vector<RungTime>& times) {
+  double most = 0;
+  for (const RungTime& time : times) most = std::max(most, time.teraflops);
+  const std::size_t height = 30 * times.size() + 50;
+  std::string picture = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"640\" height=\"" +
+                        std::to_string(height) +
+                        "\" font-family=\"sans-serif\" font-size=\"14\">\n"
+                        "<text x=\"10\" y=\"24\">TFLOP/s of each rung</text>\n";
+  int y = 40;
+  for (const RungTime& time : times) {
+    const std::string at = std::to_string(y), text_at = std::to_string(y + 16);
+    const std::string width = text(most > 0 ? 430 * time.teraflops / most : 0, 1);
+    picture += "<text x=\"10\" y=\"" + text_at + "\">" + std::string(time.name) +
+               "</text>\n<rect x=\"90\" y=\"" + at + "\" width=\"" + width +
+               "\" height=\"22\" fill=\"#4878a8\"/>\n<text x=\"" + text(100 + std::stod(width), 1) +
+               "\" y=\"" + text_at + "\">" + text(time.teraflops, 2) + "</text>\n";
+    y += 30;
+  }
+  return picture + "</svg>\n";
+}
+
+void show_times(const Options& options) {
+  constexpr LadderSize size = large;
+  std::printf("\n3. Each rung on the GPU: C[%ld, %ld] over k = %ld, f32, median of %d runs\n\n",
+              size.m, size.n, size.k, options.runs);
+  const auto times = blockgrad::harness::time_ladder(size, options.runs);
+  examples::Table table({"rung", "ms", "TFLOP/s", "off from the first"});
+  char off[32];
+  for (const RungTime& time : times) {
+    std::snprintf(off, sizeof off, "%.1e", time.largest_error);
+    table.add({std::string(time.name), text(time.milliseconds, 3), text(time.teraflops, 2), off});
+  }
+  std::printf("%s", table.to_string().c_str());
+  if (options.svg.empty()) return;
+  std::ofstream file(options.svg);
+  if (!(file << svg(times)).flush()) throw blockgrad::Error("cannot write '" + options.svg + "'");
+  std::printf("\nwrote %s\n", options.svg.c_str());
 }
 
 int run(int argc, char** argv) {
@@ -95,12 +142,23 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--seed", options.seed, "Of the numbers, and of the order of threads")
       ->capture_default_str();
+  app.add_option("--runs", options.runs, "Of each rung on a GPU")
+      ->check(examples::whole_number(1))
+      ->capture_default_str();
+  app.add_option("--svg", options.svg, "Draw the times on a GPU")
+      ->check(CLI::Validator(examples::check_output_file, ""));
   if (const auto code = examples::parse(app, argc, argv)) return *code;
-  if (options.device == "cuda") throw blockgrad::DeviceError("no times: " + why_no_gpu());
+  const std::string reason = why_no_gpu();
+  if (options.device == "cuda" && !reason.empty()) throw blockgrad::DeviceError(reason);
   show_ideas();
   show_cuts();
+  if (options.device == "cuda") {
+    show_times(options);
+    return 0;
+  }
   const bool is_right = verify(options);
-  std::printf("\nNo times: %s\n", why_no_gpu().c_str());
+  if (reason.empty()) std::printf("\nTimes: --device cuda\n");
+  else std::printf("\nNo times: %s\n", reason.c_str());
   return is_right ? 0 : 1;
 }
 

@@ -1,0 +1,10 @@
+#include "backends/cuda/harness/ladder_times.h"
+#include "blockgrad/graph/error.h"
+
+namespace blockgrad::harness {
+
+std::vector<RungTime> time_ladder(const LadderSize&, int) {
+  throw DeviceError("this build has no CUDA kernels");
+}
+
+}  // namespace blockgrad::harness
