@@ -106,8 +106,8 @@ void check_plan(const Graph& graph, const Plan& plan) {
           const std::int64_t bytes = bytes_of(graph.type(base(node.inputs[i])));
           const Range& range = own[0];
           if (node.op.as<Unview>() || in.place != Place::arena) continue;
-          const bool is_over = std::any_of(own.begin(), own.end(), [&](const Range& r) {
-            return overlap(r.at, r.bytes, in.at, bytes);
+          const bool is_over = std::any_of(own.begin(), own.end(), [&](const Range& mine) {
+            return overlap(mine.at, mine.bytes, in.at, bytes);
           });
           if (!is_over) continue;
           const bool may_write = node.op.as<Map>() || (node.op.as<PutRows>() && i == 0);
