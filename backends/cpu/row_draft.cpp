@@ -264,6 +264,12 @@ std::int32_t RowDraft::last_of_pass(std::int32_t i) const {
   return static_cast<std::int32_t>(at);
 }
 
+std::int32_t RowDraft::last_map_of_pass(std::int32_t i) const {
+  std::int32_t last = last_of_pass(i);
+  while (last > i && code[static_cast<std::size_t>(last)].kind == Kind::reduce) --last;
+  return last;
+}
+
 int RowDraft::passes_reading(std::int32_t v) const {
   int passes = 0;
   std::int32_t counted = -1;

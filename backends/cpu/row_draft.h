@@ -54,6 +54,8 @@ class RowDraft {
   /// The last instruction of the pass that has instruction i; all are one pass unless lines go in
   /// passes.
   std::int32_t last_of_pass(std::int32_t i) const;
+  /// The same without the Reduces that end a pass, which read after the stores of its chunks.
+  std::int32_t last_map_of_pass(std::int32_t i) const;
   /// How many passes read a value.
   int passes_reading(std::int32_t v) const;
   bool is_reduced(std::int32_t v) const;

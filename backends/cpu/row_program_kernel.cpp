@@ -174,7 +174,7 @@ class RowTapeBuilder {
 
   /// What a value over elements needs if it is not written where it belongs.
   RowSlot::Length length_of(const RowDraftValue& made, std::int32_t i) {
-    const bool waits = !made.results.empty() && is_read_later(made, draft_.last_of_pass(i));
+    const bool waits = !made.results.empty() && is_read_later(made, draft_.last_map_of_pass(i));
     return made.is_kept || waits ? RowSlot::Length::elements
                                  : length_of_chunks(draft_.code[static_cast<std::size_t>(i)].out);
   }
@@ -270,13 +270,13 @@ class RowTapeBuilder {
     });
   }
 
-  // Behind each chunk; where an operand lies there that a later pass reads, at the end.
+  // Behind each chunk; where an operand lies there that a Reduce or a later pass reads, at the end.
   void add_stores() {
     for (std::int32_t i = 0; i < static_cast<std::int32_t>(draft_.code.size()); ++i) {
       const RowDraftValue& made = value(draft_.code[static_cast<std::size_t>(i)].out);
       for (const std::int32_t r : made.results) {
         const bool waits =
-            !in_passes_ || made.by_line || is_read_later(made, draft_.last_of_pass(i));
+            !in_passes_ || made.by_line || is_read_later(made, draft_.last_map_of_pass(i));
         const auto phase = std::find_if(tape_.phases.begin(), tape_.phases.end(),
                                         [&](const RowPhase& it) { return i < it.last; });
         (waits ? tape_.stores : phase->stores)

@@ -230,6 +230,15 @@ BOOST_AUTO_TEST_CASE(a_result_waits_for_passes_that_read_what_lies_in_its_place)
       "results of two passes");
 }
 
+BOOST_AUTO_TEST_CASE(a_result_waits_for_the_reduces_of_its_own_pass) {
+  const Expr a = input("a", {4, 8}), b = input("b", {8, 5000});
+  const Expr t = matmul(a, b), y = t * 2.0, e = exp(t);
+  const Feeds feeds{{a, random_tensor({4, 8}, DType::f32, 1)},
+                    {b, random_tensor({8, 5000}, DType::f32, 2)}};
+  check_bits({{y, (y - mean(y, 1, true)) * max(t, 1, true)}, feeds}, "a product beside a maximum");
+  check_bits({{e, e / sum(e, 1, true) * sum(t, 1, true)}, feeds}, "exp beside a sum");
+}
+
 BOOST_AUTO_TEST_CASE(random_masks_are_the_same_inside) {
   Context context({.seed = 7, .step = constant(full({}, 3, DType::i64))});
   const Expr x = input("x", {37, 130});
