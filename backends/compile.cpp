@@ -87,6 +87,22 @@ void fill_report(ProgramState& state, const std::vector<PassRecord>& records) {
   }
 }
 
+std::vector<std::shared_ptr<Stored>> storages_of(const Graph& graph) {
+  std::vector<std::shared_ptr<Stored>> storages;
+  for (const GraphNode& node : graph.nodes) {
+    if (const auto* leaf = node.op.as<StoredLeaf>()) storages.push_back(leaf->storage);
+  }
+  return storages;
+}
+
+Graph unshared_graph(std::span<const Expr> outputs, const Updates& updates,
+                     CompileOptions options) {
+  options.skip.emplace_back("share_functions");
+  options.print.clear();
+  std::vector<PassRecord> records;
+  return compiled_graph(outputs, updates, options, records);
+}
+
 // Everything of a program but the look at its numbers.
 std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Updates& updates,
                                         const CompileOptions& options, bool in_place,
@@ -100,10 +116,9 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
   const std::map<std::string, Expr> inputs = named_inputs(roots);
   std::vector<PassRecord> records;
   state->graph = compiled_graph(outputs, updates, options, records);
-  for (const GraphNode& node : state->graph.nodes) {
-    if (const auto* leaf = node.op.as<StoredLeaf>()) state->storages.push_back(leaf->storage);
-  }
-  fit_memory(*state, where);
+  state->storages = storages_of(state->graph);
+  fit_memory(*state, [&] { return unshared_graph(outputs, updates, options); }, where);
+  state->storages = storages_of(state->graph);
   state->plan = make_plan(state->graph, options.reuse_memory, in_place);
   for (const std::int32_t node : state->plan.feeds) {
     const auto& leaf = *state->graph.nodes[static_cast<std::size_t>(node)].op.as<Input>();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <utility>
 
 #include "backends/text_table.h"
@@ -29,9 +30,31 @@ struct Planned {
 
 std::string bytes_text(std::int64_t bytes) { return with_unit(static_cast<double>(bytes), "B"); }
 
+// Makes again what has to be for so many bytes, if that can be found.
+std::optional<Planned> fitted(const Planned& whole, std::int64_t room,
+                              const CompileOptions& options) {
+  if (whole.bytes() <= room) return whole;
+  Planned now = whole;
+  std::int64_t target = room - whole.scratch;
+  for (int tries = 0; target > 0 && tries < most_tries; ++tries) {
+    now = Planned(recompute(now.graph, target), options);
+    if (now.bytes() <= room) return now;
+    if (now.plan.live_bytes > target) break;
+    target -= now.bytes() - room;
+  }
+  return std::nullopt;
+}
+
+// All the way, which does not depend on the limit: so what an Error names will do.
+Planned smallest(const Planned& whole, const CompileOptions& options) {
+  Planned least(recompute(whole.graph, 0), options);
+  return whole.bytes() < least.bytes() ? whole : least;
+}
+
 }  // namespace
 
-void fit_memory(detail::ProgramState& state, SourceLoc where) {
+void fit_memory(detail::ProgramState& state, const std::function<Graph()>& unshared,
+                SourceLoc where) {
   const CompileOptions& options = state.options;
   require(options.memory_limit >= 0, "compile at ", to_string(where),
           ": memory_limit must not be negative, got ", options.memory_limit);
@@ -42,28 +65,26 @@ void fit_memory(detail::ProgramState& state, SourceLoc where) {
   for (const auto& leaf : state.storages) storage = checked_add(storage, bytes_of(leaf->type()));
   const std::int64_t room = options.memory_limit - storage;
   const Planned whole(state.graph, options);
-  if (whole.bytes() <= room) return;
-  Planned now = whole;
-  std::int64_t target = room - whole.scratch;
-  for (int tries = 0; target > 0 && tries < most_tries; ++tries) {
-    now = Planned(recompute(now.graph, target), options);
-    if (now.bytes() <= room) {
-      state.graph = std::move(now.graph);
-      return;
+  std::optional<Planned> fits = fitted(whole, room, options);
+  Planned least = whole;
+  if (!fits) {
+    const Planned other(unshared(), options);
+    fits = fitted(other, room, options);
+    if (!fits) {
+      const Planned shared = smallest(whole, options), apart = smallest(other, options);
+      least = shared.bytes() < apart.bytes() ? shared : apart;
+      if (least.bytes() <= room) fits = least;
     }
-    if (now.plan.live_bytes > target) break;
-    target -= now.bytes() - room;
   }
-  // All the way, which does not depend on the limit: so what is named below will do.
-  Planned least(recompute(whole.graph, 0), options);
-  if (whole.bytes() < least.bytes()) least = whole;
-  state.graph = std::move(least.graph);
-  if (least.bytes() <= room) return;
+  if (fits) {
+    state.graph = std::move(fits->graph);
+    return;
+  }
   fail({"compile at ", to_string(where), ": memory_limit is ", bytes_text(options.memory_limit),
         ", the least that would do is ", storage + least.bytes(), " bytes: ", bytes_text(storage),
         " of parameters and states, ", bytes_text(least.scratch), " of scratch and ",
         bytes_text(least.plan.arena_bytes), " of values, even if cheap ones are made again",
-        largest_values(state.graph, least.plan)});
+        largest_values(least.graph, least.plan)});
 }
 
 std::int64_t planned_bytes(std::span<const Expr> outputs, const Updates& updates,

@@ -119,7 +119,7 @@ std::vector<Expr> make_all(Op op, std::vector<Expr> inputs, SourceLoc where) {
     throw;
   } catch (const std::bad_alloc&) {
     throw;
-  } catch (const std::exception& error) {  // a user's rule may throw anything
+  } catch (const std::exception& error) {  // by a user's rule, of any kind
     throw Error(context() + ": " + error.what());
   }
   const int count = static_cast<int>(results.size());

@@ -66,7 +66,7 @@ Graph fuse_maps(const Graph& graph, FusionLog* log = nullptr);
 /// A Map does not compute a function (exp, tanh, ...) again that an earlier Map has computed from
 /// the same values, but reads it, where the values that it then no longer reads are at least as
 /// many, and dead: a gradient keeps what its activations gave instead of what they were given.
-/// Equal bits.
+/// Nothing is shared where the step would need more memory. Equal bits.
 Graph share_functions(const Graph& graph);
 
 /// Reductions of whole values to a number become ReduceGroups if there is enough to reduce, with

@@ -7,6 +7,7 @@
 #include "blockgrad/graph/view.h"
 #include "graph/passes/passes.h"
 #include "graph/passes/tails.h"
+#include "graph/plan.h"
 
 namespace blockgrad {
 
@@ -28,6 +29,8 @@ bool is_costly(ScalarOp op) {
     case ScalarOp::erf:
     case ScalarOp::sigmoid:
     case ScalarOp::softplus:
+    case ScalarOp::normal_cdf:
+    case ScalarOp::normal_cdf_tanh:
     case ScalarOp::pow: return true;
     default: return false;
   }
@@ -57,6 +60,8 @@ class Sharing {
     }
     return rewrite.finish();
   }
+
+  bool has_shared() const { return has_shared_; }
 
  private:
   // The result of an earlier Map, or a value inside of it that becomes one.
@@ -238,6 +243,7 @@ class Sharing {
       const Source from = source_of(i, j);
       if (!is_given(from)) change(from.node).given.push_back(from.instr);
       change(i).taken.emplace_back(j, from);
+      has_shared_ = true;
     }
   }
 
@@ -306,6 +312,7 @@ class Sharing {
   }
 
   const Graph& graph_;
+  bool has_shared_ = false;
   const std::vector<Tail> tails_;
   std::vector<std::vector<std::int32_t>> numbers_;  // of each instruction of each Map
   std::vector<Change> changes_;
@@ -317,6 +324,14 @@ class Sharing {
 
 }  // namespace
 
-Graph share_functions(const Graph& graph) { return Sharing(graph).run(); }
+// What is taken may be wider than what it replaces, or may not lie in its place: so the whole is
+// weighed, in the order that it will run in.
+Graph share_functions(const Graph& graph) {
+  Sharing sharing(graph);
+  Graph shared = sharing.run();
+  if (!sharing.has_shared() || live_bytes(shorten_lives(shared)) > live_bytes(shorten_lives(graph)))
+    return graph;
+  return shared;
+}
 
 }  // namespace blockgrad

@@ -1,6 +1,8 @@
 // share_functions: which functions are read instead of computed again, and that bits stay equal.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <string>
+#include <utility>
 
 #include "blockgrad/blockgrad.h"
 #include "graph/passes/passes.h"
@@ -74,6 +76,37 @@ BOOST_AUTO_TEST_CASE(gates_of_a_cell_are_kept_where_their_sums_were) {
   verify(after, "share_functions");
   BOOST_TEST(count(after, ScalarOp::sigmoid) * 2 == count(before, ScalarOp::sigmoid));
   BOOST_TEST(count(after, ScalarOp::tanh) < count(before, ScalarOp::tanh));
+}
+
+BOOST_AUTO_TEST_CASE(no_program_needs_more_memory) {
+  const Expr h = matmul(leaf("x", {64, 64}), leaf("w", {64, 64}, 1));
+  const Expr narrow = astype(h, DType::bf16);
+  Expr y = narrow;
+  for (int i = 0; i < 3; ++i) {
+    const Expr z = matmul(y, y);
+    y = tanh(z) + tanh(transpose(z));
+  }
+  const CellWeights weights{.input = leaf("u", {32, 128}), .hidden = leaf("v", {32, 128}, 1)};
+  const Expr zero = constant(zeros({64, 32}));
+  const Expr loss = sum(square(lstm(leaf("s", {64, 1, 32}, 2), zero, zero, weights).y));
+  const std::vector<std::vector<Output>> nets = {
+      {y, grad(sum(astype(y, DType::f32)), {h})[0]},
+      {loss, grad(loss, {weights.hidden})[0], grad(loss, {weights.input})[0]}};
+  for (const std::vector<Output>& net : nets) {
+    const auto bytes = [&](CompileOptions options) {
+      const Report report = compile(net, {}, cpu(), options).report();
+      return std::pair{report.arena_bytes, report.peak_bytes};
+    };
+    const auto [without, peak] = bytes({.skip = {"share_functions"}, .threads = 1});
+    BOOST_TEST(bytes({.threads = 1}).first <= without);
+    // What fits without the pass fits with it.
+    const std::string refusal =
+        error_of([&] { bytes({.skip = {"share_functions"}, .threads = 1, .memory_limit = 1}); });
+    const std::size_t at = refusal.find("would do is ") + 12;
+    const std::int64_t least = std::stoll(refusal.substr(at));
+    BOOST_TEST(least <= peak);
+    BOOST_TEST(bytes({.threads = 1, .memory_limit = least}).second <= least);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(bits_are_those_of_functions_computed_again) {
