@@ -71,11 +71,18 @@ std::int64_t tiles(const CudaConfig& config, const CudaProduct& product) {
 constexpr std::int64_t least_slice = 512;
 constexpr std::int64_t most_splits = 32;
 
+/// Whether a kernel stores the sums of a slice as they were summed, for join_splits: those of bf16
+/// round to bf16, once for the whole of k.
+bool can_split(const CudaConfig& config) {
+  return config.kernel != CudaKernel::elements && config.kernel != CudaKernel::shared &&
+         config.dtype != DType::bf16;
+}
+
 /// Slices that give every processor a block, as far as k is long enough.
 std::int64_t splits(const CudaConfig& config, const CudaProduct& product,
                     const CudaLimits& limits) {
   const std::int64_t count = tiles(config, product);
-  if (count == 0 || config.kernel == CudaKernel::elements) return 1;
+  if (count == 0 || !can_split(config)) return 1;
   return std::clamp<std::int64_t>(
       whole_parts(limits.processors, count), 1,
       std::clamp<std::int64_t>(product.k / least_slice, 1, most_splits));
@@ -147,6 +154,9 @@ void CudaTile::verify(const CudaLimits& limits) const {
                      (before_last < plan.k || plan.k_splits == 1),
                  "CUDA tile: ", plan.k_splits, " slices of ", k_slice, " do not cover k ", plan.k,
                  " with none empty");
+  check_internal(plan.k_splits == 1 || can_split(config), "CUDA tile: ", plan.k_splits,
+                 " slices of k, whose sums the ", to_string(config.kernel), " kernel of ",
+                 name(config.dtype), " does not keep");
   check_internal(blocks == tiles(config, product) * plan.k_splits && blocks <= 0x7fffffff,
                  "CUDA tile: a grid of ", blocks, " blocks");
   check_internal(config.threads >= 1 && config.threads <= 1024 && band >= 1,

@@ -63,8 +63,9 @@ struct CudaTile {
   int band = 8;              // tile rows that blocks walk together, see gpu::place_of
   std::int64_t blocks = 0;   // of the grid
 
-  /// Throws InternalError unless the plan fits together, the slices cover k and none is empty, and
-  /// a block's threads, registers and shared memory and the grid fit the device.
+  /// Throws InternalError unless the plan fits together, the slices cover k and none is empty,
+  /// the kernel keeps the sums of slices where there are several, and a block's threads, registers
+  /// and shared memory and the grid fit the device.
   void verify(const CudaLimits& limits = {}) const;
 };
 

@@ -9,6 +9,7 @@
 #include "backends/cuda/matmul_shared.cuh"
 #include "backends/cuda/matmul_splits.cuh"
 #include "backends/cuda/matmul_warps.cuh"
+#include "blockgrad/graph/error.h"
 
 namespace blockgrad {
 
@@ -20,7 +21,6 @@ template __global__ void matmul_warps<float, Cut<128, 128, 8>, Cut<64, 32, 8>, R
 template __global__ void matmul_mma<bf16, float, Cut<128, 128, 32>, Cut<64, 32, 32>, 4,
                                     Reads::along_k, Reads::along_width>(Product<bf16, float>,
                                                                         Plain);
-template __global__ void join_splits(Product<double>, const double*, long, Plain);
 
 }  // namespace gpu
 
@@ -143,6 +143,10 @@ std::span<const MatmulKernel> matmul_kernels() {
   return all;
 }
 
-const void* join_splits_kernel() { return address(&gpu::join_splits<float, Plain>); }
+const void* join_splits_kernel(DType dtype) {
+  if (dtype == DType::f32) return address(&gpu::join_splits<float, Plain>);
+  check_internal(dtype == DType::f64, "no CUDA kernel joins slices of ", name(dtype));
+  return address(&gpu::join_splits<double, Plain>);
+}
 
 }  // namespace blockgrad

@@ -23,7 +23,8 @@ struct MatmulKernel {
 
 std::span<const MatmulKernel> matmul_kernels();
 
-/// Launched with a gpu::Product<float>, a const float*, a long and one byte; see matmul_splits.cuh.
-const void* join_splits_kernel();
+/// Joins the slices of f32 and f64 products. Launched with a gpu::Product<T>, a const T*, a long
+/// and one byte, see matmul_splits.cuh. Throws InternalError for other dtypes.
+const void* join_splits_kernel(DType dtype);
 
 }  // namespace blockgrad

@@ -52,7 +52,8 @@ struct Product {
   Matrix<Out> c;       // m x n, of each batch and slice
   long m, n, k;
   long k_slice;     // slice s sums k in [s k_slice, min(k, (s + 1) k_slice))
-  int k_splits;     // slices; C holds each one's sums apart, as batch * k_splits + s
+  int k_splits;     // slices; C holds each one's sums apart, as batch * k_splits + s, and Plain
+                    // is the only epilogue where there are several: that of C is join_splits'
   int band;         // tile rows that blocks walk together, see place_of
   bool c_in_packs;  // rows of C begin at multiples of 16 bytes
 };

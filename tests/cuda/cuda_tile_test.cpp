@@ -100,6 +100,22 @@ BOOST_AUTO_TEST_CASE(a_long_sum_with_few_tiles_is_cut_for_all_processors) {
              "threads, 168 registers, 2 stages, 16896 bytes of shared memory");
 }
 
+BOOST_AUTO_TEST_CASE(slices_are_summed_apart_only_in_the_dtype_that_they_are_stored_in) {
+  const auto splits = [](DType dtype, CudaMath math) {
+    return choose_cuda_tile({.m = 768, .n = 768, .k = 65536, .dtype = dtype, .math = math})
+        .plan.k_splits;
+  };
+  BOOST_TEST(splits(DType::f32, CudaMath::tf32) == 4);
+  BOOST_TEST(splits(DType::f64, CudaMath::exact) == 1);  // 144 tiles of 64 x 64
+  BOOST_TEST(splits(DType::bf16, CudaMath::exact) == 1);
+  BOOST_TEST(choose_cuda_tile({.m = 64, .n = 64, .k = 65536, .dtype = DType::f64}).plan.k_splits ==
+             32);
+  CudaTile tile = choose_cuda_tile({.m = 64, .n = 64, .k = 65536, .dtype = DType::bf16});
+  tile.plan.k_splits = 2;
+  tile.k_slice = 32768;
+  BOOST_TEST(begins(refusal(tile), "2 slices of k, whose sums the mma kernel of bf16"));
+}
+
 BOOST_AUTO_TEST_CASE(the_kernel_follows_from_the_shape) {
   const auto block = [](const CudaProduct& product) {
     return choose_cuda_tile(product).config.block;

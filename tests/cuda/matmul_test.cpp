@@ -119,6 +119,33 @@ const ProductShape tails[] = {{.m = 1, .n = 1, .k = 1},   {.m = 3, .n = 5, .k = 
                               {.m = 17, .n = 33, .k = 9}, {.m = 40, .n = 24, .k = 31},
                               {.m = 5, .n = 70, .k = 16}, {.m = 65, .n = 7, .k = 0}};
 
+/// In ascending order.
+template <class T, class Block, class Warp>
+void slices_are_joined(long pitch) {
+  const ProductShape shape{.m = 9, .n = 13, .k = 60, .batch = 2, .k_splits = 4, .k_slice = 16};
+  in_every_layout<T>(shape, pitch, [](auto& c, auto order) {
+    const long wrong = run_warps_in_packs<T, Block, Warp>(c, order, plain);
+    const ProductShape& s = c.shape;
+    harness::Guarded<T> sums(static_cast<std::size_t>(s.batch * s.k_splits * s.m * s.n));
+    ProductCase<T> joined({.m = s.m, .n = s.n, .k = s.k, .batch = s.batch});
+    joined.product.k_splits = s.k_splits;
+    std::size_t i = 0;
+    c.each([&](long batch, long slice, long row, long column) {
+      sums[i++] = c.product.c.at(batch * s.k_splits + slice, row, column);
+    });
+    const auto half = [](T x, long, long) { return x / 2; };
+    launch({.grid = {blocks_for(s.batch * s.m * s.n, 64)}, .block = {64}},
+           [&] { join_splits(joined.product, sums.data(), s.batch, half); });
+    long unequal = 0;
+    joined.each([&](long batch, long, long row, long column) {
+      T sum = c.sum(batch, row, column, 0);
+      for (long slice = 1; slice < s.k_splits; ++slice) sum += c.sum(batch, row, column, slice);
+      unequal += joined.product.c.at(batch, row, column) != sum / 2;
+    });
+    return wrong + unequal;
+  });
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(matmul)
@@ -183,28 +210,8 @@ BOOST_AUTO_TEST_CASE(blocks_of_a_grid_cover_c_once) {
 }
 
 BOOST_AUTO_TEST_CASE(slices_of_k_are_joined_in_ascending_order) {
-  const ProductShape shape{.m = 9, .n = 13, .k = 60, .batch = 2, .k_splits = 4, .k_slice = 16};
-  in_every_layout<float>(shape, 4, [](auto& c, auto order) {
-    const long wrong = run_warps_in_packs<float, F32Block, F32Warp>(c, order, plain);
-    const ProductShape& s = c.shape;
-    harness::Guarded<float> sums(static_cast<std::size_t>(s.batch * s.k_splits * s.m * s.n));
-    ProductCase<float> joined({.m = s.m, .n = s.n, .k = s.k, .batch = s.batch});
-    joined.product.k_splits = s.k_splits;
-    std::size_t i = 0;
-    c.each([&](long batch, long slice, long row, long column) {
-      sums[i++] = c.product.c.at(batch * s.k_splits + slice, row, column);
-    });
-    const auto half = [](float x, long, long) { return x / 2; };
-    launch({.grid = {blocks_for(s.batch * s.m * s.n, 64)}, .block = {64}},
-           [&] { join_splits(joined.product, sums.data(), s.batch, half); });
-    long unequal = 0;
-    joined.each([&](long batch, long, long row, long column) {
-      float sum = c.sum(batch, row, column, 0);
-      for (long slice = 1; slice < s.k_splits; ++slice) sum += c.sum(batch, row, column, slice);
-      unequal += joined.product.c.at(batch, row, column) != sum / 2;
-    });
-    return wrong + unequal;
-  });
+  slices_are_joined<float, F32Block, F32Warp>(4);
+  slices_are_joined<double, F64Block, F64Warp>(2);
 }
 
 BOOST_AUTO_TEST_CASE(matrices_of_a_batch_are_apart_or_share_an_operand) {

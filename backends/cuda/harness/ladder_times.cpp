@@ -140,8 +140,8 @@ void launch_splits(const Launchable& rung, gpu::Product<float> p, float* sums) {
   long batches = 1;
   unsigned char epilogue = 0;
   void* arguments[] = {&p, &from, &batches, &epilogue};
-  check(cudaLaunchKernel(join_splits_kernel(), dim3(parts(p.m * p.n, 256)), dim3(256), arguments, 0,
-                         nullptr),
+  check(cudaLaunchKernel(join_splits_kernel(DType::f32), dim3(parts(p.m * p.n, 256)), dim3(256),
+                         arguments, 0, nullptr),
         "cudaLaunchKernel");
 }
 
