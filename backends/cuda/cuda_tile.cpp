@@ -94,10 +94,27 @@ bool is_candidate(const CudaConfig& config, const CudaProduct& product) {
          config.kernel != CudaKernel::registers && config.kernel != CudaKernel::shared;
 }
 
+/// A grid's extents. Kernels that place blocks by place_of_block lie along x; the others have rows
+/// along y and the batch along z.
+struct Grid {
+  std::int64_t x = 1, y = 1, z = 1;
+};
+
+Grid grid_of(const CudaConfig& config, const CudaProduct& product, std::int64_t blocks) {
+  if (config.kernel != CudaKernel::elements && config.kernel != CudaKernel::shared)
+    return {.x = blocks};
+  return {whole_parts(product.n, config.block.n), whole_parts(product.m, config.block.m),
+          product.batch};
+}
+
+// Of a grid (CUDA C++ Programming Guide, as CudaLimits).
+constexpr std::int64_t most_blocks_x = 0x7fffffff, most_blocks_yz = 65535;
+
 /// The largest tiles of which there are enough, by slices of k if need be, else the smallest ones.
 const CudaConfig& choose(const CudaProduct& product, const CudaLimits& limits) {
   constexpr std::int64_t few_elements = 32 * 32, short_k = 128;
-  const bool is_tiny = product.m * product.n <= few_elements && product.k <= short_k;
+  const bool is_tiny = product.m * product.n <= few_elements && product.k <= short_k &&
+                       product.batch <= most_blocks_yz;
   const CudaConfig* chosen = nullptr;
   for (const CudaConfig& config : configs()) {
     if (!is_candidate(config, product)) continue;
@@ -157,8 +174,11 @@ void CudaTile::verify(const CudaLimits& limits) const {
   check_internal(plan.k_splits == 1 || can_split(config), "CUDA tile: ", plan.k_splits,
                  " slices of k, whose sums the ", to_string(config.kernel), " kernel of ",
                  name(config.dtype), " does not keep");
-  check_internal(blocks == tiles(config, product) * plan.k_splits && blocks <= 0x7fffffff,
-                 "CUDA tile: a grid of ", blocks, " blocks");
+  const Grid grid = grid_of(config, product, blocks);
+  check_internal(blocks == tiles(config, product) * plan.k_splits && grid.x <= most_blocks_x &&
+                     grid.y <= most_blocks_yz && grid.z <= most_blocks_yz,
+                 "CUDA tile: a grid of ", grid.x, " x ", grid.y, " x ", grid.z, ", ", blocks,
+                 " blocks");
   check_internal(config.threads >= 1 && config.threads <= 1024 && band >= 1,
                  "CUDA tile: ", config.threads, " threads in bands of ", band);
   check_internal(config.threads * config.registers <= limits.registers,

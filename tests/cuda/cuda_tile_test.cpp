@@ -152,6 +152,22 @@ BOOST_AUTO_TEST_CASE(a_cut_that_does_not_fit_is_refused) {
   BOOST_TEST(begins(refusal(tile, {.registers = 32 * 256}), "there are 8192"));
 }
 
+BOOST_AUTO_TEST_CASE(a_grid_that_no_launch_takes_is_refused) {
+  const CudaTile most = choose_cuda_tile({.m = 4, .n = 4, .k = 4, .batch = 65535});
+  BOOST_TEST((most.config.kernel == CudaKernel::elements));
+  CudaTile tile = choose_cuda_tile({.m = 4, .n = 4, .k = 4, .batch = 100000});
+  BOOST_TEST((tile.config.kernel == CudaKernel::warps));  // all blocks along x
+  BOOST_TEST(tile.blocks == 100000);
+  tile = most;
+  tile.blocks = tile.product.batch = 65536;
+  BOOST_TEST(begins(refusal(tile), "a grid of 1 x 1 x 65536, 65536 blocks"));
+  tile = most;
+  tile.product.batch = 1;
+  tile.product.m = tile.plan.m = 8 * 65536;
+  tile.blocks = 65536;
+  BOOST_TEST(begins(refusal(tile), "a grid of 1 x 65536 x 1, 65536 blocks"));
+}
+
 BOOST_AUTO_TEST_CASE(shared_memory_is_that_of_the_kernels) {
   using A = gpu::Cut<128, 128, 8>;
   using B = gpu::Cut<64, 64, 16>;
