@@ -46,6 +46,11 @@ __global__ void swap_pairs(const int* x, int* y) {
   y[threadIdx.x] = __shfl_xor_sync(0xffffffffu, x[threadIdx.x], 1);
 }
 
+__global__ void pass_down_by_fours(const int* x, int* y) {
+  const int before = static_cast<int>(threadIdx.x) % 4 - 1;
+  y[threadIdx.x] = __shfl_sync(0xffffffffu, x[threadIdx.x], before, 4);
+}
+
 __global__ void count_odd(const int* x, unsigned* y) {
   y[threadIdx.x] = __ballot_sync(0xffffffffu, x[threadIdx.x] & 1);
 }
@@ -63,6 +68,8 @@ __global__ void half_a_warp_shuffles() {
 __global__ void reads_outside_its_mask() {
   if (threadIdx.x < 16) __shfl_sync(0xffffu, 1, 20);
 }
+
+__global__ void reads_outside_its_warp(unsigned delta) { __shfl_up_sync(0xffffffffu, 1, delta); }
 
 __global__ void shared_before_writing(float* y) {
   y[threadIdx.x] = static_cast<float*>(shared_memory(n * sizeof(float)))[threadIdx.x];
@@ -130,6 +137,8 @@ BOOST_AUTO_TEST_CASE(a_shuffle_that_lanes_miss_is_a_fault) {
                    "thread (16, 0, 0) has ended"));
   BOOST_TEST(holds(fault_of({.grid = {}, .block = {32}}, [] { reads_outside_its_mask(); }),
                    "a shuffle reads a lane outside its mask"));
+  BOOST_TEST(holds(fault_of({.grid = {}, .block = {32}}, [] { reads_outside_its_warp(~0u); }),
+                   "a shuffle reads a lane outside its mask"));
 }
 
 BOOST_AUTO_TEST_CASE(the_harness_runs_on_after_a_fault) {
@@ -146,6 +155,9 @@ BOOST_AUTO_TEST_CASE(shuffles_and_votes_join_the_lanes_of_a_warp) {
   launch({.grid = {}, .block = {n}}, [&] { swap_pairs(x.data(), y.data()); });
   BOOST_TEST(y[32] == x[33]);
   BOOST_TEST(y[33] == x[32]);
+  launch({.grid = {}, .block = {n}}, [&] { pass_down_by_fours(x.data(), y.data()); });
+  BOOST_TEST(y[40] == x[43]);  // lane -1 of a group is its last
+  BOOST_TEST(y[43] == x[42]);
   Guarded<unsigned> votes(n);
   launch({.grid = {}, .block = {n}}, [&] { count_odd(x.data(), votes.data()); });
   BOOST_TEST(votes[0] == 0xaaaaaaaau);

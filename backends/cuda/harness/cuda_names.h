@@ -50,7 +50,8 @@ T shuffle(const char* name, unsigned mask, T value, int from, int line, const ch
           for (int lane = 0; lane < 32; ++lane) {
             if (!slots[lane]) continue;
             auto& to = *static_cast<Shuffle<T>*>(slots[lane]);
-            if (!slots[to.from]) fault("a shuffle reads a lane outside its mask");
+            if (to.from < 0 || to.from >= 32 || !slots[to.from])
+              fault("a shuffle reads a lane outside its mask");
             to.result = static_cast<const Shuffle<T>*>(slots[to.from])->value;
           }
         }});
@@ -64,12 +65,13 @@ inline int lane() {
 
 }  // namespace blockgrad::harness
 
-/// The value of lane `from` of this lane's group of `width` lanes.
+/// The value of lane `from`, modulo `width`, of this lane's group of `width` lanes, a power of two.
 template <class T>
 T __shfl_sync(unsigned mask, T value, int from, int width = 32, int line = __builtin_LINE(),
               const char* file = __builtin_FILE()) {
   const int group = blockgrad::harness::lane() / width * width;
-  return blockgrad::harness::shuffle("__shfl_sync", mask, value, group + from % width, line, file);
+  return blockgrad::harness::shuffle("__shfl_sync", mask, value, group + (from & (width - 1)), line,
+                                     file);
 }
 
 /// The value `delta` lanes above; its own at the end of the group.
