@@ -60,6 +60,12 @@ BOOST_AUTO_TEST_CASE(after_an_error_that_ends_the_device_no_call_is_made_and_the
   BOOST_TEST(calls.first_error() == illegal);
 }
 
+BOOST_AUTO_TEST_CASE(an_error_outside_the_device_ends_it_too) {
+  CudaCalls calls;
+  BOOST_CHECK_THROW(calls.check(returns(cudaErrorExternalDevice), "a launch"), DeviceError);
+  BOOST_TEST(calls.is_dead());
+}
+
 BOOST_AUTO_TEST_CASE(a_destructors_call_does_not_throw_but_what_ends_the_device_is_kept) {
   CudaCalls calls;
   calls.release(returns(cudaErrorInvalidValue), "a free");
