@@ -150,22 +150,23 @@ LadderRun run_mma(const LadderSize& size, std::uint64_t seed) {
 
 constexpr Rung rungs[] = {
     {"elements", "a thread computes one element", "grid 8x16 > thread 1x1", "matmul_elements.cuh",
-     1, 1, run_elements},
+     1, 1, 0, run_elements},
     {"shared", "a block fetches tiles into shared memory together", "grid 32x32x32 > thread 1x1",
-     "matmul_shared.cuh", 32, 32, run_shared},
+     "matmul_shared.cuh", 32, 32, 0, run_shared},
     {"column", "a thread computes 8 elements of a column, from registers",
-     "grid 64x64x8 > thread 8x1", "matmul_registers.cuh", 64, 64,
+     "grid 64x64x8 > thread 8x1", "matmul_registers.cuh", 64, 64, 0,
      run_registers<ColumnBlock, Cut<8, 1, 1>, any, any>},
     {"square", "a thread computes 8x8 elements, reading 16 bytes at once",
-     "grid 128x128x8 > thread 8x8", "matmul_registers.cuh", 128, 128,
+     "grid 128x128x8 > thread 8x8", "matmul_registers.cuh", 128, 128, 0,
      run_registers<Large, Cut<8, 8, 1>, along_k, width>},
     {"warps", "warps have tiles, and the next step is fetched during this one",
-     "grid 128x128x8 > warp 64x32 > thread 8x8", "matmul_warps.cuh", 128, 128, run_warps},
+     "grid 128x128x8 > warp 64x32 > thread 8x8", "matmul_warps.cuh", 128, 128, 0, run_warps},
     {"splits", "slices of k are summed apart and joined in order",
-     "grid 128x128x8 in slices > warp 64x32 > thread 8x8", "matmul_splits.cuh", 128, 128,
+     "grid 128x128x8 in slices > warp 64x32 > thread 8x8", "matmul_splits.cuh", 128, 128, 1e-5,
      run_splits},
     {"mma", "tensor cores multiply f32 rounded to TF32",
-     "grid 128x128x16 > warp 64x32 > instruction 16x8x8", "matmul_mma.cuh", 128, 128, run_mma},
+     "grid 128x128x16 > warp 64x32 > instruction 16x8x8", "matmul_mma.cuh", 128, 128, 1e-3,
+     run_mma},
 };
 
 }  // namespace

@@ -165,6 +165,32 @@ double largest_error(const std::vector<float>& found, const std::vector<float>& 
   return size > 0 ? error / size : error;
 }
 
+/// A row of C by chains of fused multiply-adds in ascending k, from 0.
+std::vector<float> chains(const std::vector<float>& a, const std::vector<float>& b,
+                          const LadderSize& size, long row) {
+  std::vector<float> sums(static_cast<std::size_t>(size.n));
+  for (long k = 0; k < size.k; ++k) {
+    const float factor = a[static_cast<std::size_t>(row * size.k + k)];
+    const float* const from = b.data() + k * size.n;
+    for (std::size_t column = 0; column < sums.size(); ++column)
+      sums[column] = std::fma(factor, from[column], sums[column]);
+  }
+  return sums;
+}
+
+/// The largest error of the first, a middle and the last row of C.
+double error_of_rows(const std::vector<float>& c, const std::vector<float>& a,
+                     const std::vector<float>& b, const LadderSize& size) {
+  double error = 0;
+  for (const long row : {0L, size.m / 2, size.m - 1}) {
+    const auto begin = c.begin() + row * size.n;
+    const double off = largest_error({begin, begin + size.n}, chains(a, b, size, row));
+    if (std::isnan(off)) return off;
+    error = std::max(error, off);
+  }
+  return error;
+}
+
 }  // namespace
 
 std::vector<RungTime> time_ladder(const LadderSize& size, int repetitions) {
@@ -184,8 +210,10 @@ std::vector<RungTime> time_ladder(const LadderSize& size, int repetitions) {
   check_internal(std::size(kernels) == ladder().size(), "the ladder has another rung");
 
   Floats a(size.m * size.k), b(size.k * size.n), c(size.m * size.n), sums(2 * size.m * size.n);
-  a.put(random_floats(size.m * size.k, 1));
-  b.put(random_floats(size.k * size.n, 2));
+  const std::vector<float> from_a = random_floats(size.m * size.k, 1),
+                           from_b = random_floats(size.k * size.n, 2);
+  a.put(from_a);
+  b.put(from_b);
   const gpu::Product<float> product{{a.data(), size.k, 1, 0},
                                     {b.data(), size.n, 1, 0},
                                     {c.data(), size.n, 1, 0},
@@ -208,6 +236,8 @@ std::vector<RungTime> time_ladder(const LadderSize& size, int repetitions) {
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     const std::vector<float> found = c.get();
     if (i == 0) expected = found;
+    const double error =
+        i == 0 ? error_of_rows(found, from_a, from_b, size) : largest_error(found, expected);
     std::vector<float> milliseconds;
     for (int repetition = 0; repetition < repetitions; ++repetition) {
       Event begin, end;
@@ -221,7 +251,7 @@ std::vector<RungTime> time_ladder(const LadderSize& size, int repetitions) {
     const double flops = 2.0 * static_cast<double>(size.m) * static_cast<double>(size.n) *
                          static_cast<double>(size.k);
     times.push_back({ladder()[i].name, static_cast<double>(*median),
-                     flops / (static_cast<double>(*median) * 1e9), largest_error(found, expected)});
+                     flops / (static_cast<double>(*median) * 1e9), error, ladder()[i].bound});
   }
   return times;
 }

@@ -12,11 +12,16 @@ struct RungTime {
   std::string_view name;
   double milliseconds = 0;   // median of the repetitions
   double teraflops = 0;      // 2 m n k per second
-  double largest_error = 0;  // against the first rung, in parts of its largest element
+  double largest_error = 0;  // in parts of the largest element; NaN where an element is none
+  double bound = 0;          // of that error: Rung::bound
+
+  bool is_right() const { return largest_error <= bound; }
 };
 
-/// Times on the first GPU, every rung on the same random numbers in [-1, 1). n and k are multiples
-/// of 4. Throws DeviceError with the call that failed, or where the build has no CUDA.
+/// Times on the first GPU, every rung on the same random numbers in [-1, 1). The first rung is
+/// compared with chains of fused multiply-adds on the CPU, for some of its rows, and the others
+/// with the first. n and k are multiples of 4. Throws DeviceError with the call that failed, or
+/// where the build has no CUDA.
 std::vector<RungTime> time_ladder(const LadderSize& size, int repetitions);
 
 }  // namespace blockgrad::harness
