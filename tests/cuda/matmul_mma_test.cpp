@@ -7,6 +7,7 @@
 #include "backends/cuda/harness/cuda_names.h"
 #include "backends/cuda/harness/tensor_model.h"
 
+#include "backends/cuda/cuda_tile.h"
 #include "backends/cuda/harness/product_case.h"
 #include "backends/cuda/matmul_mma.cuh"
 
@@ -17,14 +18,14 @@ using namespace blockgrad::gpu;
 using harness::ProductCase;
 using harness::ProductShape;
 
-constexpr int stages = 3;
+constexpr int stages = 4;
 constexpr Reads any = Reads::one_by_one;
 constexpr auto plain = [](auto x, long, long) { return x; };
 
 template <class In>
-using Block = Cut<64, 128, 64 / static_cast<int>(sizeof(In))>;
+using Block = Cut<128, 128, 64 / static_cast<int>(sizeof(In))>;
 template <class In>
-using Warp = Cut<32, 64, 64 / static_cast<int>(sizeof(In))>;
+using Warp = Cut<64, 32, 64 / static_cast<int>(sizeof(In))>;
 
 template <Reads reads_a, Reads reads_b, class In, class Out>
 void run(ProductCase<In, Out>& c, std::uint64_t seed, int without_barrier = -1) {
@@ -82,7 +83,7 @@ double error(ProductCase<In, Out>& c) {
 const ProductShape tails[] = {{.m = 1, .n = 1, .k = 1},
                               {.m = 17, .n = 33, .k = 9},
                               {.m = 40, .n = 130, .k = 70},
-                              {.m = 65, .n = 8, .k = 200},
+                              {.m = 130, .n = 8, .k = 200},
                               {.m = 5, .n = 7, .k = 0}};
 
 template <class In, class Out, class Run>
@@ -99,6 +100,17 @@ void in_every_layout(ProductShape shape, long pitch, const Run& run_case) {
       const double off = error(c);
       BOOST_TEST(off <= 1.0, harness::to_string(shape) << ": off by " << off << " bounds");
     }
+}
+
+/// How many configurations are compiled that these tests run.
+template <class In>
+long configurations(DType dtype) {
+  const Tile block{Block<In>::m, Block<In>::n, Block<In>::k};
+  const Tile warp{Warp<In>::m, Warp<In>::n, Warp<In>::k};
+  return std::ranges::count_if(cuda_configs(), [&](const CudaConfig& config) {
+    return config.kernel == CudaKernel::mma && config.dtype == dtype && config.block == block &&
+           config.warp == warp && config.stages == stages;
+  });
 }
 
 }  // namespace
@@ -139,6 +151,12 @@ BOOST_AUTO_TEST_CASE(without_its_barrier_the_kernel_is_wrong) {
   };
   BOOST_TEST(!(off(0) <= 1.0));
   BOOST_TEST(off(1) <= 1.0);  // there is no second one
+}
+
+BOOST_AUTO_TEST_CASE(the_cuts_are_those_that_are_compiled) {
+  BOOST_TEST(configurations<bf16>(DType::bf16) == 1);
+  BOOST_TEST(configurations<float>(DType::f32) == 1);
+  BOOST_TEST(std::ranges::count(cuda_configs(), CudaKernel::mma, &CudaConfig::kernel) == 2);
 }
 
 BOOST_AUTO_TEST_CASE(every_layout_has_a_kernel_that_has_run) {

@@ -1,10 +1,14 @@
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <set>
+#include <tuple>
 #include <vector>
 
 #include "backends/cuda/harness/cuda_names.h"
 
+#include "backends/cuda/cuda_tile.h"
 #include "backends/cuda/harness/product_case.h"
 #include "backends/cuda/matmul_elements.cuh"
 #include "backends/cuda/matmul_registers.cuh"
@@ -30,10 +34,15 @@ struct Order {
   int without_barrier = -1;
 };
 
+/// Kernel, bytes of an element, block tile, warp or thread tile where the kernel has any.
+using Cuts = std::tuple<CudaKernel, std::size_t, int, int, int, int, int>;
+std::set<Cuts> cuts_that_ran;
+
 // The rungs as functions of a case; each returns the number of wrong elements.
 
 template <class T, class Epilogue>
 long run_elements(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
+  cuts_that_ran.insert({CudaKernel::elements, sizeof(T), 8, 16, 1, 0, 0});
   const dim3 grid{blocks_for(c.shape.n, 16), blocks_for(c.shape.m, 8),
                   static_cast<unsigned>(c.shape.batch)};
   launch({.grid = grid,
@@ -46,6 +55,7 @@ long run_elements(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
 
 template <class T, int tile, class Epilogue>
 long run_shared(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
+  cuts_that_ran.insert({CudaKernel::shared, sizeof(T), tile, tile, tile, 0, 0});
   const dim3 grid{blocks_for(c.shape.n, tile), blocks_for(c.shape.m, tile),
                   static_cast<unsigned>(c.shape.batch)};
   launch({.grid = grid,
@@ -59,6 +69,8 @@ long run_shared(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
 
 template <class T, class Block, class Thread, Reads reads_a, Reads reads_b, class Epilogue>
 long run_registers(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
+  cuts_that_ran.insert(
+      {CudaKernel::registers, sizeof(T), Block::m, Block::n, Block::k, Thread::m, Thread::n});
   launch({.grid = harness::line_of_tiles(c.product, c.shape.batch, Block::m, Block::n),
           .block = {threads_of<Block, Thread>},
           .shared_bytes = sizeof(Panels<T, Block>),
@@ -70,6 +82,8 @@ long run_registers(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
 
 template <class T, class Block, class Warp, Reads reads_a, Reads reads_b, class Epilogue>
 long run_warps(ProductCase<T>& c, Order order, const Epilogue& epilogue) {
+  cuts_that_ran.insert(
+      {CudaKernel::warps, sizeof(T), Block::m, Block::n, Block::k, Warp::m, Warp::n});
   launch({.grid = harness::line_of_tiles(c.product, c.shape.batch, Block::m, Block::n),
           .block = {32 * warps_of<Block, Warp>},
           .shared_bytes = sizeof(TwoPanels<T, Block>),
@@ -92,6 +106,8 @@ long run_warps_in_packs(ProductCase<T>& c, Order order, const Epilogue& epilogue
 
 using F32Block = Cut<128, 128, 8>;
 using F32Warp = Cut<64, 32, 8>;
+using SmallBlock = Cut<64, 64, 16>;
+using SmallWarp = Cut<32, 16, 16>;
 using F64Block = Cut<64, 64, 8>;
 using F64Warp = Cut<32, 16, 8>;
 constexpr Reads any = Reads::one_by_one;
@@ -169,6 +185,11 @@ BOOST_AUTO_TEST_CASE(a_block_shares_tiles) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_block_of_the_most_threads_shares_tiles) {
+  in_every_layout<float>(
+      tails[3], 1, [](auto& c, auto order) { return run_shared<float, 32>(c, order, plain); });
+}
+
 BOOST_AUTO_TEST_CASE(a_thread_computes_a_column_or_a_tile) {
   for (const ProductShape& shape : tails) {
     in_every_layout<float>(shape, 1, [](auto& c, auto order) {
@@ -185,6 +206,9 @@ BOOST_AUTO_TEST_CASE(warps_read_sixteen_bytes_at_once) {
     in_every_layout<float>(shape, 4, [](auto& c, auto order) {
       return run_warps_in_packs<float, F32Block, F32Warp>(c, order, plain);
     });
+    in_every_layout<float>(shape, 4, [](auto& c, auto order) {
+      return run_warps_in_packs<float, SmallBlock, SmallWarp>(c, order, plain);
+    });
     in_every_layout<double>(shape, 2, [](auto& c, auto order) {
       return run_warps_in_packs<double, F64Block, F64Warp>(c, order, plain);
     });
@@ -195,6 +219,9 @@ BOOST_AUTO_TEST_CASE(warps_read_operands_of_any_alignment) {
   for (const ProductShape& shape : tails) {
     in_every_layout<float>(shape, 3, [](auto& c, auto order) {
       return run_warps<float, F32Block, F32Warp, any, any>(c, order, plain);
+    });
+    in_every_layout<float>(shape, 1, [](auto& c, auto order) {
+      return run_warps<float, SmallBlock, SmallWarp, any, any>(c, order, plain);
     });
     in_every_layout<double>(shape, 1, [](auto& c, auto order) {
       return run_warps<double, F64Block, F64Warp, any, any>(c, order, plain);
@@ -263,6 +290,19 @@ BOOST_AUTO_TEST_CASE(without_any_one_of_its_barriers_a_kernel_is_wrong) {
   needs_two([](auto& c, auto order) {
     return run_warps_in_packs<float, F32Block, F32Warp>(c, order, plain);
   });
+}
+
+BOOST_AUTO_TEST_CASE(every_configuration_has_run) {
+  for (const CudaConfig& config : cuda_configs()) {
+    if (config.kernel == CudaKernel::mma) continue;  // matmul_mma_test.cpp
+    const gpu::Tile inner = config.kernel == CudaKernel::warps       ? config.warp
+                            : config.kernel == CudaKernel::registers ? config.instruction
+                                                                     : gpu::Tile{0, 0, 0};
+    const auto [m, n, k] = config.block;
+    BOOST_TEST(
+        cuts_that_ran.contains({config.kernel, size_of(config.dtype), m, n, k, inner.m, inner.n}),
+        "kernel " << static_cast<int>(config.kernel) << " of " << m << "x" << n << "x" << k);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(every_kernel_has_run) {
