@@ -78,7 +78,7 @@ struct Launchable {
   const void* address = nullptr;
 };
 
-/// The kernel for row-major operands: with packs, if there is one.
+/// The kernel for row-major operands, with packs if there is one, allowed its shared memory.
 Launchable find(const CudaConfig& config) {
   Launchable found{&config, nullptr};
   for (const MatmulKernel& kernel : matmul_kernels()) {
@@ -90,6 +90,9 @@ Launchable find(const CudaConfig& config) {
     if (is_in_packs || found.address == nullptr) found.address = kernel.address;
   }
   if (found.address == nullptr) throw DeviceError("a rung of the ladder is not in this build");
+  check(cudaFuncSetAttribute(found.address, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(config.shared_bytes)),
+        "cudaFuncSetAttribute");
   return found;
 }
 
@@ -119,9 +122,6 @@ void launch(const Launchable& rung, gpu::Product<float> p) {
     case CudaKernel::warps:
     case CudaKernel::mma: grid = dim3(rows * columns * static_cast<unsigned>(p.k_splits)); break;
   }
-  check(cudaFuncSetAttribute(rung.address, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(config.shared_bytes)),
-        "cudaFuncSetAttribute");
   check(cudaLaunchKernel(rung.address, grid, block, arguments,
                          static_cast<std::size_t>(config.shared_bytes), nullptr),
         "cudaLaunchKernel");
