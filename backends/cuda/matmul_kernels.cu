@@ -1,5 +1,6 @@
-// The kernels of the ladder that are compiled: every configuration of cuda_configs(), for the
-// layouts that read 16 bytes at once (as A B, A B^T and A^T B of row-major matrices) and for any.
+// The kernels of the ladder that are compiled: every configuration of cuda_configs(), for operands
+// of any layout, and with 16 bytes read at once for row-major A B (registers of 8 x 8, warps, mma),
+// A B^T and A^T B (f32 warps, mma).
 
 #include "backends/cuda/matmul_kernels.h"
 
