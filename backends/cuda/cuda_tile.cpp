@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <vector>
 
 #include "blockgrad/graph/error.h"
@@ -14,7 +15,15 @@ namespace {
 
 using gpu::Tile;
 
-std::int64_t whole_parts(std::int64_t size, std::int64_t part) { return (size + part - 1) / part; }
+std::int64_t whole_parts(std::int64_t size, std::int64_t part) {
+  return size / part + (size % part != 0);
+}
+
+/// a b, or the largest number where that is larger; a and b are not negative.
+std::int64_t product_up_to_most(std::int64_t a, std::int64_t b) {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  return b > 0 && a > most / b ? most : a * b;
+}
 
 /// As the structures in the kernels' files say; tests compare them.
 std::int64_t shared_bytes(const CudaConfig& config) {
@@ -63,8 +72,9 @@ Block clipped(Level level, Tile tile, const CudaProduct& product) {
 }
 
 std::int64_t tiles(const CudaConfig& config, const CudaProduct& product) {
-  return whole_parts(product.m, config.block.m) * whole_parts(product.n, config.block.n) *
-         product.batch;
+  const std::int64_t of_one = product_up_to_most(whole_parts(product.m, config.block.m),
+                                                 whole_parts(product.n, config.block.n));
+  return product_up_to_most(of_one, product.batch);
 }
 
 // Below it the sums of a slice are written and read again for too little work.
@@ -113,8 +123,8 @@ constexpr std::int64_t most_blocks_x = 0x7fffffff, most_blocks_yz = 65535;
 /// The largest tiles of which there are enough, by slices of k if need be, else the smallest ones.
 const CudaConfig& choose(const CudaProduct& product, const CudaLimits& limits) {
   constexpr std::int64_t few_elements = 32 * 32, short_k = 128;
-  const bool is_tiny = product.m * product.n <= few_elements && product.k <= short_k &&
-                       product.batch <= most_blocks_yz;
+  const bool is_tiny = product_up_to_most(product.m, product.n) <= few_elements &&
+                       product.k <= short_k && product.batch <= most_blocks_yz;
   const CudaConfig* chosen = nullptr;
   for (const CudaConfig& config : configs()) {
     if (!is_candidate(config, product)) continue;
@@ -175,10 +185,10 @@ void CudaTile::verify(const CudaLimits& limits) const {
                  " slices of k, whose sums the ", to_string(config.kernel), " kernel of ",
                  name(config.dtype), " does not keep");
   const Grid grid = grid_of(config, product, blocks);
-  check_internal(blocks == tiles(config, product) * plan.k_splits && grid.x <= most_blocks_x &&
-                     grid.y <= most_blocks_yz && grid.z <= most_blocks_yz,
-                 "CUDA tile: a grid of ", grid.x, " x ", grid.y, " x ", grid.z, ", ", blocks,
-                 " blocks");
+  check_internal(
+      blocks == product_up_to_most(tiles(config, product), plan.k_splits) &&
+          grid.x <= most_blocks_x && grid.y <= most_blocks_yz && grid.z <= most_blocks_yz,
+      "CUDA tile: a grid of ", grid.x, " x ", grid.y, " x ", grid.z, ", ", blocks, " blocks");
   check_internal(config.threads >= 1 && config.threads <= 1024 && band >= 1,
                  "CUDA tile: ", config.threads, " threads in bands of ", band);
   check_internal(config.threads * config.registers <= limits.registers,

@@ -1,5 +1,6 @@
 #include <boost/test/unit_test.hpp>
 
+#include <cstdint>
 #include <set>
 #include <string>
 #include <tuple>
@@ -166,6 +167,17 @@ BOOST_AUTO_TEST_CASE(a_grid_that_no_launch_takes_is_refused) {
   tile.product.m = tile.plan.m = 8 * 65536;
   tile.blocks = 65536;
   BOOST_TEST(begins(refusal(tile), "a grid of 1 x 65536 x 1, 65536 blocks"));
+}
+
+BOOST_AUTO_TEST_CASE(a_product_of_more_tiles_than_can_be_counted_is_refused) {
+  const std::int64_t huge = std::int64_t{1} << 40;
+  for (const CudaProduct& product :
+       {CudaProduct{.m = huge, .n = huge, .k = 1},
+        CudaProduct{.m = huge, .n = 1, .k = 1, .batch = huge},
+        CudaProduct{.m = INT64_MAX, .n = INT64_MAX, .k = 1, .batch = INT64_MAX}})
+    BOOST_CHECK_EXCEPTION(choose_cuda_tile(product), InternalError, [](const InternalError& error) {
+      return begins(error.what(), "a grid of 9223372036854775807 x 1 x 1");
+    });
 }
 
 BOOST_AUTO_TEST_CASE(shared_memory_is_that_of_the_kernels) {
