@@ -20,20 +20,22 @@ class CudaCalls {
     if (is_dead()) throw_dead();
     if (const int error = static_cast<int>(call()); error != 0) fail(error, what, node);
   }
-  /// For destructors: no call to a dead device, and no throw. An error that ends it is kept.
+  /// For destructors: no call to a dead device, and no throw. An error that ends it is kept,
+  /// without its name where memory for it is missing.
   template <class Call>
   void release(Call&& call, std::string_view what) noexcept {
     if (is_dead()) return;
-    if (const int error = static_cast<int>(call()); error != 0) note(error, what, {});
+    if (const int error = static_cast<int>(call()); error != 0) keep(error, what);
   }
 
   bool is_dead() const noexcept { return is_dead_.load(std::memory_order_acquire); }
-  /// What ended the device; empty while it lives.
+  /// What ended the device; empty while it lives, and where there was no memory for it.
   std::string first_error() const;
 
  private:
   [[noreturn]] void throw_dead() const;
   [[noreturn]] void fail(int error, std::string_view what, std::string_view node);
+  void keep(int error, std::string_view what) noexcept;
   std::string note(int error, std::string_view what, std::string_view node);
 
   std::atomic<bool> is_dead_{false};

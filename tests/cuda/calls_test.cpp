@@ -5,9 +5,11 @@
 
 #include <boost/test/unit_test.hpp>
 #include <string>
+#include <string_view>
 
 #include "blockgrad/graph/error.h"
 #include "support/checks.h"
+#include "tests/limits/heap.h"
 
 using namespace blockgrad;
 using test_support::error_of;
@@ -19,6 +21,8 @@ const std::string dead =
 const std::string illegal =
     "a launch for matmul (train.cpp:41): cudaErrorIllegalAddress, an illegal memory access was "
     "encountered";
+
+constexpr std::string_view what_is_long = "a free of the memory of a program's arena";
 
 auto returns(cudaError_t error) {
   return [error] { return error; };
@@ -73,6 +77,23 @@ BOOST_AUTO_TEST_CASE(a_destructors_call_does_not_throw_but_what_ends_the_device_
   calls.release(returns(cudaErrorAssert), "a free");
   BOOST_TEST(calls.is_dead());
   BOOST_TEST(calls.first_error() == "a free: cudaErrorAssert, device-side assert triggered");
+}
+
+BOOST_AUTO_TEST_CASE(a_destructors_call_needs_no_memory_to_keep_what_ends_the_device) {
+  CudaCalls calls;
+  {
+    const heap::Failing none(1, true);
+    calls.release(returns(cudaErrorInvalidValue), what_is_long);
+    BOOST_TEST(none.has_failed());
+  }
+  BOOST_TEST(!calls.is_dead());
+  {
+    const heap::Failing none(1, true);
+    calls.release(returns(cudaErrorLaunchFailure), what_is_long);
+  }
+  BOOST_TEST(calls.is_dead());
+  BOOST_TEST(error_of([&] { calls.check(returns(cudaSuccess), "a launch"); }) ==
+             dead + "out of memory for what ended it");
 }
 
 BOOST_AUTO_TEST_CASE(the_runtime_itself_fails_here_with_what_was_found) {
