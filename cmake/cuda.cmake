@@ -1,5 +1,5 @@
-# The CUDA backend: whether it is built, and how its kernels are. After this BLOCKGRAD_WITH_CUDA is true or false, and
-# BLOCKGRAD_CUDA_STATE says why. bg_kernels is where `.cu` files are listed.
+# The CUDA backend: whether it is built, and how its kernels are. After this BLOCKGRAD_WITH_CUDA is TRUE or FALSE, which
+# the cache shows to ./run, and BLOCKGRAD_CUDA_STATE says why. bg_kernels is where `.cu` files are listed.
 set(BLOCKGRAD_CUDA_LEAST 13.0)
 
 # Finds an nvcc that compiles: CMAKE_CUDA_COMPILER, CUDACXX, or that of the toolkit CMake finds, in its usual folder too.
@@ -62,6 +62,7 @@ else()
     set(BLOCKGRAD_CUDA_STATE "${missing}")
   endif()
 endif()
+set(BLOCKGRAD_WITH_CUDA ${BLOCKGRAD_WITH_CUDA} CACHE INTERNAL "Whether the CUDA backend is built")
 
 # Adds kernels of the current folder to the library: bg_kernels(image.cu). They are compiled apart from it, since
 # options and link language of C++ are not theirs; what runs on the host too stands in a .cuh that g++ compiles as well.
