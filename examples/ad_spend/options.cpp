@@ -121,7 +121,7 @@ std::optional<int> read_options(int argc, const char* const* argv, Options& opti
       ->check(from_zero)
       ->type_name("N");
   app.add_option("--device", options.device,
-                 "where to train: cpu, or cuda where a GPU can be used (default: cpu)")
+                 "where to train: cpu; cuda ends with the reason why not yet (default: cpu)")
       ->type_name("NAME");
   app.add_option("--predict", options.predict, "values of the inputs to predict the target for")
       ->delimiter(',')
