@@ -1,5 +1,6 @@
 #include "backends/cuda/cubin_cache.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/random.h>
@@ -10,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 namespace blockgrad {
 
@@ -21,6 +23,9 @@ constexpr std::size_t size_at = key_at + sizeof(Sha256);
 constexpr std::size_t cubin_at = size_at + 8;
 constexpr std::size_t least_file = cubin_at + sizeof(Sha256);
 constexpr std::size_t most_file = std::size_t{64} << 20;
+constexpr std::string_view ending = ".cubin";
+constexpr std::size_t random_digits = 16;  // of a temporary file, after its future name and a dot
+constexpr std::time_t day = 24 * 60 * 60;
 
 std::string_view bytes_of(const Sha256& hash) {
   return {reinterpret_cast<const char*>(hash.data()), hash.size()};
@@ -84,6 +89,30 @@ void make_folders(const std::string& folder) {
   ::mkdir(folder.c_str(), 0700);
 }
 
+bool is_temporary(std::string_view name) {
+  constexpr std::size_t begin = 2 * sizeof(Sha256);
+  return name.size() == begin + ending.size() + 1 + random_digits &&
+         name.substr(begin).starts_with(ending) && name[begin + ending.size()] == '.' &&
+         name.find_first_not_of("0123456789abcdef", begin + ending.size() + 1) ==
+             std::string_view::npos;
+}
+
+/// Removes what writers that were ended left in the folder: of this user, not changed for a day.
+void remove_old_temporaries(const std::string& folder) {
+  DIR* files = ::opendir(folder.c_str());
+  if (!files) return;
+  const int at = ::dirfd(files);
+  const std::time_t now = std::time(nullptr);
+  while (const dirent* entry = ::readdir(files)) {
+    struct stat status{};
+    if (!is_temporary(entry->d_name)) continue;
+    if (::fstatat(at, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    if (S_ISREG(status.st_mode) && status.st_uid == ::geteuid() && status.st_mtime < now - day)
+      ::unlinkat(at, entry->d_name, 0);
+  }
+  ::closedir(files);
+}
+
 }  // namespace
 
 Sha256 cubin_key(const Nvrtc& nvrtc, const CubinRequest& request) {
@@ -119,7 +148,7 @@ std::optional<std::string_view> read_cubin_file(std::string_view file, const Sha
 }
 
 std::string CubinCache::path_of(const Sha256& key) const {
-  return folder_ + "/" + to_string(key) + ".cubin";
+  return fmt::format("{}/{}{}", folder_, to_string(key), ending);
 }
 
 std::optional<std::string> CubinCache::find(const Sha256& key) const {
@@ -132,11 +161,13 @@ std::optional<std::string> CubinCache::find(const Sha256& key) const {
 }
 
 bool CubinCache::keep(const Sha256& key, std::string_view cubin) const {
-  if (folder_.empty()) return false;
+  if (folder_.empty() || cubin.size() > most_file - least_file) return false;
   make_folders(folder_);
+  remove_old_temporaries(folder_);
   std::uint64_t number = 0;
   if (::getrandom(&number, sizeof number, 0) != sizeof number) return false;
-  const std::string path = path_of(key), temporary = fmt::format("{}.{:016x}", path, number);
+  const std::string path = path_of(key),
+                    temporary = fmt::format("{}.{:0{}x}", path, number, random_digits);
   bool is_done = false;
   {
     const Descriptor file(

@@ -29,8 +29,9 @@ class CubinCache {
   const std::string& folder() const { return folder_; }
   /// Nothing if there is no good file of that key.
   std::optional<std::string> find(const Sha256& key) const;
-  /// Replaces the file as a whole. False if it could not be written, which is no error: the next
-  /// process compiles again.
+  /// Replaces the file as a whole. False if it could not be written, or would be larger than the
+  /// 64 MiB that find() reads, which is no error: the next process compiles again. Removes what
+  /// writers that were ended left behind, after a day.
   bool keep(const Sha256& key, std::string_view cubin) const;
 
  private:

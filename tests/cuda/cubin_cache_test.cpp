@@ -1,10 +1,12 @@
 // The cache of cubins: what is kept is found again, what is damaged is not; no CUDA is needed.
 #include "backends/cuda/cubin_cache.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -149,6 +151,32 @@ BOOST_AUTO_TEST_CASE(writers_of_one_file_leave_it_whole) {
   for (std::thread& writer : writers) writer.join();
   BOOST_TEST((cache.find(key) == cubin));
   BOOST_TEST(folder.files() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(what_would_not_be_read_is_not_kept) {
+  const TemporaryFolder folder;
+  const CubinCache cache(folder.path());
+  BOOST_TEST(!cache.keep(key, std::string(std::size_t{64} << 20, '\0')));
+  BOOST_TEST(folder.files() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(what_an_ended_writer_left_is_removed_after_a_day) {
+  const TemporaryFolder folder;
+  const CubinCache cache(folder.path());
+  const std::string another = folder / (to_string(sha256("another kernel")) + ".cubin");
+  const std::string young = another + ".0123456789abcdef", old = another + ".fedcba9876543210";
+  const std::string kept[] = {young, another, another + ".backup", folder / "notes"};
+  const auto write = [](const std::string& path, int hours_ago) {
+    write_bytes(path, "");
+    const timespec then{std::time(nullptr) - hours_ago * 3600, 0}, times[] = {then, then};
+    BOOST_TEST_REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+  };
+  for (const std::string& path : kept) write(path, path == young ? 23 : 25);
+  write(old, 25);
+  BOOST_TEST(cache.keep(key, cubin));
+  for (const std::string& path : kept) BOOST_TEST(std::filesystem::exists(path), path);
+  BOOST_TEST(!std::filesystem::exists(old));
+  BOOST_TEST((cache.find(key) == cubin));
 }
 
 BOOST_AUTO_TEST_CASE(the_key_holds_text_processor_options_and_version) {
