@@ -4,7 +4,7 @@
 namespace blockgrad::harness {
 
 std::vector<RungTime> time_ladder(const LadderSize&, int) {
-  throw DeviceError("this build has no CUDA kernels");
+  throw DeviceError("times need a static library with CUDA kernels");
 }
 
 }  // namespace blockgrad::harness
