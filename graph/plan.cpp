@@ -62,9 +62,8 @@ class Planner {
     Place place = Place::arena;
     std::int64_t at = -1;
     std::int32_t last_use = -1;
-    bool pinned =
-        false;         // read by something other than the dense input of a node: never taken over
-    Value whole = {};  // lies in this one, so many bytes behind its beginning
+    bool pinned = false;  // read not as the dense input of a node alone: never taken over
+    Value whole = {};     // lies in this one, so many bytes behind its beginning
     std::int64_t offset = 0;
     std::int32_t column = -1;  // in columns_: how it lies there, if not densely
   };

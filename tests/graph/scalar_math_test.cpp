@@ -16,8 +16,7 @@ namespace {
 template <class T>
 constexpr T inf = std::numeric_limits<T>::infinity();
 
-/// |y - reference| in units of T's last place at the reference; 0 for two NaNs and equal
-/// infinities.
+/// |y - reference| in units of T's last place at the reference; 0 for two NaNs, equal infinities.
 template <class T, class Reference>
 double ulps(T y, Reference reference) {
   const double wrong = 1e9;
