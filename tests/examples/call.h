@@ -14,8 +14,8 @@ struct Answer {
 };
 
 struct CallOptions {
-  std::optional<std::string> path;  // PATH of the call
-  std::string interrupt_after;      // SIGINT once standard output holds this text
+  std::optional<std::string> path = {};  // PATH of the call
+  std::string interrupt_after = {};      // SIGINT once standard output holds this text
 };
 
 /// Runs an example by name and waits for it, at most two minutes.
