@@ -6,7 +6,6 @@
 #include <map>
 
 #include "backends/check_gradients.h"
-#include "backends/cpu/families.h"
 #include "backends/fit_memory.h"
 #include "backends/join_products.h"
 #include "backends/panels.h"
@@ -19,9 +18,10 @@ namespace blockgrad {
 
 using detail::ProgramState;
 
-Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
+Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, const Device& device,
                      const CompileOptions& options, std::vector<PassRecord>& records) {
-  const auto keeps = [](const Op& op) { return cpu_kernel_table().find(op) != nullptr; };
+  const Backend& backend = backend_of(device);
+  const auto keeps = [&](const Op& op) { return backend.keeps(op); };
   const Pass passes[] = {
       {"join_products", join_products, false},
       {"simplify", simplify},
@@ -35,8 +35,9 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
       {"group_updates", group_updates},
       {"shorten_lives", shorten_lives},
   };
-  return run_passes(build_graph(outputs, updates, keeps), passes, options.skip, options.print,
-                    records);
+  std::vector<std::string> skip = options.skip;
+  for (const std::string_view pass : backend.passes_left_out()) skip.emplace_back(pass);
+  return run_passes(build_graph(outputs, updates, keeps), passes, skip, options.print, records);
 }
 
 namespace {
@@ -95,29 +96,30 @@ std::vector<std::shared_ptr<Stored>> storages_of(const Graph& graph) {
   return storages;
 }
 
-Graph unshared_graph(std::span<const Expr> outputs, const Updates& updates,
+Graph unshared_graph(std::span<const Expr> outputs, const Updates& updates, const Device& device,
                      CompileOptions options) {
   options.skip.emplace_back("share_functions");
   options.print.clear();
   std::vector<PassRecord> records;
-  return compiled_graph(outputs, updates, options, records);
+  return compiled_graph(outputs, updates, device, options, records);
 }
 
 // Everything of a program but the look at its numbers.
 std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Updates& updates,
-                                        const CompileOptions& options, bool in_place,
-                                        SourceLoc where) {
+                                        const Device& device, const CompileOptions& options,
+                                        bool in_place, SourceLoc where) {
   const auto start = std::chrono::steady_clock::now();
   auto state = std::make_unique<ProgramState>();
   state->outputs.assign(outputs.begin(), outputs.end());
   state->updates = updates;
   state->options = options;
+  state->device = device;
   const std::vector<Expr> roots = roots_of(outputs, updates);
   const std::map<std::string, Expr> inputs = named_inputs(roots);
   std::vector<PassRecord> records;
-  state->graph = compiled_graph(outputs, updates, options, records);
+  state->graph = compiled_graph(outputs, updates, device, options, records);
   state->storages = storages_of(state->graph);
-  fit_memory(*state, [&] { return unshared_graph(outputs, updates, options); }, where);
+  fit_memory(*state, [&] { return unshared_graph(outputs, updates, device, options); }, where);
   state->storages = storages_of(state->graph);
   state->plan = make_plan(state->graph, options.reuse_memory, in_place);
   for (const std::int32_t node : state->plan.feeds) {
@@ -128,7 +130,7 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
     state->feeds.push_back(known->second);
   }
   try {
-    state->executable = make_cpu_executable(state->graph, state->plan, options);
+    state->executable = backend_of(device).make(state->graph, state->plan, options);
   } catch (const DeviceError& error) {
     throw DeviceError(error.what() + largest_values(state->graph, state->plan));
   }
@@ -152,7 +154,7 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
     }
     options.print.clear();
     options.memory_limit = 0;
-    state.twin = assembled(state.outputs, state.updates, options, false, {});
+    state.twin = assembled(state.outputs, state.updates, cpu(), options, false, {});
   }
   std::vector<const std::byte*> own;
   for (const Expr& feed : state.twin->feeds) {
@@ -168,7 +170,7 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
 
 Program compile(std::span<const Output> outputs, const Updates& updates, const Device& device,
                 const CompileOptions& options, SourceLoc where) {
-  require(device.name() == "cpu", "compile at ", to_string(where), ": programs do not run on ",
+  require(device.name() != "cuda", "compile at ", to_string(where), ": programs do not run on ",
           device.name(), " yet; compile for cpu()");
   std::vector<Expr> wanted;
   for (const Output& output : outputs) {
@@ -178,7 +180,7 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
   }
   Report checks;
   if (options.check_gradients) check_gradients(roots_of(wanted, updates), checks);
-  std::shared_ptr<ProgramState> state = assembled(wanted, updates, options, true, where);
+  std::shared_ptr<ProgramState> state = assembled(wanted, updates, device, options, true, where);
   if (options.check_numerics) {
     state->executable->on_bad_value(
         [self = state.get()](std::span<const std::byte* const> feeds, std::int64_t step) {

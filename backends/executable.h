@@ -47,11 +47,4 @@ class Executable {
   virtual void describe(Report& report) const = 0;
 };
 
-std::unique_ptr<Executable> make_cpu_executable(const Graph& graph, const Plan& plan,
-                                                const CompileOptions& options);
-/// The scratch that it takes, for all threads, without making it.
-std::int64_t cpu_scratch_bytes(const Graph& graph, const Plan& plan, const CompileOptions& options);
-/// Whether an executable could have so many bytes now.
-bool cpu_has_memory(std::int64_t bytes);
-
 }  // namespace blockgrad

@@ -81,11 +81,11 @@ class Explanation {
     for (const char* later : {"group_reductions", "group_updates", "shorten_lives"})
       options.skip.emplace_back(later);
     std::vector<PassRecord> records;
-    before_ = compiled_graph(state.outputs, state.updates, options, records);
+    before_ = compiled_graph(state.outputs, state.updates, state.device, options, records);
     if (fuses) find_groups(fuse_maps(before_, &fusion_));
     if (fuses_rows) {
       options.skip.emplace_back("fuse_rows");
-      before_rows_ = compiled_graph(state.outputs, state.updates, options, records);
+      before_rows_ = compiled_graph(state.outputs, state.updates, state.device, options, records);
       fuse_rows(before_rows_, &rows_);
     }
     for (const auto* phase : {&state.plan.steps, &state.plan.updates}) {

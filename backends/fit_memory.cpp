@@ -17,10 +17,10 @@ constexpr int most_tries = 8;  // to make up for gaps between values
 
 // A graph and what it needs: what runs again may take other scratch than the first time.
 struct Planned {
-  Planned(Graph made, const CompileOptions& options)
+  Planned(Graph made, const Device& device, const CompileOptions& options)
       : graph(std::move(made)),
         plan(make_plan(graph, true)),
-        scratch(cpu_scratch_bytes(graph, plan, options)) {}
+        scratch(backend_of(device).scratch_bytes(graph, plan, options)) {}
   std::int64_t bytes() const { return plan.arena_bytes + scratch; }
 
   Graph graph;
@@ -31,13 +31,13 @@ struct Planned {
 std::string bytes_text(std::int64_t bytes) { return with_unit(static_cast<double>(bytes), "B"); }
 
 // Makes again what has to be for so many bytes, if that can be found.
-std::optional<Planned> fitted(const Planned& whole, std::int64_t room,
+std::optional<Planned> fitted(const Planned& whole, std::int64_t room, const Device& device,
                               const CompileOptions& options) {
   if (whole.bytes() <= room) return whole;
   Planned now = whole;
   std::int64_t target = room - whole.scratch;
   for (int tries = 0; target > 0 && tries < most_tries; ++tries) {
-    now = Planned(recompute(now.graph, target), options);
+    now = Planned(recompute(now.graph, target), device, options);
     if (now.bytes() <= room) return now;
     if (now.plan.live_bytes > target) break;
     target -= now.bytes() - room;
@@ -46,8 +46,8 @@ std::optional<Planned> fitted(const Planned& whole, std::int64_t room,
 }
 
 // All the way, which does not depend on the limit: so what an Error names will do.
-Planned smallest(const Planned& whole, const CompileOptions& options) {
-  Planned least(recompute(whole.graph, 0), options);
+Planned smallest(const Planned& whole, const Device& device, const CompileOptions& options) {
+  Planned least(recompute(whole.graph, 0), device, options);
   return whole.bytes() < least.bytes() ? whole : least;
 }
 
@@ -64,14 +64,15 @@ void fit_memory(detail::ProgramState& state, const std::function<Graph()>& unsha
   std::int64_t storage = 0;
   for (const auto& leaf : state.storages) storage = checked_add(storage, bytes_of(leaf->type()));
   const std::int64_t room = options.memory_limit - storage;
-  const Planned whole(state.graph, options);
-  std::optional<Planned> fits = fitted(whole, room, options);
+  const Planned whole(state.graph, state.device, options);
+  std::optional<Planned> fits = fitted(whole, room, state.device, options);
   Planned least = whole;
   if (!fits) {
-    const Planned other(unshared(), options);
-    fits = fitted(other, room, options);
+    const Planned other(unshared(), state.device, options);
+    fits = fitted(other, room, state.device, options);
     if (!fits) {
-      const Planned shared = smallest(whole, options), apart = smallest(other, options);
+      const Planned shared = smallest(whole, state.device, options),
+                    apart = smallest(other, state.device, options);
       least = shared.bytes() < apart.bytes() ? shared : apart;
       if (least.bytes() <= room) fits = least;
     }
@@ -88,13 +89,13 @@ void fit_memory(detail::ProgramState& state, const std::function<Graph()>& unsha
 }
 
 std::int64_t planned_bytes(std::span<const Expr> outputs, const Updates& updates,
-                           const CompileOptions& options) {
+                           const Device& device, const CompileOptions& options) {
   CompileOptions quiet = options;
   quiet.print.clear();
   std::vector<PassRecord> records;
-  const Graph graph = compiled_graph(outputs, updates, quiet, records);
+  const Graph graph = compiled_graph(outputs, updates, device, quiet, records);
   const Plan plan = make_plan(graph, options.reuse_memory);
-  return checked_add(plan.arena_bytes, cpu_scratch_bytes(graph, plan, options));
+  return checked_add(plan.arena_bytes, backend_of(device).scratch_bytes(graph, plan, options));
 }
 
 std::string largest_values(const Graph& graph, const Plan& plan) {

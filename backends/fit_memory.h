@@ -17,7 +17,7 @@ void fit_memory(detail::ProgramState& state, const std::function<Graph()>& unsha
 
 /// What compile would take for these: arena and scratch. Takes none of it.
 std::int64_t planned_bytes(std::span<const Expr> outputs, const Updates& updates,
-                           const CompileOptions& options);
+                           const Device& device, const CompileOptions& options);
 
 /// "; the step needs most at matmul (net.cpp:12):" and its five largest values, one a line.
 std::string largest_values(const Graph& graph, const Plan& plan);

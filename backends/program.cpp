@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backends/backend.h"
 #include "backends/cpu/cpu_limits.h"
 #include "backends/cpu/isa.h"
 #include "backends/cuda/findings.h"
@@ -94,15 +95,13 @@ class KeptStorage {
  public:
   explicit KeptStorage(const ProgramState& state) : state_(state) {
     for (std::size_t s = 0; s < state.storages.size(); ++s) {
-      if (state.plan.is_updated[s])
-        kept_.emplace_back(s, copy_of(state.storages[s]->type(), state.storages[s]->bytes()));
+      if (!state.plan.is_updated[s]) continue;
+      state.storages[s]->bring_home();
+      kept_.emplace_back(s, copy_of(state.storages[s]->type(), state.storages[s]->bytes()));
     }
   }
   ~KeptStorage() {
-    for (const auto& [s, tensor] : kept_) {
-      std::memcpy(state_.storages[s]->bytes(), tensor.bytes(),
-                  static_cast<std::size_t>(bytes_of(tensor.type())));
-    }
+    for (const auto& [s, tensor] : kept_) state_.storages[s]->write(tensor);
   }
   KeptStorage(const KeptStorage&) = delete;
   KeptStorage& operator=(const KeptStorage&) = delete;
@@ -127,8 +126,14 @@ Device device(std::string_view name) {
     const std::string why = why_unusable(cuda_findings());
     if (!why.empty()) throw DeviceError("cuda cannot be used: " + why);
   }
-  return Device(std::string(name));
+  return make_device(std::string(name), cpu_backend());
 }
+
+Device make_device(std::string name, std::shared_ptr<const Backend> backend) {
+  return {std::move(name), std::move(backend)};
+}
+
+const Backend& backend_of(const Device& device) { return *device.backend_; }
 
 std::string device_report() {
   const Isa isa = best_isa();

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "backends/executable.h"
+#include "backends/backend.h"
 #include "graph/passes/passes.h"
 
 namespace blockgrad {
@@ -16,6 +16,7 @@ struct ProgramState {
   std::vector<Expr> outputs;  // what was asked for; keeps the leaves alive
   Updates updates;
   CompileOptions options;
+  Device device = cpu();
   std::vector<Expr> feeds;  // input leaves, in the plan's order
   std::vector<std::shared_ptr<Stored>> storages;
   Graph graph;
@@ -31,7 +32,7 @@ struct ProgramState {
 }  // namespace detail
 
 /// The graph after all passes that `options` does not leave out.
-Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates,
+Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, const Device& device,
                      const CompileOptions& options, std::vector<PassRecord>& records);
 
 /// The report of a program as text; see Program::explain.

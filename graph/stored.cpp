@@ -13,6 +13,12 @@ Tensor Stored::value() const {
   auto copy = allocate_bytes(bytes_of(type_));
   require(lock_shared(), "'", name_,
           "' is being updated by a running program; read it after the run");
+  try {
+    bring_home();
+  } catch (...) {
+    unlock_shared();
+    throw;
+  }
   std::memcpy(copy.get(), data_.get(), static_cast<std::size_t>(bytes_of(type_)));
   unlock_shared();
   return adopt(type_, std::move(copy));
@@ -23,11 +29,35 @@ void Stored::set_value(const Tensor& value) {
           to_string(value.type()));
   if (check_) check_(value);
   require(lock_exclusive(), "'", name_, "' is in use by a running program; write it between runs");
-  write_locked(value);
+  write(value);
   unlock_exclusive();
 }
 
-void Stored::write_locked(const Tensor& value) {
+void Stored::fetch() const {
+  const std::lock_guard lock(mirror_mutex_);
+  if (!is_away_.load(std::memory_order_relaxed)) return;
+  mirror_->fetch(data_.get());
+  is_away_.store(false, std::memory_order_release);
+}
+
+void Stored::set_away(std::shared_ptr<Mirror> mirror) {
+  set_mirror(std::move(mirror));
+  mirror_->version = version() + 1;
+  is_away_.store(true, std::memory_order_release);
+}
+
+std::shared_ptr<Stored::Mirror> Stored::mirror() const {
+  const std::lock_guard lock(mirror_mutex_);
+  return mirror_;
+}
+
+void Stored::set_mirror(std::shared_ptr<Mirror> mirror) const {
+  const std::lock_guard lock(mirror_mutex_);
+  mirror_ = std::move(mirror);
+}
+
+void Stored::write(const Tensor& value) {
+  is_away_.store(false, std::memory_order_release);
   std::memcpy(data_.get(), value.bytes(), static_cast<std::size_t>(bytes_of(type_)));
   bump_version();
 }
@@ -54,7 +84,7 @@ void Stored::set_values(std::span<const std::shared_ptr<Stored>> storages,
     fail({"'", storage.name_,
           fits ? "' is in use by a running program; write it between runs" : "' has another type"});
   }
-  for (std::size_t i = 0; i < storages.size(); ++i) storages[i]->write_locked(values[i]);
+  for (std::size_t i = 0; i < storages.size(); ++i) storages[i]->write(values[i]);
   unlock();
 }
 

@@ -7,7 +7,7 @@
 #include <optional>
 #include <set>
 
-#include "backends/executable.h"
+#include "backends/backend.h"
 #include "blockgrad/graph/grad.h"
 #include "optim/core.h"
 #include "train/pieces.h"
@@ -173,7 +173,7 @@ class Fit {
       for (const Piece& piece : pieces) sizes.insert(piece.rows());
       std::int64_t bytes = 0;
       for (const std::int64_t size : sizes) bytes += maker.bytes(size);
-      return cpu_has_memory(bytes);
+      return backend_of(options_.device).has_memory(bytes);
     };
     std::int64_t low = 0, high = pieces_.front().rows();
     while (high - low > 1) {

@@ -172,7 +172,7 @@ TrainingStep StepMaker::step(std::int64_t rows) const {
 }
 
 std::int64_t StepMaker::bytes(std::int64_t rows) const {
-  return planned_bytes({}, graph(rows).updates, options.compile);
+  return planned_bytes({}, graph(rows).updates, options.device, options.compile);
 }
 
 }  // namespace blockgrad::train

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "backends/backend.h"
 #include "backends/cpu/available_memory.h"
 #include "backends/cpu/cpu_executable.h"
 #include "backends/cpu/cpu_limits.h"
@@ -126,6 +127,7 @@ std::int64_t CpuExecutable::run(std::int64_t n, const FeedRing& feeds, const Sto
     ThreadPool::shared().prepare(threads_);  // new ones in a forked child
     user.emplace();
   }
+  for (const auto& storage : storages_) storage->bring_home();
   if (is_watched_) begin_watch();
   small_.begin_run();
   auto last = std::chrono::steady_clock::now();
@@ -316,35 +318,46 @@ void CpuExecutable::fail_step(const Instruction& i, std::int64_t number) {
         i.kernel.rule, "; step ", number, " of this run updated nothing"});
 }
 
-std::int64_t cpu_scratch_bytes(const Graph& graph, const Plan& plan,
-                               const CompileOptions& options) {
-  const Isa isa = choose_isa(options.isa);
-  const int threads = thread_count(options);
-  std::size_t most = 0;
-  for (const auto* phase : {&plan.steps, &plan.updates}) {
-    for (const PlanStep& step : *phase) {
-      const Kernel kernel = kernel_of(graph, step, isa);
-      most = std::max(most, scratch_of(kernel, options.check_numerics) *
-                                    static_cast<std::size_t>(threads_of(kernel, threads)) +
-                                kernel.shared);
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  bool keeps(const Op& op) const override { return cpu_kernel_table().find(op) != nullptr; }
+
+  std::unique_ptr<Executable> make(const Graph& graph, const Plan& plan,
+                                   const CompileOptions& options) const override {
+    return std::make_unique<CpuExecutable>(graph, plan, options);
+  }
+
+  std::int64_t scratch_bytes(const Graph& graph, const Plan& plan,
+                             const CompileOptions& options) const override {
+    const Isa isa = choose_isa(options.isa);
+    const int threads = thread_count(options);
+    std::size_t most = 0;
+    for (const auto* phase : {&plan.steps, &plan.updates}) {
+      for (const PlanStep& step : *phase) {
+        const Kernel kernel = kernel_of(graph, step, isa);
+        most = std::max(most, scratch_of(kernel, options.check_numerics) *
+                                      static_cast<std::size_t>(threads_of(kernel, threads)) +
+                                  kernel.shared);
+      }
     }
+    return static_cast<std::int64_t>(most);
   }
-  return static_cast<std::int64_t>(most);
-}
 
-bool cpu_has_memory(std::int64_t bytes) {
-  try {
-    require_memory(bytes);
-    allocate_bytes(bytes);
-  } catch (const DeviceError&) {
-    return false;
+  bool has_memory(std::int64_t bytes) const override {
+    try {
+      require_memory(bytes);
+      allocate_bytes(bytes);
+    } catch (const DeviceError&) {
+      return false;
+    }
+    return true;
   }
-  return true;
-}
+};
 
-std::unique_ptr<Executable> make_cpu_executable(const Graph& graph, const Plan& plan,
-                                                const CompileOptions& options) {
-  return std::make_unique<CpuExecutable>(graph, plan, options);
-}
+}  // namespace
+
+std::shared_ptr<const Backend> cpu_backend() { return std::make_shared<CpuBackend>(); }
 
 }  // namespace blockgrad

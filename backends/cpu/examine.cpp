@@ -181,6 +181,7 @@ bool CpuExecutable::has_bad_result(const Instruction& i) const {
 }
 
 void CpuExecutable::examine(std::span<const std::byte* const> feeds, std::int64_t step) {
+  for (const auto& storage : storages_) storage->bring_home();
   bind(feeds);
   for (std::size_t k = 0; k < steps_.size(); ++k) {
     execute(steps_[k]);

@@ -9,6 +9,7 @@ namespace blockgrad {
 
 void CpuExecutable::profile(std::span<const std::byte* const> feeds, int runs, Report& report) {
   using Clock = std::chrono::steady_clock;
+  for (const auto& storage : storages_) storage->bring_home();
   if (!roof_) roof_ = measure_roof(isa_, uses_threads_ ? threads_ : 1);
   bind(feeds);
   const std::size_t kernels = steps_.size() + updates_.size() + copies_.size();

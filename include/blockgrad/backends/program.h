@@ -16,6 +16,7 @@
 
 namespace blockgrad {
 
+class Backend;
 struct Operand;
 namespace detail {
 struct ProgramState;
@@ -27,9 +28,12 @@ class Device {
   const std::string& name() const { return name_; }
 
  private:
-  friend Device device(std::string_view name);
-  explicit Device(std::string name) : name_(std::move(name)) {}
+  friend Device make_device(std::string name, std::shared_ptr<const Backend> backend);
+  friend const Backend& backend_of(const Device& device);
+  Device(std::string name, std::shared_ptr<const Backend> backend)
+      : name_(std::move(name)), backend_(std::move(backend)) {}
   std::string name_;
+  std::shared_ptr<const Backend> backend_;
 };
 
 Device cpu();

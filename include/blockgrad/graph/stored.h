@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 
@@ -16,6 +17,16 @@ namespace blockgrad {
 
 class Stored {
  public:
+  /// The value in a device's memory.
+  class Mirror {
+   public:
+    virtual ~Mirror() = default;
+    /// Copies it to the host, when all that was asked of the device is done.
+    virtual void fetch(std::byte* to) = 0;
+    /// The version() of the value that it holds.
+    std::uint64_t version = 0;
+  };
+
   Stored(const Tensor& initial, std::string name);
 
   const std::string& name() const { return name_; }
@@ -35,22 +46,35 @@ class Stored {
   /// programs are not asked. Comes before the storage is shared between threads.
   void set_check(std::function<void(const Tensor&)> check) { check_ = std::move(check); }
 
-  /// For programs: the bytes, and the right to use them. `lock` answers false if somebody else
-  /// holds them.
+  /// For programs: the host's bytes, and the right to use them. `lock` answers false if somebody
+  /// else holds them. Who locks for the host brings the value home before it reads the bytes.
   std::byte* bytes() const { return data_.get(); }
+  void bring_home() const {
+    if (is_away_.load(std::memory_order_acquire)) fetch();
+  }
   bool lock_shared() const;
   void unlock_shared() const;
   bool lock_exclusive() const;
   void unlock_exclusive() const;
   void bump_version() { version_.fetch_add(1, std::memory_order_acq_rel); }
+  /// For who holds it alone: the value, without the check.
+  void write(const Tensor& value);
+  /// For who holds it alone: the mirror has the next version of the value, the host has not.
+  void set_away(std::shared_ptr<Mirror> mirror);
+  /// What a device has of it, of any version; null if there is none.
+  std::shared_ptr<Mirror> mirror() const;
+  void set_mirror(std::shared_ptr<Mirror> mirror) const;
 
  private:
-  void write_locked(const Tensor& value);
+  void fetch() const;
 
   std::string name_;
   TensorType type_;
   std::shared_ptr<std::byte> data_;
   std::function<void(const Tensor&)> check_;
+  mutable std::mutex mirror_mutex_;
+  mutable std::shared_ptr<Mirror> mirror_;
+  mutable std::atomic<bool> is_away_{false};  // only the mirror has the value
   std::atomic<std::uint64_t> version_{1};
   mutable std::atomic<std::int32_t> users_{0};  // readers, or -1: one writer
 };

@@ -1,0 +1,36 @@
+#pragma once
+// What compile asks of a device: which ops it has kernels for, and an executable for a plan.
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "backends/executable.h"
+
+namespace blockgrad {
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  /// Whether there is a kernel for the op; one without is replaced by its `expand`.
+  virtual bool keeps(const Op& op) const = 0;
+  /// Passes whose nodes it has no kernels for.
+  virtual std::span<const std::string_view> passes_left_out() const { return {}; }
+  /// Throws Error naming a node that it has no kernel for, DeviceError if memory does not do.
+  virtual std::unique_ptr<Executable> make(const Graph& graph, const Plan& plan,
+                                           const CompileOptions& options) const = 0;
+  /// What `make` takes beside arena and storage, without taking it.
+  virtual std::int64_t scratch_bytes(const Graph& graph, const Plan& plan,
+                                     const CompileOptions& options) const = 0;
+  /// Whether an executable could have so many bytes now.
+  virtual bool has_memory(std::int64_t bytes) const = 0;
+};
+
+/// Makers of a device; only what there is of CUDA decides whether its kernels can run.
+std::shared_ptr<const Backend> cpu_backend();
+
+/// A device under this name.
+Device make_device(std::string name, std::shared_ptr<const Backend> backend);
+const Backend& backend_of(const Device& device);
+
+}  // namespace blockgrad

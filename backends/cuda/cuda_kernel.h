@@ -1,0 +1,83 @@
+#pragma once
+// A node's work on a CUDA device, as data without pointers: launches of generated kernels in order.
+// Made once at compile; the executable fills in addresses. Nothing here needs CUDA.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/cuda/cuda_tile.h"
+#include "graph/plan.h"
+
+namespace blockgrad {
+
+/// The text of one kernel: `extern "C" __global__ void KERNEL(…)`, to follow cuda_prelude() and
+/// `header`. Its parameters are pointers and longs. Equal work has equal text: it holds no name,
+/// address, offset or outermost extent.
+struct CudaText {
+  std::string text;
+  std::string header = {};        // text that several kernels share, defined once in front of them
+  std::string_view name = "map";  // for profilers; a literal
+
+  bool operator==(const CudaText&) const = default;
+};
+
+/// An argument of a launch, 8 bytes wide.
+struct CudaArg {
+  enum class Kind : std::uint8_t {
+    input,  // the address of operand `index`'s memory, `offset` bytes further on
+    output,
+    scratch,  // `offset` bytes into the node's scratch
+    number,   // `offset` as a long
+    table,    // the address of the launch's table
+    state,    // the address of the run's CudaState
+    guard,    // the address of the update's guard, a bool; null if it has none
+  };
+  Kind kind = Kind::number;
+  std::int32_t index = 0;
+  std::int64_t offset = 0;
+};
+
+struct CudaLaunch {
+  CudaText text;
+  std::int64_t blocks = 1;  // of the grid, a line; 0: nothing is launched
+  int threads = 256;        // of a block, a line
+  int shared_bytes = 0;     // dynamic
+  std::vector<CudaArg> args;
+  std::vector<CudaArg> table = {};  // 8 bytes each, in device memory
+};
+
+/// What a node becomes.
+struct CudaKernel {
+  std::vector<CudaLaunch> launches;   // each sees what those before it wrote
+  std::int64_t scratch = 0;           // bytes, for all launches together, 256-byte aligned
+  std::string why = {};               // for the report
+  std::string thing = {}, rule = {};  // of a value that it reports: "index", "is out of range"
+};
+
+/// In device memory, one for a program. Kernels that check data lower `slot` to the least position
+/// that is wrong; the executable's own kernels do the rest.
+struct CudaState {
+  std::int64_t step = 0;          // of the run at hand
+  std::int64_t failed_step = -1;  // the first one that found its data wrong; -1: none
+  std::int64_t node = -1;         // which found it
+  std::int64_t position = -1;     // where
+  std::uint64_t value = 0;        // the bits found there, as i64 or f64
+  std::uint64_t slot = ~std::uint64_t{0};
+};
+
+struct CudaRequest {
+  const GraphNode& node;
+  std::span<const Operand> inputs, outputs;
+  bool is_update = false;  // writes storage: nothing, where the step failed or its guard is false
+  CudaLimits limits = {};
+};
+
+using CudaMaker = CudaKernel (*)(const CudaRequest&);
+
+/// Null if CUDA has no kernel for the op, which then runs as its expand.
+CudaMaker cuda_maker(const Op& op);
+
+}  // namespace blockgrad
