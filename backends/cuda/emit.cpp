@@ -11,8 +11,6 @@ namespace detail {
 extern const std::string_view scalar_text;
 }
 
-namespace {
-
 std::string_view cuda_type(DType dtype) {
   switch (dtype) {
     case DType::f32: return "float";
@@ -26,6 +24,8 @@ std::string_view cuda_type(DType dtype) {
   }
   return "?";
 }
+
+namespace {
 
 std::string constant_text(const ScalarInstr& instr) {
   if (instr.dtype == DType::f32) {
@@ -80,15 +80,16 @@ std::string coordinates_text(const CudaMap& map) {
   return text;
 }
 
-std::string value_text(const CudaMap& map, const ScalarInstr& instr) {
-  const auto arg = [&](std::size_t k) { return fmt::format("v{}", instr.args[k]); };
+std::string value_text(const ScalarInstr& instr, std::span<const std::string> inputs,
+                       std::string_view prefix, std::string_view position) {
+  const auto arg = [&](std::size_t k) { return fmt::format("{}{}", prefix, instr.args[k]); };
   switch (instr.op) {
-    case ScalarOp::input: return fmt::format("x{}[{}]", instr.bits, offset_text(map, instr.bits));
+    case ScalarOp::input: return inputs[instr.bits];
     case ScalarOp::constant: return constant_text(instr);
     case ScalarOp::logical_not: return "!" + arg(0);
     case ScalarOp::where: return fmt::format("math::where({}, {}, {})", arg(0), arg(1), arg(2));
     case ScalarOp::fma: return fmt::format("math::fma({}, {}, {})", arg(0), arg(1), arg(2));
-    case ScalarOp::flat_index: return "i";
+    case ScalarOp::flat_index: return std::string(position);
     case ScalarOp::uniform_low:
     case ScalarOp::uniform_high:
       return fmt::format("math::{}<{}>({}, {}, {})", name(instr.op), cuda_type(instr.dtype), arg(0),
@@ -110,6 +111,18 @@ void check(const CudaMap& map) {
 }
 
 }  // namespace
+
+std::string cuda_body(const ScalarFn& fn, std::span<const std::string> inputs,
+                      std::string_view prefix, std::string_view position, std::string_view indent) {
+  std::string text;
+  for (std::size_t v = 0; v < fn.code().size(); ++v) {
+    const ScalarInstr& instr = fn.code()[v];
+    text +=
+        fmt::format("{0}const {1} {2}{3} = static_cast<{1}>({4});\n", indent,
+                    cuda_type(instr.dtype), prefix, v, value_text(instr, inputs, prefix, position));
+  }
+  return text;
+}
 
 std::string cuda_prelude() {
   std::string text(detail::scalar_text);
@@ -148,12 +161,10 @@ std::string cuda_map(const CudaMap& map, std::string_view name) {
   bool dense = true;
   for (const auto& strides : map.strides) dense = dense && strides == dense_strides(map.sizes);
   if (!dense) text += coordinates_text(map);
-  for (std::size_t v = 0; v < fn.code().size(); ++v) {
-    const ScalarInstr& instr = fn.code()[v];
-    const std::string_view type = cuda_type(instr.dtype);
-    text += fmt::format("    const {0} v{1} = static_cast<{0}>({2});\n", type, v,
-                        value_text(map, instr));
-  }
+  std::vector<std::string> inputs;
+  for (std::size_t k = 0; k < fn.inputs().size(); ++k)
+    inputs.push_back(fmt::format("x{}[{}]", k, offset_text(map, k)));
+  text += cuda_body(fn, inputs, "v", "i", "    ");
   for (std::size_t k = 0; k < fn.results().size(); ++k) {
     text += fmt::format("    y{}[i] = v{};\n", k, fn.results()[k]);
   }

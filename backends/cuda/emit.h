@@ -4,6 +4,7 @@
 // bits of the CPU's tape (NaN payloads aside). Nothing here needs CUDA.
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,20 @@ struct CudaMap {
   std::vector<std::int64_t> sizes;  // outermost first; the first one does not enter the text
   std::vector<std::vector<std::int64_t>> strides;  // of each input, one an axis, in elements
 };
+
+/// "float", "double", "bf16", "long", …, as the prelude names it.
+std::string_view cuda_type(DType dtype);
+
+/// One line for each instruction of a program, `const float a0 = …;` with prefix "a" and so on: its
+/// results are then a<fn.results()[r]>. Input k is the text inputs[k], flat_index is `position`.
+std::string cuda_body(const ScalarFn& fn, std::span<const std::string> inputs,
+                      std::string_view prefix, std::string_view position, std::string_view indent);
+
+/// The last two parameters of a kernel that writes storage, and its first line: it does nothing
+/// where the step, or an earlier one of the run, found its data wrong or the guard is false.
+inline constexpr std::string_view cuda_gate_parameters = ", const long* state, const bool* guard";
+inline constexpr std::string_view cuda_gate =
+    "  if (state[1] >= 0 || (guard != nullptr && !*guard)) return;\n";
 
 /// What every program starts with: the elementwise functions and the rows of scalar.def.
 std::string cuda_prelude();
