@@ -15,6 +15,7 @@
 #include "backends/cpu/families.h"
 #include "backends/cpu/numerics.h"
 #include "backends/cpu/thread_pool.h"
+#include "backends/step_error.h"
 #include "blockgrad/graph/leaf.h"
 
 namespace blockgrad {
@@ -309,13 +310,9 @@ void CpuExecutable::run_share(void* context, int share) {
 }
 
 void CpuExecutable::fail_step(const Instruction& i, std::int64_t number) {
-  const Text value = errors_.value();
-  const std::int64_t position = errors_.position();
+  const WrongValue wrong{i.kernel.thing, errors_.value(), errors_.position(), i.kernel.rule};
   errors_.clear();
-  const Shape& shape = graph_.nodes[static_cast<std::size_t>(i.node)].types[0].shape;
-  const std::string place = shape.rank() < 2 ? Text(position).str() : index_text(position, shape);
-  fail({graph_.describe(i.node), ": ", i.kernel.thing, " ", value, " at position ", place, " ",
-        i.kernel.rule, "; step ", number, " of this run updated nothing"});
+  blockgrad::fail_step(graph_, i.node, wrong, number);
 }
 
 namespace {

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backends/cuda/cuda_kernel.h"
+#include "backends/cuda/cuda_work.h"
 
 namespace blockgrad {
 

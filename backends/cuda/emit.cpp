@@ -47,39 +47,6 @@ std::string constant_text(const ScalarInstr& instr) {
   return fmt::format("static_cast<{}>({:#x}ul)", cuda_type(instr.dtype), instr.bits);
 }
 
-/// Strides of a dense row-major array; the outermost size does not matter.
-std::vector<std::int64_t> dense_strides(const std::vector<std::int64_t>& sizes) {
-  std::vector<std::int64_t> strides(sizes.size(), 1);
-  for (std::size_t axis = sizes.size(); axis-- > 1;)
-    strides[axis - 1] = strides[axis] * sizes[axis];
-  return strides;
-}
-
-/// Where input `k` lies for position i.
-std::string offset_text(const CudaMap& map, std::size_t k) {
-  const std::vector<std::int64_t>& strides = map.strides[k];
-  if (strides == dense_strides(map.sizes)) return "i";
-  std::string text;
-  for (std::size_t axis = 0; axis < strides.size(); ++axis) {
-    if (strides[axis] == 0) continue;
-    if (!text.empty()) text += " + ";
-    text += strides[axis] == 1 ? fmt::format("c{}", axis)
-                               : fmt::format("c{} * {}", axis, strides[axis]);
-  }
-  return text.empty() ? "0" : text;
-}
-
-/// c0, c1, ...: the coordinates of position i.
-std::string coordinates_text(const CudaMap& map) {
-  std::string text = "    long rest = i;\n";
-  for (std::size_t axis = map.sizes.size(); axis-- > 1;) {
-    text +=
-        fmt::format("    const long c{0} = rest % {1};\n    rest /= {1};\n", axis, map.sizes[axis]);
-  }
-  if (!map.sizes.empty()) text += "    const long c0 = rest;\n";
-  return text;
-}
-
 std::string value_text(const ScalarInstr& instr, std::span<const std::string> inputs,
                        std::string_view prefix, std::string_view position) {
   const auto arg = [&](std::size_t k) { return fmt::format("{}{}", prefix, instr.args[k]); };
@@ -99,15 +66,6 @@ std::string value_text(const ScalarInstr& instr, std::span<const std::string> in
   }
   if (arity(instr.op) == 1) return fmt::format("row::{}({})", name(instr.op), arg(0));
   return fmt::format("row::{}({}, {})", name(instr.op), arg(0), arg(1));
-}
-
-void check(const CudaMap& map) {
-  const auto fits = [](bool condition) {
-    if (!condition) fail_internal({"a map for CUDA does not fit its program"});
-  };
-  fits(map.sizes.size() <= CudaMap::max_axes && map.strides.size() == map.fn.inputs().size());
-  for (const auto& strides : map.strides) fits(strides.size() == map.sizes.size());
-  for (std::size_t axis = 1; axis < map.sizes.size(); ++axis) fits(map.sizes[axis] > 0);
 }
 
 }  // namespace
@@ -140,35 +98,10 @@ std::string cuda_prelude() {
 #undef BG_PREDICATE
 #undef BG_COMPARE
 #undef BG_LOGICAL
-  return text + "}  // namespace blockgrad::row\n";
-}
-
-std::string cuda_map(const CudaMap& map, std::string_view name) {
-  check(map);
-  const ScalarFn& fn = map.fn;
-  std::string text =
-      fmt::format("\nnamespace blockgrad {{\nextern \"C\" __global__ void {}(long n", name);
-  for (std::size_t k = 0; k < fn.inputs().size(); ++k) {
-    text += fmt::format(", const {}* x{}", cuda_type(fn.inputs()[k]), k);
-  }
-  for (std::size_t k = 0; k < fn.results().size(); ++k) {
-    text += fmt::format(", {}* y{}", cuda_type(fn.result_dtype(static_cast<int>(k))), k);
-  }
-  text +=
-      ") {\n  const long step = static_cast<long>(gridDim.x) * blockDim.x;\n"
-      "  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) "
-      "{\n";
-  bool dense = true;
-  for (const auto& strides : map.strides) dense = dense && strides == dense_strides(map.sizes);
-  if (!dense) text += coordinates_text(map);
-  std::vector<std::string> inputs;
-  for (std::size_t k = 0; k < fn.inputs().size(); ++k)
-    inputs.push_back(fmt::format("x{}[{}]", k, offset_text(map, k)));
-  text += cuda_body(fn, inputs, "v", "i", "    ");
-  for (std::size_t k = 0; k < fn.results().size(); ++k) {
-    text += fmt::format("    y{}[i] = v{};\n", k, fn.results()[k]);
-  }
-  return text + "  }\n}\n}  // namespace blockgrad\n";
+  return text +
+         "}  // namespace blockgrad::row\n\nnamespace blockgrad {\n"
+         "template <class T, int n>\nstruct alignas(sizeof(T) * n) Pack {\n  T at[n];\n};\n"
+         "}  // namespace blockgrad\n";
 }
 
 }  // namespace blockgrad

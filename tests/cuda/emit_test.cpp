@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/cuda_maps.h"
 #include "backends/cuda/nvrtc.h"
 
 using namespace blockgrad;
@@ -131,7 +132,7 @@ BOOST_AUTO_TEST_CASE(random_numbers_compile) {
     const Scalar results[] = {recorder.uniform(i, step, key, dtype, false),
                               recorder.uniform(i, step, key, dtype, true)};
     names.push_back("uniform_" + std::string(name(dtype)));
-    kernels.push_back(cuda_map({recorder.finish(results), {7, 5}, {{0, 0}}}, names.back()));
+    kernels.push_back(cuda_map({recorder.finish(results), {7, 5}, {{0, 0}}, 1, false}, names.back()));
   }
   compile(kernels, names);
 }
@@ -192,17 +193,18 @@ BOOST_AUTO_TEST_CASE(text_is_readable_and_reads_broadcast_inputs_through_strides
   const std::string text = cuda_map({recorder.finish({&y, 1}), {4, 3}, {{3, 1}, {0, 1}}});
   BOOST_TEST(text == R"(
 namespace blockgrad {
-extern "C" __global__ void map(long n, const float* x0, const float* x1, float* y0) {
+extern "C" __global__ void KERNEL(long n, const float* x0, const float* x1, float* y0) {
   const long step = static_cast<long>(gridDim.x) * blockDim.x;
   for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
-    long rest = i;
+    const long at = i;
+    long rest = at;
     const long c1 = rest % 3;
     rest /= 3;
     const long c0 = rest;
-    const float v0 = static_cast<float>(x0[i]);
+    const float v0 = static_cast<float>(x0[at]);
     const float v1 = static_cast<float>(x1[c1]);
     const float v2 = static_cast<float>(row::multiply(v0, v1));
-    y0[i] = v2;
+    y0[at] = v2;
   }
 }
 }  // namespace blockgrad

@@ -50,7 +50,7 @@ struct CudaLaunch {
 };
 
 /// What a node becomes.
-struct CudaKernel {
+struct CudaWork {
   std::vector<CudaLaunch> launches;   // each sees what those before it wrote
   std::int64_t scratch = 0;           // bytes, for all launches together, 256-byte aligned
   std::string why = {};               // for the report
@@ -75,7 +75,7 @@ struct CudaRequest {
   CudaLimits limits = {};
 };
 
-using CudaMaker = CudaKernel (*)(const CudaRequest&);
+using CudaMaker = CudaWork (*)(const CudaRequest&);
 
 /// Null if CUDA has no kernel for the op, which then runs as its expand.
 CudaMaker cuda_maker(const Op& op);

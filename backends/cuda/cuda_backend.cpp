@@ -1,0 +1,44 @@
+#include "backends/cuda/cuda_backend.h"
+
+#include <algorithm>
+
+#include "backends/cuda/cuda_executable.h"
+
+namespace blockgrad {
+
+namespace {
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(std::shared_ptr<CudaRuntime> runtime) : runtime_(std::move(runtime)) {}
+
+  bool keeps(const Op& op) const override { return cuda_maker(op) != nullptr; }
+
+  std::span<const std::string_view> passes_left_out() const override {
+    static constexpr std::string_view left_out[] = {"share_panels"};
+    return left_out;
+  }
+
+  std::unique_ptr<Executable> make(const Graph& graph, const Plan& plan,
+                                   const CompileOptions& options) const override {
+    return std::make_unique<CudaExecutable>(graph, plan, options, runtime_);
+  }
+
+  std::int64_t scratch_bytes(const Graph& graph, const Plan& plan,
+                             const CompileOptions&) const override {
+    return cuda_scratch_bytes(graph, plan, runtime_->limits());
+  }
+
+  bool has_memory(std::int64_t bytes) const override { return bytes <= runtime_->free_bytes(); }
+
+ private:
+  std::shared_ptr<CudaRuntime> runtime_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Backend> cuda_backend(std::shared_ptr<CudaRuntime> runtime) {
+  return std::make_shared<CudaBackend>(std::move(runtime));
+}
+
+}  // namespace blockgrad

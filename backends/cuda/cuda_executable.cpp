@@ -1,0 +1,366 @@
+#include "backends/cuda/cuda_executable.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <set>
+
+#include "backends/cuda/cuda_maps.h"
+#include "backends/cuda/emit.h"
+#include "backends/step_error.h"
+#include "blockgrad/graph/leaf.h"
+
+namespace blockgrad {
+
+namespace {
+
+CudaWork work_of(const Graph& graph, const PlanStep& step, bool is_update,
+                 const CudaLimits& limits) {
+  const GraphNode& node = graph.nodes[static_cast<std::size_t>(step.node)];
+  const CudaMaker maker = cuda_maker(node.op);
+  if (maker == nullptr)
+    fail({graph.describe(step.node), ": CUDA has no kernel for this op, and it has no expand"});
+  return maker({node, step.inputs, step.outputs, is_update, limits});
+}
+
+std::int64_t bytes_of(const Operand& operand) {
+  return bytes_of(TensorType{operand.dtype, operand.layout.shape});
+}
+
+}  // namespace
+
+class CudaExecutable::Copy final : public Stored::Mirror {
+ public:
+  Copy(std::shared_ptr<CudaRuntime> runtime, const TensorType& type)
+      : runtime_(std::move(runtime)), bytes_(bytes_of(type)), memory_(runtime_->allocate(bytes_)) {}
+
+  bool is_on(const CudaRuntime* runtime) const { return runtime_.get() == runtime; }
+  std::byte* memory() const { return memory_.get(); }
+  void fetch(std::byte* to) override { runtime_->copy_out(to, memory(), bytes_); }
+  /// Takes the host's value if this one is old. The storage is locked.
+  void refresh(const Stored& storage) {
+    const std::lock_guard lock(mutex_);
+    if (version == storage.version()) return;
+    storage.bring_home();
+    runtime_->copy_in(memory(), storage.bytes(), bytes_);
+    version = storage.version();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::shared_ptr<CudaRuntime> runtime_;
+  std::int64_t bytes_;
+  std::shared_ptr<std::byte> memory_;
+};
+
+std::int64_t cuda_scratch_bytes(const Graph& graph, const Plan& plan, const CudaLimits& limits) {
+  std::int64_t most = 0;
+  for (const PlanStep& step : plan.steps)
+    most = std::max(most, work_of(graph, step, false, limits).scratch);
+  for (const PlanStep& step : plan.updates)
+    most = std::max(most, work_of(graph, step, true, limits).scratch);
+  return most;
+}
+
+CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const CompileOptions& options,
+                               std::shared_ptr<CudaRuntime> runtime)
+    : graph_(graph), plan_(plan), runtime_(std::move(runtime)) {
+  require(!options.check_numerics,
+          "check_numerics watches programs of the CPU only; compile for cpu() to find the node");
+  scratch_bytes_ = cuda_scratch_bytes(graph, plan, runtime_->limits());
+  arena_ = runtime_->allocate(plan.arena_bytes);
+  scratch_ = runtime_->allocate(scratch_bytes_);
+  state_ = runtime_->allocate(sizeof(CudaState));
+  for (const std::int32_t node : plan.feeds) {
+    feeds_.push_back(
+        runtime_->allocate(bytes_of(graph.nodes[static_cast<std::size_t>(node)].types[0])));
+  }
+  for (const std::int32_t node : plan.constants) {
+    const Tensor& value = leaf<Constant>(node).tensor;
+    constants_.push_back(runtime_->allocate(bytes_of(value.type())));
+    runtime_->copy_in(constants_.back().get(), value.bytes(), bytes_of(value.type()));
+  }
+  for (const std::int32_t node : plan.storages) {
+    const auto& storage = leaf<StoredLeaf>(node).storage;
+    auto copy = std::dynamic_pointer_cast<Copy>(storage->mirror());
+    if (!copy || !copy->is_on(runtime_.get())) {
+      copy = std::make_shared<Copy>(runtime_, storage->type());
+      if (!storage->mirror()) storage->set_mirror(copy);
+    }
+    storages_.push_back(storage);
+    copies_.push_back(std::move(copy));
+  }
+  for (const PlanStep& step : plan.steps) items_.push_back(node_item(step, false));
+  for (const PlanStep& step : plan.updates) items_.push_back(node_item(step, true));
+  for (const Commit& commit : plan.commits) items_.push_back(commit_item(commit));
+  items_.push_back(end_item());
+  load_kernels();
+  step_ = runtime_->record([this] {
+    for (const Item& item : items_) {
+      for (const CudaCall& call : item.calls) runtime_->launch(call);
+    }
+  });
+  outputs_.resize(plan.outputs.size());
+}
+
+CudaExecutable::~CudaExecutable() = default;
+
+CudaExecutable::Item CudaExecutable::node_item(const PlanStep& step, bool is_update) {
+  const GraphNode& node = graph_.nodes[static_cast<std::size_t>(step.node)];
+  CudaWork work = work_of(graph_, step, is_update, runtime_->limits());
+  std::vector<TensorType> in;
+  for (const Value v : node.inputs) in.push_back(graph_.type(v));
+  Item item{step.node,
+            graph_.describe(step.node),
+            std::move(work.why),
+            std::move(work.thing),
+            std::move(work.rule),
+            node.op->cost(in, node.types),
+            {}};
+  for (const CudaLaunch& launch : work.launches) {
+    if (launch.blocks > 0) item.calls.push_back(call(launch, step));
+  }
+  if (!item.thing.empty()) {
+    may_fail_ = true;
+    item.calls.push_back(call(settling(step), step));
+  }
+  return item;
+}
+
+CudaExecutable::Item CudaExecutable::commit_item(const Commit& commit) {
+  const std::int32_t node = plan_.storages[static_cast<std::size_t>(commit.storage)];
+  const CudaLaunch launch = cuda_copy(bytes_of(commit.source));
+  Operand storage = commit.source;
+  storage.place = Place::stored;
+  storage.at = commit.storage;
+  const PlanStep step{node, commit.guard, {commit.source}, {storage}};
+  Item item{node, graph_.describe(node), "its new value, copied when all is done", {}, {}, {}, {}};
+  item.cost.bytes = 2 * static_cast<double>(bytes_of(commit.source));
+  if (launch.blocks > 0) item.calls.push_back(call(launch, step));
+  return item;
+}
+
+// The step's number goes up.
+CudaExecutable::Item CudaExecutable::end_item() {
+  CudaLaunch launch;
+  launch.threads = 1;
+  launch.text = {
+      "\nextern \"C\" __global__ void KERNEL(long* state) { state[0] += 1; }\n", {}, "end_of_step"};
+  launch.args = {{CudaArg::Kind::state}};
+  Item item{-1, "the end of the step", {}, {}, {}, {}, {}};
+  item.calls.push_back(call(launch, {}));
+  return item;
+}
+
+// What a check found becomes the run's failure, if it is the first.
+CudaLaunch CudaExecutable::settling(const PlanStep& step) const {
+  CudaLaunch launch;
+  launch.threads = 1;
+  const DType dtype = step.inputs[0].dtype;
+  const std::string_view bits =
+      is_floating(dtype) ? "math::bits(static_cast<double>(x[state[5]]))" : "x[state[5]]";
+  launch.text.name = "settle";
+  launch.text.text = fmt::format(
+      "\nnamespace blockgrad {{\n"
+      "extern \"C\" __global__ void KERNEL(long* state, long node, const {}* x) {{\n"
+      "  if (state[5] == -1) return;\n"
+      "  if (state[1] < 0) {{\n"
+      "    state[1] = state[0];\n"
+      "    state[2] = node;\n"
+      "    state[3] = state[5];\n"
+      "    state[4] = static_cast<long>({});\n"
+      "  }}\n"
+      "  state[5] = -1;\n"
+      "}}\n}}  // namespace blockgrad\n",
+      cuda_type(dtype), bits);
+  using Kind = CudaArg::Kind;
+  launch.args = {
+      {Kind::state},
+      {Kind::number, 0, step.node},
+      {Kind::input, 0, step.inputs[0].layout.offset * static_cast<std::int64_t>(size_of(dtype))}};
+  return launch;
+}
+
+CudaCall CudaExecutable::call(const CudaLaunch& launch, const PlanStep& step) {
+  CudaCall made;
+  made.blocks = launch.blocks;
+  made.threads = launch.threads;
+  made.shared_bytes = launch.shared_bytes;
+  std::uint64_t table = 0;
+  if (!launch.table.empty()) {
+    std::vector<std::uint64_t> entries;
+    for (const CudaArg& arg : launch.table) entries.push_back(address(arg, step));
+    const auto bytes = static_cast<std::int64_t>(entries.size() * sizeof(std::uint64_t));
+    tables_.push_back(runtime_->allocate(bytes));
+    runtime_->copy_in(tables_.back().get(), reinterpret_cast<const std::byte*>(entries.data()),
+                      bytes);
+    table = reinterpret_cast<std::uint64_t>(tables_.back().get());
+  }
+  for (const CudaArg& arg : launch.args)
+    made.args.push_back(arg.kind == CudaArg::Kind::table ? table : address(arg, step));
+  for (const Operand& in : step.inputs) made.reads.push_back(memory(in));
+  for (const Operand& out : step.outputs) made.writes.push_back(memory(out));
+  texts_.push_back(launch.text);
+  return made;
+}
+
+std::uint64_t CudaExecutable::address(const CudaArg& arg, const PlanStep& step) const {
+  const auto of = [&](const std::byte* memory) {
+    return reinterpret_cast<std::uint64_t>(memory) + static_cast<std::uint64_t>(arg.offset);
+  };
+  const auto index = static_cast<std::size_t>(arg.index);
+  switch (arg.kind) {
+    case CudaArg::Kind::input: return of(place(step.inputs[index]));
+    case CudaArg::Kind::output: return of(place(step.outputs[index]));
+    case CudaArg::Kind::scratch: return of(scratch_.get());
+    case CudaArg::Kind::number: return static_cast<std::uint64_t>(arg.offset);
+    case CudaArg::Kind::state: return of(state_.get());
+    case CudaArg::Kind::guard:
+      return step.guard < 0 ? 0 : of(place(plan_.guards[static_cast<std::size_t>(step.guard)]));
+    case CudaArg::Kind::table: break;
+  }
+  fail_internal({"a table has no address in itself"});
+}
+
+std::byte* CudaExecutable::place(const Operand& operand) const {
+  const auto at = static_cast<std::size_t>(operand.at);
+  switch (operand.place) {
+    case Place::arena: return arena_.get() + operand.at;
+    case Place::stored: return copies_[at]->memory();
+    case Place::constant: return constants_[at].get();
+    case Place::feed: return feeds_[at].get();
+  }
+  return nullptr;
+}
+
+// From the first to the last byte that the layout names.
+std::span<const std::byte> CudaExecutable::memory(const Operand& operand) const {
+  if (operand.layout.shape.size() == 0) return {};
+  std::int64_t first = operand.layout.offset, last = operand.layout.offset;
+  for (int a = 0; a < operand.layout.shape.rank(); ++a) {
+    const std::int64_t reach =
+        (operand.layout.shape[a] - 1) * operand.layout.strides[static_cast<std::size_t>(a)];
+    (reach < 0 ? first : last) += reach;
+  }
+  const auto size = static_cast<std::int64_t>(size_of(operand.dtype));
+  return {place(operand) + first * size, static_cast<std::size_t>((last + 1 - first) * size)};
+}
+
+void CudaExecutable::load_kernels() {
+  const std::vector<CudaFunction> functions = runtime_->load(texts_);
+  std::size_t next = 0;
+  for (Item& item : items_) {
+    for (CudaCall& call : item.calls) {
+      call.function = functions[next++];
+      call.node = item.label;
+    }
+  }
+}
+
+void CudaExecutable::fetch_storage() {
+  for (std::size_t s = 0; s < storages_.size(); ++s) copies_[s]->refresh(*storages_[s]);
+}
+
+void CudaExecutable::bind(std::span<const std::byte* const> feeds) {
+  for (std::size_t f = 0; f < feeds_.size(); ++f) {
+    const std::int32_t node = plan_.feeds[f];
+    runtime_->copy_in(feeds_[f].get(), feeds[f],
+                      bytes_of(graph_.nodes[static_cast<std::size_t>(node)].types[0]));
+  }
+}
+
+std::int64_t CudaExecutable::run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) {
+  fetch_storage();
+  const CudaState fresh;
+  runtime_->copy_in(state_.get(), reinterpret_cast<const std::byte*>(&fresh), sizeof fresh);
+  std::int64_t ring = 0, step = 0;
+  for (; step < n; ++step) {
+    if (stop && stop->stop_requested()) break;
+    if (step == 0 || feeds.rings > 1) {
+      bind(feeds.of(ring));
+      if (++ring == feeds.rings) ring = 0;
+    }
+    step_->start();
+  }
+  for (std::size_t s = 0; s < storages_.size(); ++s) {
+    if (plan_.is_updated[s]) storages_[s]->set_away(copies_[s]);
+  }
+  if (may_fail_) check_state();
+  std::fill(outputs_.begin(), outputs_.end(), nullptr);
+  return step;
+}
+
+void CudaExecutable::check_state() {
+  CudaState state;
+  runtime_->copy_out(reinterpret_cast<std::byte*>(&state), state_.get(), sizeof state);
+  if (state.failed_step < 0) return;
+  for (const Item& item : items_) {
+    if (item.node != state.node || item.thing.empty()) continue;
+    const Value input = graph_.nodes[static_cast<std::size_t>(item.node)].inputs[0];
+    const Text value = is_floating(graph_.type(input).dtype)
+                           ? Text(std::bit_cast<double>(state.value))
+                           : Text(static_cast<std::int64_t>(state.value));
+    fail_step(graph_, item.node, {item.thing, value, state.position, item.rule}, state.failed_step);
+  }
+  fail_internal({"a step failed at a node that checks nothing"});
+}
+
+void CudaExecutable::on_bad_value(Examine) {}
+
+void CudaExecutable::examine(std::span<const std::byte* const>, std::int64_t) {
+  fail_internal({"values are examined on the CPU"});
+}
+
+void CudaExecutable::profile(std::span<const std::byte* const> feeds, int runs, Report& report) {
+  using Clock = std::chrono::steady_clock;
+  fetch_storage();
+  const CudaState fresh;
+  runtime_->copy_in(state_.get(), reinterpret_cast<const std::byte*>(&fresh), sizeof fresh);
+  bind(feeds);
+  std::vector<std::vector<double>> times(items_.size());
+  for (int run = 0; run < runs; ++run) {
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      runtime_->wait();
+      const auto start = Clock::now();
+      for (const CudaCall& call : items_[i].calls) runtime_->launch(call);
+      runtime_->wait();
+      times[i].push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    }
+  }
+  for (std::size_t s = 0; s < storages_.size(); ++s) {
+    if (plan_.is_updated[s]) storages_[s]->set_away(copies_[s]);
+  }
+  report.profiled_runs = runs;
+  for (std::size_t i = 0; i < report.nodes.size(); ++i) {
+    std::nth_element(times[i].begin(), times[i].begin() + runs / 2, times[i].end());
+    report.nodes[i].seconds = times[i][static_cast<std::size_t>(runs) / 2];
+  }
+  if (may_fail_) check_state();
+}
+
+const std::byte* CudaExecutable::output(int i) const {
+  auto& output = outputs_[static_cast<std::size_t>(i)];
+  const Operand& operand = plan_.outputs[static_cast<std::size_t>(i)];
+  if (!output) {
+    auto memory = allocate_bytes(bytes_of(operand));
+    runtime_->copy_out(memory.get(), place(operand), bytes_of(operand));
+    output = std::move(memory);
+  }
+  return output.get();
+}
+
+void CudaExecutable::describe(Report& report) const {
+  report.device = runtime_->title();
+  report.peak_bytes += plan_.arena_bytes + scratch_bytes_;
+  for (const Item& item : items_) {
+    report.kernels += static_cast<std::int64_t>(item.calls.size());
+    if (item.node < 0) continue;
+    report.nodes.push_back({item.label, item.why, item.cost.flops, item.cost.bytes});
+    report.flops += item.cost.flops;
+    report.bytes += item.cost.bytes;
+  }
+}
+
+}  // namespace blockgrad

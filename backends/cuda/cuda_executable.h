@@ -1,0 +1,81 @@
+#pragma once
+// A program on a CUDA device: the plan's nodes as launches with resolved addresses, recorded once
+// as one sequence, which a step starts. Data that is wrong closes the gate in front of all updates,
+// of this step and those behind it, until the run has told it.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/cuda_runtime.h"
+#include "backends/cuda/cuda_work.h"
+#include "backends/executable.h"
+#include "blockgrad/graph/stored.h"
+
+namespace blockgrad {
+
+/// The most scratch that a node of the plan takes. Throws Error naming a node without a kernel.
+std::int64_t cuda_scratch_bytes(const Graph& graph, const Plan& plan, const CudaLimits& limits);
+
+class CudaExecutable final : public Executable {
+ public:
+  /// Throws Error for check_numerics, which only the CPU does.
+  CudaExecutable(const Graph& graph, const Plan& plan, const CompileOptions& options,
+                 std::shared_ptr<CudaRuntime> runtime);
+  ~CudaExecutable() override;
+
+  /// Returns when the steps are enqueued, or, where a step may find its data wrong, are done.
+  std::int64_t run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) override;
+  void on_bad_value(Examine examine) override;
+  void examine(std::span<const std::byte* const> feeds, std::int64_t step) override;
+  /// Times include the launches of a node, each waited for.
+  void profile(std::span<const std::byte* const> feeds, int runs, Report& report) override;
+  const std::byte* output(int i) const override;
+  void describe(Report& report) const override;
+
+ private:
+  /// The value of a parameter or state in the runtime's memory.
+  class Copy;
+
+  /// A node of the step, or a commit.
+  struct Item {
+    std::int32_t node = -1;
+    std::string label;
+    std::string why, thing, rule;
+    Cost cost;
+    std::vector<CudaCall> calls;
+  };
+
+  Item node_item(const PlanStep& step, bool is_update);
+  Item commit_item(const Commit& commit);
+  Item end_item();
+  CudaCall call(const CudaLaunch& launch, const PlanStep& step);
+  CudaLaunch settling(const PlanStep& step) const;
+  std::uint64_t address(const CudaArg& arg, const PlanStep& step) const;
+  std::byte* place(const Operand& operand) const;
+  std::span<const std::byte> memory(const Operand& operand) const;
+  void load_kernels();
+  void fetch_storage();
+  void bind(std::span<const std::byte* const> feeds);
+  void check_state();
+  template <class T>
+  const T& leaf(std::int32_t node) const {
+    return *graph_.nodes[static_cast<std::size_t>(node)].op.as<T>();
+  }
+
+  const Graph& graph_;
+  const Plan& plan_;
+  std::shared_ptr<CudaRuntime> runtime_;
+  std::shared_ptr<std::byte> arena_, scratch_, state_;
+  std::int64_t scratch_bytes_ = 0;
+  std::vector<std::shared_ptr<std::byte>> feeds_, constants_, tables_;
+  std::vector<std::shared_ptr<Stored>> storages_;
+  std::vector<std::shared_ptr<Copy>> copies_;  // of the storages
+  std::vector<Item> items_;
+  std::vector<CudaText> texts_;  // of all calls, in their order
+  std::unique_ptr<CudaSequence> step_;
+  bool may_fail_ = false;
+  mutable std::vector<std::shared_ptr<std::byte>> outputs_;  // on the host
+};
+
+}  // namespace blockgrad
