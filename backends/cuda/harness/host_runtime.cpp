@@ -1,0 +1,238 @@
+#include "backends/cuda/harness/host_runtime.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <mutex>
+#include <set>
+#include <sstream>
+
+#include "backends/cuda/cuda_backend.h"
+#include "backends/cuda/emit.h"
+#include "backends/cuda/harness/host_call.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define BG_POISON
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BG_POISON
+#endif
+#endif
+#ifdef BG_POISON
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace blockgrad::harness {
+
+namespace {
+
+constexpr std::int64_t guard_zone = 512;  // bytes behind an allocation
+
+HostCounts& mutable_counts() {
+  static HostCounts counts;
+  return counts;
+}
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+/// A folder that goes with the process.
+const std::filesystem::path& work_folder() {
+  struct Folder {
+    std::filesystem::path path;
+    Folder() {
+      std::string name = (std::filesystem::temp_directory_path() / "blockgrad-XXXXXX").string();
+      if (mkdtemp(name.data()) == nullptr) throw DeviceError("no folder can be made: " + name);
+      path = name;
+    }
+    ~Folder() {
+      std::error_code ignored;
+      std::filesystem::remove_all(path, ignored);
+    }
+  };
+  static const Folder folder;
+  return folder.path;
+}
+
+std::string text_of(const std::filesystem::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+/// Kernels of this process by text.
+class Kernels {
+ public:
+  std::vector<CudaFunction> load(std::span<const CudaText> texts) {
+    const std::lock_guard lock(mutex_);
+    std::vector<const CudaText*> missing;
+    std::set<std::string> asked;
+    for (const CudaText& text : texts) {
+      const std::string key = text.header + text.text;
+      if (!known_.contains(key) && asked.insert(key).second) missing.push_back(&text);
+    }
+    if (!missing.empty()) compile(missing);
+    std::vector<CudaFunction> functions;
+    for (const CudaText& text : texts) functions.push_back(known_.at(text.header + text.text));
+    return functions;
+  }
+
+ private:
+  void compile(const std::vector<const CudaText*>& texts) {
+    const std::string stem = (work_folder() / fmt::format("kernels{}", files_++)).string();
+    std::ofstream source(stem + ".cpp");
+    source << "#include \"backends/cuda/harness/cuda_names.h\"\n"
+              "#include \"backends/cuda/harness/host_call.h\"\n"
+           << cuda_prelude();
+    std::set<std::string> headers;
+    for (const CudaText* text : texts) {
+      if (headers.insert(text->header).second) source << text->header;
+    }
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const std::string name = fmt::format("bg_kernel{}", i);
+      source << replaced(texts[i]->text, "KERNEL", name)
+             << fmt::format(
+                    "\nusing namespace blockgrad;\nextern \"C\" void "
+                    "bg_call{0}(blockgrad::harness::HostCall& call) {{\n"
+                    "  blockgrad::harness::call_kernel({1}, call);\n}}\n",
+                    i, name);
+    }
+    source.close();
+    const std::string command =
+        fmt::format("{} {} -I'{}' '{}.cpp' '{}' -o '{}.so' > '{}.log' 2>&1", BG_HOST_COMPILER,
+                    BG_HOST_FLAGS, BG_SOURCE_DIR, stem, BG_HARNESS_LIBRARY, stem, stem);
+    if (std::system(command.c_str()) != 0) {
+      const char* kept = std::getenv("BLOCKGRAD_KEEP_KERNELS");
+      if (kept != nullptr) std::filesystem::copy(stem + ".cpp", kept);
+      throw DeviceError("the host's compiler refuses a kernel: " + text_of(stem + ".log"));
+    }
+    void* library = dlopen((stem + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) throw DeviceError(dlerror());
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      known_[texts[i]->header + texts[i]->text] =
+          dlsym(library, fmt::format("bg_call{}", i).c_str());
+    }
+    mutable_counts().kernels += static_cast<std::int64_t>(texts.size());
+  }
+
+  std::mutex mutex_;
+  int files_ = 0;
+  std::map<std::string, CudaFunction> known_;
+};
+
+Kernels& kernels() {
+  static Kernels kernels;
+  return kernels;
+}
+
+class HostSequence final : public CudaSequence {
+ public:
+  HostSequence(CudaRuntime& runtime, std::vector<CudaCall> calls)
+      : runtime_(runtime), calls_(std::move(calls)) {}
+  void start() override {
+    for (const CudaCall& call : calls_) runtime_.launch(call);
+  }
+
+ private:
+  CudaRuntime& runtime_;
+  std::vector<CudaCall> calls_;
+};
+
+class HostRuntime final : public CudaRuntime {
+ public:
+  explicit HostRuntime(std::uint64_t seed) : seed_(seed) {}
+
+  std::string title() const override { return "cuda on the CPU"; }
+  CudaLimits limits() const override { return {.processors = 4}; }
+  std::int64_t free_bytes() const override { return std::int64_t{1} << 40; }
+
+  std::vector<CudaFunction> load(std::span<const CudaText> texts) override {
+    return kernels().load(texts);
+  }
+
+  std::shared_ptr<std::byte> allocate(std::int64_t bytes) override {
+    constexpr std::align_val_t alignment{256};
+    auto* memory = static_cast<std::byte*>(
+        ::operator new(static_cast<std::size_t>(bytes + guard_zone), alignment));
+    std::memset(memory, 0xff, static_cast<std::size_t>(bytes + guard_zone));
+#ifdef BG_POISON
+    __asan_poison_memory_region(memory + bytes, guard_zone);
+#endif
+    return {memory, [bytes](std::byte* p) {
+#ifdef BG_POISON
+              __asan_unpoison_memory_region(p, static_cast<std::size_t>(bytes + guard_zone));
+#endif
+              for (std::int64_t i = 0; i < guard_zone; ++i) {
+                if (p[bytes + i] != std::byte{0xff}) {
+                  fmt::print(stderr, "a kernel wrote {} bytes behind {} bytes of memory\n", i + 1,
+                             bytes);
+                  std::abort();
+                }
+              }
+              ::operator delete(p, alignment);
+            }};
+  }
+
+  void launch(const CudaCall& call) override {
+    if (is_recording_) {
+      recorded_.push_back(call);
+      return;
+    }
+    if (call.blocks == 0) return;
+    ++mutable_counts().launches;
+    mutable_counts().threads += call.blocks * call.threads;
+    HostCall host{call.blocks, call.threads,     call.shared_bytes,
+                  seed_++,     call.args.data(), call.args.size(),
+                  {}};
+    reinterpret_cast<void (*)(HostCall&)>(const_cast<void*>(call.function))(host);
+    if (!host.fault.empty()) fail_internal({call.node, ": ", host.fault});
+  }
+
+  void copy_in(std::byte* to, const std::byte* from, std::int64_t bytes) override {
+    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  }
+  void copy_within(std::byte* to, const std::byte* from, std::int64_t bytes) override {
+    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  }
+  void copy_out(std::byte* to, const std::byte* from, std::int64_t bytes) override {
+    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  }
+  void wait() override {}
+
+  std::unique_ptr<CudaSequence> record(const std::function<void()>& calls) override {
+    is_recording_ = true;
+    calls();
+    is_recording_ = false;
+    return std::make_unique<HostSequence>(*this, std::move(recorded_));
+  }
+
+ private:
+  std::uint64_t seed_;
+  bool is_recording_ = false;
+  std::vector<CudaCall> recorded_;
+};
+
+}  // namespace
+
+HostCounts host_counts() { return mutable_counts(); }
+
+std::shared_ptr<CudaRuntime> host_runtime(std::uint64_t seed) {
+  return std::make_shared<HostRuntime>(seed);
+}
+
+Device host_device(std::uint64_t seed) {
+  return make_device("cuda on the CPU", cuda_backend(host_runtime(seed)));
+}
+
+std::string why_no_host_device() { return BG_WHY_NO_HOST_DEVICE; }
+
+}  // namespace blockgrad::harness

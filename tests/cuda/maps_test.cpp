@@ -1,0 +1,79 @@
+// Programs of Maps on CUDA's executable against the CPU's kernels: equal bits.
+#include <boost/test/unit_test.hpp>
+#include <random>
+
+#include "blockgrad/blockgrad.h"
+#include "tests/support/on_cuda.h"
+
+using namespace blockgrad;
+
+namespace {
+
+Tensor drawn(const Shape& shape, DType dtype, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::uniform_real_distribution<double> uniform(-3, 3);
+  std::vector<double> values(static_cast<std::size_t>(shape.size()));
+  for (double& value : values) value = uniform(random);
+  const Tensor numbers = tensor(std::span<const double>(values), shape);
+  if (dtype == DType::f64) return numbers;
+  return evaluate(astype(constant(numbers), dtype));
+}
+
+bool skipped() {
+  const std::string why = test_support::why_no_cuda_programs();
+  if (!why.empty()) BOOST_TEST_MESSAGE("skipped: " << why);
+  return !why.empty();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(maps)
+
+BOOST_AUTO_TEST_CASE(formulas_of_all_sizes_have_the_bits_of_the_cpu) {
+  if (skipped()) return;
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::f16}) {
+    for (const std::int64_t n : {0, 1, 7, 64, 1000}) {
+      const Expr x = input("x", Shape{n}, dtype), y = input("y", Shape{n}, dtype);
+      const Expr z = exp(sin(x)) * y + sigmoid(x * y);
+      test_support::check_on_cuda({z, x > y, where(x > y, x, z)},
+                                  {{x, drawn({n}, dtype, 1)}, {y, drawn({n}, dtype, 2)}}, 0);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(layouts_of_all_kinds_are_read) {
+  if (skipped()) return;
+  const Expr x = input("x", Shape{6, 4, 8}), row = input("row", Shape{8});
+  const Expr column = input("column", Shape{4, 1}), number = input("number", Shape{});
+  const Expr turned = permute_dims(x, std::vector<int>{2, 0, 1});
+  test_support::check_on_cuda({x * row + column, turned * number, x + number,
+                               permute_dims(x * 2.0, std::vector<int>{0, 2, 1}) - 1.0},
+                              {{x, drawn({6, 4, 8}, DType::f32, 3)},
+                               {row, drawn({8}, DType::f32, 4)},
+                               {column, drawn({4, 1}, DType::f32, 5)},
+                               {number, drawn({}, DType::f32, 6)}},
+                              0);
+}
+
+BOOST_AUTO_TEST_CASE(a_training_step_updates_storage_and_the_host_reads_it) {
+  if (skipped()) return;
+  const auto train = [](const Device& device) {
+    const Expr w = parameter(drawn({5, 3}, DType::f32, 7), "w");
+    const Expr seen = state(zeros({}, DType::f32), "seen");
+    const Expr x = input("x", Shape{5, 3});
+    Updates updates;
+    updates.set(w, w - 0.1 * (w * x - 1.0) * x);
+    updates.set(seen, seen + 1.0);
+    Program program = compile({w * x}, updates, device);
+    const Tensor first = drawn({5, 3}, DType::f32, 8), second = drawn({5, 3}, DType::f32, 9);
+    program.run_many(3, {{{x, first}}, {{x, second}}});
+    w.set_value(evaluate(constant(w.value()) * 0.5));
+    program.run({{x, first}});
+    BOOST_TEST(seen.value().at(0) == 4);
+    return w.value();
+  };
+  const Tensor expected = train(cpu()), got = train(test_support::cuda_test_device());
+  for (std::int64_t i = 0; i < expected.size(); ++i) BOOST_TEST(got.at(i) == expected.at(i));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

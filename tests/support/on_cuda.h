@@ -1,0 +1,24 @@
+#pragma once
+// Programs on CUDA beside the same on the CPU. Their kernels run on the harness, or, with
+// BLOCKGRAD_TEST_DEVICE=cuda, on the GPU.
+
+#include <string>
+#include <vector>
+
+#include "blockgrad/backends/program.h"
+
+namespace test_support {
+
+/// Why no program of CUDA can run in this build, as a test says that skips itself; else empty.
+std::string why_no_cuda_programs();
+
+/// The harness's device, or the GPU. One for a process.
+const blockgrad::Device& cuda_test_device();
+
+/// Runs both programs and compares every output: floats within `tolerance` times the largest number
+/// of the output, or 1, integers and bools exactly; NaN and infinities are met by themselves alone.
+/// Failures go to Boost.Test. With tolerance 0 the bits are equal, those of NaN left out.
+void check_on_cuda(const std::vector<blockgrad::Output>& outputs, const blockgrad::Feeds& feeds,
+                   double tolerance);
+
+}  // namespace test_support
