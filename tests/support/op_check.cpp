@@ -4,6 +4,7 @@
 #include <boost/test/unit_test.hpp>
 #include <string_view>
 
+#include "tests/support/op_check_cuda.h"
 #include "tests/support/op_try.h"
 #include "tests/support/row_log.h"
 
@@ -59,6 +60,7 @@ void check_refusal(const OpCase& row, const Refusal& refusal, const char* file) 
 }  // namespace
 
 void check(const OpCase& row, const char* file) {
+  if (is_about_cuda()) return check_cuda(row);
   RowRecord record{row};
   std::vector<DType> dtypes = row.dtypes;
   if (row.takes_integers) dtypes.insert(dtypes.end(), {DType::i32, DType::i64, DType::u8});

@@ -133,12 +133,17 @@ bool OpTry::is_variable(const Slot& slot) const {
   return slot.draw.has_gradient && is_floating(slot.value.dtype());
 }
 
+std::vector<Expr> OpTry::outputs() {
+  if (row_.has_gradient && !variables_.empty() && is_floating(y_.dtype()))
+    gradients_ = grad(weighted(y_), variables_);
+  std::vector<Expr> all{y_};
+  all.insert(all.end(), gradients_.begin(), gradients_.end());
+  return all;
+}
+
 void OpTry::run_checks() {
-  const bool has_gradient = row_.has_gradient && !variables_.empty() && is_floating(y_.dtype());
-  if (has_gradient) gradients_ = grad(weighted(y_), variables_);
-  std::vector<Expr> outputs{y_};
-  outputs.insert(outputs.end(), gradients_.begin(), gradients_.end());
-  expected_ = run(outputs, feeds_);
+  expected_ = run(outputs(), feeds_);
+  const bool has_gradient = !gradients_.empty();
   check_value();
   if (has_gradient && dtype_ == DType::f64) check_differences();
   if (has_gradient && dtype_ != DType::f64) check_narrow_gradients();

@@ -25,6 +25,9 @@ class OpTry {
   OpTry(const OpCase& row, const std::vector<Shape>& shapes, DType dtype, bool same);
 
   void run_checks();
+  /// The op's result, and its gradients where the row has them.
+  std::vector<Expr> outputs();
+  const blockgrad::Feeds& feeds() const { return feeds_; }
   /// Numbers that were compared with what they must be.
   std::int64_t comparisons() const { return comparisons_; }
 

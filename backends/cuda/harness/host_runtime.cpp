@@ -74,6 +74,10 @@ class Kernels {
  public:
   std::vector<CudaFunction> load(std::span<const CudaText> texts) {
     const std::lock_guard lock(mutex_);
+    if (is_collecting_) {
+      collected_.insert(collected_.end(), texts.begin(), texts.end());
+      return std::vector<CudaFunction>(texts.size());
+    }
     std::vector<const CudaText*> missing;
     std::set<std::string> asked;
     for (const CudaText& text : texts) {
@@ -84,6 +88,15 @@ class Kernels {
     std::vector<CudaFunction> functions;
     for (const CudaText& text : texts) functions.push_back(known_.at(text.header + text.text));
     return functions;
+  }
+
+  void begin_collecting() { is_collecting_ = true; }
+  /// Loads what load() was asked for since then.
+  void end_collecting() {
+    is_collecting_ = false;
+    const std::vector<CudaText> texts = std::move(collected_);
+    collected_.clear();
+    load(texts);
   }
 
  private:
@@ -125,6 +138,8 @@ class Kernels {
   }
 
   std::mutex mutex_;
+  bool is_collecting_ = false;
+  std::vector<CudaText> collected_;
   int files_ = 0;
   std::map<std::string, CudaFunction> known_;
 };
@@ -231,6 +246,17 @@ std::shared_ptr<CudaRuntime> host_runtime(std::uint64_t seed) {
 
 Device host_device(std::uint64_t seed) {
   return make_device("cuda on the CPU", cuda_backend(host_runtime(seed)));
+}
+
+void compile_together(const std::function<void()>& make) {
+  kernels().begin_collecting();
+  try {
+    make();
+  } catch (...) {
+    kernels().end_collecting();
+    throw;
+  }
+  kernels().end_collecting();
 }
 
 std::string why_no_host_device() { return BG_WHY_NO_HOST_DEVICE; }

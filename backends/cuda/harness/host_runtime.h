@@ -4,6 +4,7 @@
 // what they touch beside their operands is found under AddressSanitizer.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "backends/cuda/cuda_runtime.h"
@@ -24,6 +25,10 @@ std::shared_ptr<CudaRuntime> host_runtime(std::uint64_t seed = 1);
 
 /// "cuda on the CPU", for compile.
 Device host_device(std::uint64_t seed = 1);
+
+/// Compiles the kernels of all the programs that `make` compiles for host devices at once, which is
+/// faster than one by one. `make` runs none of them.
+void compile_together(const std::function<void()>& make);
 
 /// Why there is none here, as in a build for another processor; empty if there is.
 std::string why_no_host_device();
