@@ -6,7 +6,6 @@
 
 #include "backends/cuda/emit.h"
 #include "blockgrad/graph/map.h"
-#include "graph/map_group.h"
 
 namespace blockgrad {
 
@@ -118,37 +117,6 @@ std::int64_t offset_bytes(const Operand& operand) {
   return operand.layout.offset * static_cast<std::int64_t>(size_of(operand.dtype));
 }
 
-CudaLaunch launch_of(const CudaRequest& request, const ScalarFn& fn, std::size_t first_in,
-                     std::size_t first_out) {
-  const auto inputs = request.inputs.subspan(first_in, fn.inputs().size());
-  const auto outputs = request.outputs.subspan(first_out, fn.results().size());
-  Axes axes(inputs, outputs);
-  CudaMap map{fn, std::move(axes.sizes), std::move(axes.strides), 1, request.is_update};
-  const std::int64_t elements = outputs[0].layout.shape.size();
-  if (elements > 0) map.width = width_of(Axes(inputs, outputs), inputs, outputs);
-  CudaLaunch launch;
-  launch.threads = threads;
-  const std::int64_t packs = elements / map.width;
-  launch.blocks =
-      std::min((packs + threads - 1) / threads, blocks_per_processor * request.limits.processors);
-  if (packs > 0) launch.text.text = cuda_map(map);
-  using Kind = CudaArg::Kind;
-  launch.args.push_back({Kind::number, 0, packs});
-  for (std::size_t k = 0; k < inputs.size(); ++k) {
-    launch.args.push_back(
-        {Kind::input, static_cast<std::int32_t>(first_in + k), offset_bytes(inputs[k])});
-  }
-  for (std::size_t k = 0; k < outputs.size(); ++k) {
-    launch.args.push_back(
-        {Kind::output, static_cast<std::int32_t>(first_out + k), offset_bytes(outputs[k])});
-  }
-  if (request.is_update) {
-    launch.args.push_back({Kind::state});
-    launch.args.push_back({Kind::guard});
-  }
-  return launch;
-}
-
 }  // namespace
 
 std::string cuda_map(const CudaMap& map, std::string_view name) {
@@ -218,22 +186,42 @@ std::string cuda_map(const CudaMap& map, std::string_view name) {
   return text + "  }\n}\n}  // namespace blockgrad\n";
 }
 
-CudaWork map_kernel(const CudaRequest& request) {
-  CudaWork work;
-  work.launches.push_back(launch_of(request, request.node.op.as<Map>()->fn, 0, 0));
-  const CudaLaunch& launch = work.launches[0];
-  work.why = fmt::format("{} blocks of {} threads", launch.blocks, launch.threads);
-  return work;
+CudaLaunch cuda_map_launch(const CudaRequest& request, const ScalarFn& fn, std::size_t first_in,
+                           std::size_t first_out) {
+  const auto inputs = request.inputs.subspan(first_in, fn.inputs().size());
+  const auto outputs = request.outputs.subspan(first_out, fn.results().size());
+  Axes axes(inputs, outputs);
+  CudaMap map{fn, std::move(axes.sizes), std::move(axes.strides), 1, request.is_update};
+  const std::int64_t elements = outputs[0].layout.shape.size();
+  if (elements > 0) map.width = width_of(Axes(inputs, outputs), inputs, outputs);
+  CudaLaunch launch;
+  launch.threads = threads;
+  const std::int64_t packs = elements / map.width;
+  launch.blocks =
+      std::min((packs + threads - 1) / threads, blocks_per_processor * request.limits.processors);
+  if (packs > 0) launch.text.text = cuda_map(map);
+  using Kind = CudaArg::Kind;
+  launch.args.push_back({Kind::number, 0, packs});
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    launch.args.push_back(
+        {Kind::input, static_cast<std::int32_t>(first_in + k), offset_bytes(inputs[k])});
+  }
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    launch.args.push_back(
+        {Kind::output, static_cast<std::int32_t>(first_out + k), offset_bytes(outputs[k])});
+  }
+  if (request.is_update) {
+    launch.args.push_back({Kind::state});
+    launch.args.push_back({Kind::guard});
+  }
+  return launch;
 }
 
-CudaWork map_group_kernel(const CudaRequest& request) {
-  const ScalarFn& fn = request.node.op.as<MapGroup>()->fn;
-  const std::size_t inputs = fn.inputs().size(), results = fn.results().size();
+CudaWork map_kernel(const CudaRequest& request) {
   CudaWork work;
-  const std::size_t sets = request.inputs.size() / inputs;
-  for (std::size_t s = 0; s < sets; ++s)
-    work.launches.push_back(launch_of(request, fn, s * inputs, s * results));
-  work.why = fmt::format("{} sets, a launch each", sets);
+  work.launches.push_back(cuda_map_launch(request, request.node.op.as<Map>()->fn, 0, 0));
+  const CudaLaunch& launch = work.launches[0];
+  work.why = fmt::format("{} blocks of {} threads", launch.blocks, launch.threads);
   return work;
 }
 

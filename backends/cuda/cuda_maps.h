@@ -30,8 +30,13 @@ struct CudaMap {
 /// input of the same size and layout. Throws InternalError if the map does not fit together.
 std::string cuda_map(const CudaMap& map, std::string_view name = "KERNEL");
 
-/// Map, MapGroup.
+/// The launch of `fn` over some of a node's operands, from these on; nothing if they are empty.
+CudaLaunch cuda_map_launch(const CudaRequest& request, const ScalarFn& fn, std::size_t first_in,
+                           std::size_t first_out);
+
+/// Map.
 CudaWork map_kernel(const CudaRequest& request);
+/// MapGroup: one launch over a table of sets, or, where their layouts differ in kind, one a set.
 CudaWork map_group_kernel(const CudaRequest& request);
 
 /// A launch that copies so many bytes between 16-byte aligned places of storage, gated.

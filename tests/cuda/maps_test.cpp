@@ -3,6 +3,7 @@
 #include <random>
 
 #include "blockgrad/blockgrad.h"
+#include "tests/support/checks.h"
 #include "tests/support/on_cuda.h"
 
 using namespace blockgrad;
@@ -74,6 +75,37 @@ BOOST_AUTO_TEST_CASE(a_training_step_updates_storage_and_the_host_reads_it) {
   };
   const Tensor expected = train(cpu()), got = train(test_support::cuda_test_device());
   for (std::int64_t i = 0; i < expected.size(); ++i) BOOST_TEST(got.at(i) == expected.at(i));
+}
+
+BOOST_AUTO_TEST_CASE(an_optimizers_step_over_many_parameters_is_one_launch) {
+  if (skipped()) return;
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const std::vector<Shape> shapes = {{1}, {5, 3}, {1030}, {64, 8}, {7}};
+    const auto train = [&](const Device& device) {
+      std::vector<Expr> parameters;
+      Expr loss = constant(zeros({}, dtype));
+      for (std::size_t i = 0; i < shapes.size(); ++i) {
+        parameters.push_back(parameter(drawn(shapes[i], dtype, 20 + i), "w" + std::to_string(i)));
+        const Expr w = reshape(parameters.back(), {shapes[i].size()});
+        for (const std::int64_t at : {std::int64_t{0}, shapes[i].size() - 1})
+          loss = loss + reshape(slice(w, 0, at, at + 1, 1), Shape{}) * 0.5;
+      }
+      Updates updates;
+      const Expr rate = state(tensor({0.125}, Shape{}).astype(dtype), "rate");
+      for (const Expr& w : parameters) updates.set(w, w - rate * sin(w), rate > 0.0);
+      Program program = compile({loss}, updates, device);
+      program.run_many(2);
+      std::vector<Tensor> values;
+      for (const Expr& w : parameters) values.push_back(w.value());
+      if (device.name() != "cpu")
+        BOOST_TEST(program.explain().find("5 sets in one launch") != std::string::npos,
+                   program.explain());
+      return values;
+    };
+    const std::vector<Tensor> expected = train(cpu()),
+                              got = train(test_support::cuda_test_device());
+    BOOST_TEST(test_support::same_bits(got, expected));
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
