@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "blockgrad/graph/expr.h"
+#include "blockgrad/backends/program.h"
 #include "tests/support/array.h"
 
 namespace random_graph {
@@ -61,6 +61,11 @@ double weight_of(std::size_t output, std::size_t element);
 
 /// What disagrees, or "" if nothing does.
 std::string problem_of(const Recipe& recipe);
+
+/// The same of values and gradients alone, on another device.
+std::string problem_on(const Recipe& recipe, const blockgrad::Device& device);
+/// Compiles the program that problem_on runs.
+blockgrad::Program compile_on(const Recipe& recipe, const blockgrad::Device& device);
 
 /// The smallest recipe that still fails to which replacing steps by leaves of their values and
 /// leaving out outputs leads (delta debugging; Zeller and Hildebrandt 2002).

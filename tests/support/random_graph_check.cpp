@@ -199,6 +199,27 @@ std::string problem_of(const Recipe& recipe) {
   return "";
 }
 
+Program compile_on(const Recipe& recipe, const Device& device) {
+  const Built built = build(recipe);
+  return compile(std::vector<Output>(built.outputs.begin(), built.outputs.end()), {}, device);
+}
+
+std::string problem_on(const Recipe& recipe, const Device& device) {
+  try {
+    const Built built = build(recipe);
+    Program program =
+        compile(std::vector<Output>(built.outputs.begin(), built.outputs.end()), {}, device);
+    const Results results = program.run(built.feeds);
+    std::vector<Tensor> got;
+    for (std::size_t i = 0; i < built.outputs.size(); ++i)
+      got.push_back(results.tensor(static_cast<int>(i)));
+    if (std::string text = value_problem(recipe, got); !text.empty()) return text;
+    return gradient_problem(recipe, std::span<const Tensor>(got).subspan(built.gradients));
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
 Recipe reduced(Recipe recipe, const std::function<bool(const Recipe&)>& fails) {
   for (bool shrinks = true; shrinks;) {
     shrinks = false;
