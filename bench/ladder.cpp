@@ -30,6 +30,7 @@ struct Options {
   std::vector<std::string> rows;
   std::vector<int> threads;
   std::string isa;
+  std::string device = "cpu";
   std::string folder;
   std::string python = BG_SOURCE_DIR "/build/peers/bin/python";
   bool grows = false, is_tiny = false, guards = false, profiles = false, lists = false;
@@ -70,8 +71,8 @@ Programs programs_of(const bench::Row& row, const Options& options) {
   for (const bool guard : {false, true}) {
     if (guard && !options.guards) continue;
     for (const int threads : options.threads) {
-      programs.push_back(
-          std::make_unique<bench::Ours>(make, bench::Ours::Options{threads, guard, options.isa}));
+      programs.push_back(std::make_unique<bench::Ours>(
+          make, bench::Ours::Options{threads, guard, options.isa, bg::device(options.device)}));
     }
   }
   return programs;
@@ -117,6 +118,7 @@ void measure_row(const bench::Row& row, const Options& options, bench::Peers* pe
       bench::to_json(row, work, {report.peak_bytes, report.kernels}, contestants, contest);
   result["title"] = bench::title_of(row, options.is_tiny);
   result["tiny"] = options.is_tiny;
+  result["device"] = report.device;
   bench::print(result);
   if (contest.made_again > 0) {
     bench::Progress::note(std::to_string(contest.made_again) +
@@ -150,6 +152,8 @@ int run(int argc, char** argv) {
   app.add_option("--threads", options.threads, "numbers of threads; 1 and all if not given")
       ->check(CLI::PositiveNumber);
   app.add_option("--isa", options.isa, "portable, avx2, avx512 or neon; the best if not given");
+  app.add_option("--device", options.device, "cpu or cuda, on which threads do not count")
+      ->capture_default_str();
   app.add_option("--repetitions", options.contest.repetitions, "in turns with all others")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -188,7 +192,7 @@ int run(int argc, char** argv) {
   if (options.threads.empty()) {
     options.threads.push_back(1);
     const int all = static_cast<int>(std::thread::hardware_concurrency());
-    if (all > 1) options.threads.push_back(all);
+    if (all > 1 && options.device == "cpu") options.threads.push_back(all);
   }
   std::printf("%s", bg::device_report().c_str());
   if (options.profiles) {
@@ -196,7 +200,8 @@ int run(int argc, char** argv) {
     return 0;
   }
   if (options.folder.empty())
-    options.folder = bench::results_folder(options.is_tiny, options.with_peers) + "/ladder";
+    options.folder = bench::results_folder(options.is_tiny, options.with_peers) + "/ladder" +
+                     (options.device == "cpu" ? "" : "-" + options.device);
   for (const bench::Row& row : rows) bench::check_place(file_of(row, options));
   std::optional<bench::Peers> peers;
   if (options.with_peers) {

@@ -16,6 +16,7 @@ class Ours {
     int threads = 1;  // 0: all that this process may use
     bool guard_finite = false;
     std::string isa = {};
+    blockgrad::Device device = blockgrad::cpu();
   };
   /// Compiles, and trains a while for the loss.
   Ours(const std::function<Model()>& make, const Options& options);
