@@ -1,0 +1,15 @@
+#pragma once
+// The CUDA runtime's device 0 as a CudaRuntime: one stream, in whose order everything takes effect.
+
+#include <memory>
+
+#include "backends/cuda/cuda_runtime.h"
+#include "backends/cuda/device_kernels.h"
+#include "backends/cuda/findings.h"
+
+namespace blockgrad {
+
+/// On the device that was found. Throws DeviceError if a call fails. Several threads may use it.
+std::shared_ptr<CudaRuntime> open_cuda_runtime(const CudaFindings& found, CubinMaker make_cubin);
+
+}  // namespace blockgrad

@@ -1,0 +1,402 @@
+// The device's runtime upon a fake of CUDA's: what it calls, in which order, and what is left when
+// a call fails. No GPU is needed.
+#include <algorithm>
+#include <atomic>
+#include <boost/test/unit_test.hpp>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "backends/cuda/device_runtime.h"
+#include "backends/cuda/emit.h"
+#include "backends/cuda/upload_ring.h"
+#include "blockgrad/graph/error.h"
+#include "cuda/fake_cuda.h"
+#include "support/checks.h"
+
+using namespace blockgrad;
+using test_support::contains;
+using test_support::error_of;
+
+namespace {
+
+const std::string node = "matmul fc1 (train.cpp:41)";
+
+CudaText text_of(std::string_view name, const std::string& body = "") {
+  return {"extern \"C\" __global__ void KERNEL(long* x) { " + body + " }", "// shared\n", name};
+}
+
+/// Stands in for NVRTC: the program is its own machine code.
+std::string as_it_is(const std::string& program) { return program; }
+
+struct Device {
+  explicit Device(const CubinMaker& make = as_it_is) {
+    fake_cuda::reset();
+    fake_cuda::set_kernel("blockgrad_add", 2, [](const std::vector<std::uint64_t>& args) {
+      *reinterpret_cast<std::int64_t*>(args[0]) += static_cast<std::int64_t>(args[1]);
+    });
+    runtime = open_cuda_runtime({.name = "NVIDIA H200", .capability = 90}, make);
+  }
+  ~Device() { BOOST_TEST(fake_cuda::misuse() == ""); }
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  std::shared_ptr<CudaRuntime> runtime;
+};
+
+CudaCall add(CudaFunction function, std::byte* to, std::int64_t value) {
+  CudaCall call;
+  call.function = function;
+  call.args = {reinterpret_cast<std::uint64_t>(to), static_cast<std::uint64_t>(value)};
+  call.node = node;
+  return call;
+}
+
+std::int64_t number_in(CudaRuntime& runtime, const std::byte* memory) {
+  std::int64_t number = 0;
+  runtime.copy_out(reinterpret_cast<std::byte*>(&number), memory, sizeof number);
+  return number;
+}
+
+void put(CudaRuntime& runtime, std::byte* memory, std::int64_t number) {
+  runtime.copy_in(memory, reinterpret_cast<const std::byte*>(&number), sizeof number);
+}
+
+/// All that a program does: 5 in, 1 added, 10 added twice by a recording, a copy of it out.
+std::int64_t use(CudaRuntime& runtime) {
+  const CudaFunction function = runtime.load(std::vector{text_of("add")})[0];
+  const auto x = runtime.allocate(8), y = runtime.allocate(8);
+  put(runtime, x.get(), 5);
+  CudaCall first = add(function, x.get(), 1);
+  first.shared_bytes = 100 * 1024;
+  runtime.launch(first);
+  const auto recording = runtime.record([&] {
+    runtime.launch(add(function, x.get(), 10));
+    runtime.copy_within(y.get(), x.get(), 8);
+  });
+  recording->start();
+  recording->start();
+  BOOST_TEST(runtime.free_bytes() > 0);
+  return number_in(runtime, y.get());
+}
+
+std::string file_of(std::int64_t bytes, unsigned seed) {
+  std::string content(static_cast<std::size_t>(bytes), '\0');
+  for (char& c : content) {
+    seed = seed * 1664525 + 1013904223;
+    c = static_cast<char>(seed >> 24);
+  }
+  return content;
+}
+
+const std::byte* bytes_of(const std::string& text) {
+  return reinterpret_cast<const std::byte*>(text.data());
+}
+
+std::map<std::string, int> counts_of(const std::vector<std::string>& calls) {
+  std::map<std::string, int> counts;
+  for (const std::string& call : calls) ++counts[call.substr(0, call.find(' '))];
+  return counts;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(device)
+
+BOOST_AUTO_TEST_CASE(what_a_program_does_comes_out_and_nothing_is_left) {
+  {
+    Device device;
+    BOOST_TEST(use(*device.runtime) == 26);
+    BOOST_TEST(device.runtime->title() == "cuda, NVIDIA H200");
+    BOOST_TEST(device.runtime->limits().processors == 7);
+    BOOST_TEST(device.runtime->limits().shared_bytes == 200 * 1024);
+    BOOST_TEST(device.runtime->limits().registers == 65536);
+  }
+  BOOST_TEST(fake_cuda::held() == "");
+}
+
+BOOST_AUTO_TEST_CASE(memory_may_outlive_the_runtime_and_starts_with_all_bits_set) {
+  Device device;
+  auto memory = device.runtime->allocate(24);
+  std::uint64_t got[3] = {};
+  device.runtime->copy_out(reinterpret_cast<std::byte*>(got), memory.get(), sizeof got);
+  for (const std::uint64_t word : got) BOOST_TEST(word == ~std::uint64_t{0});
+  BOOST_TEST(reinterpret_cast<std::uintptr_t>(memory.get()) % 256 == 0U);
+  BOOST_TEST(device.runtime->allocate(0) != nullptr);
+  device.runtime.reset();
+  memory.reset();
+  BOOST_TEST(fake_cuda::held() == "");
+}
+
+BOOST_AUTO_TEST_CASE(out_of_memory_says_how_much_and_the_next_call_works) {
+  Device device;
+  fake_cuda::set_memory(1000);
+  const auto some = device.runtime->allocate(600);
+  BOOST_CHECK_THROW(device.runtime->allocate(500), DeviceError);
+  BOOST_TEST(error_of([&] { device.runtime->allocate(500); }) ==
+             "out of memory on the device: 500 bytes wanted, 400 free");
+  BOOST_TEST(fake_cuda::last_error() == cudaSuccess);
+  BOOST_CHECK_NO_THROW(device.runtime->allocate(400));
+}
+
+BOOST_AUTO_TEST_CASE(each_call_that_fails_is_told_and_leaves_nothing_behind) {
+  Device whole;
+  use(*whole.runtime);
+  const std::map<std::string, int> used = counts_of(fake_cuda::calls());
+  whole.runtime.reset();
+  const std::map<std::string, int> counts = counts_of(fake_cuda::calls());
+  BOOST_TEST(counts.size() >= 20U);
+  for (const auto& [name, count] : counts) {
+    const bool gives_back =
+        contains(name, "Destroy") || contains(name, "Free") || contains(name, "Unload");
+    for (int nth = 1; nth <= count; ++nth) {
+      BOOST_TEST_CONTEXT(name << " " << nth) {
+        fake_cuda::reset();
+        fake_cuda::fail(name, cudaErrorInvalidValue, nth);
+        bool has_thrown = false;
+        try {
+          const auto runtime = open_cuda_runtime({.name = "H"}, as_it_is);
+          fake_cuda::set_kernel("blockgrad_add", 2, nullptr);
+          try {
+            use(*runtime);
+          } catch (const DeviceError& error) {
+            has_thrown = true;
+            BOOST_TEST(contains(error.what(), ": cudaErrorInvalidValue, as asked for"));
+            if (name == "cudaLaunchKernel") BOOST_TEST(contains(error.what(), node));
+            BOOST_CHECK_NO_THROW(use(*runtime));
+          }
+        } catch (const DeviceError&) {
+          has_thrown = true;
+        }
+        const bool is_last = !used.contains(name) || nth > used.at(name);
+        BOOST_TEST(has_thrown == !(gives_back || is_last));
+        BOOST_TEST(fake_cuda::held() == "");
+        BOOST_TEST(fake_cuda::misuse() == "");
+        BOOST_TEST(fake_cuda::last_error() == cudaSuccess);
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_dead_device_is_called_no_more) {
+  for (const char* name : {"cudaLaunchKernel", "cudaMemcpyAsync", "cudaGraphLaunch",
+                           "cudaStreamSynchronize", "cudaStreamEndCapture", "cudaMemsetAsync"}) {
+    BOOST_TEST_CONTEXT(name) {
+      Device device;
+      fake_cuda::fail(name, cudaErrorIllegalAddress);
+      const std::string first = error_of([&] { use(*device.runtime); });
+      BOOST_TEST(contains(first, "cudaErrorIllegalAddress"));
+      BOOST_TEST(fake_cuda::calls().back().starts_with(name));
+      BOOST_TEST(error_of([&] { device.runtime->wait(); }) == first);
+      BOOST_TEST(error_of([&] { device.runtime->allocate(8); }) == first);
+      device.runtime.reset();
+      BOOST_TEST(fake_cuda::calls().back().starts_with(name));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_launch_names_its_grid_and_node) {
+  Device device;
+  const CudaFunction function = device.runtime->load(std::vector{text_of("add")})[0];
+  const auto x = device.runtime->allocate(8);
+  CudaCall call = add(function, x.get(), 1);
+  call.blocks = 0;
+  fake_cuda::clear();
+  device.runtime->launch(call);
+  BOOST_TEST(fake_cuda::calls().empty());
+  call.blocks = std::numeric_limits<std::int32_t>::max();
+  call.threads = 96;
+  device.runtime->launch(call);
+  BOOST_TEST(fake_cuda::calls().back() == "cudaLaunchKernel blockgrad_add 2147483647x96 0");
+  ++call.blocks;
+  BOOST_TEST(error_of([&] { device.runtime->launch(call); }) ==
+             node + ": a grid of 2147483648 blocks, a CUDA device takes at most 2147483647");
+  call.blocks = 1;
+  call.threads = 1025;
+  BOOST_TEST(error_of([&] { device.runtime->launch(call); }) ==
+             "a launch for " + node + ": cudaErrorInvalidValue, as asked for");
+}
+
+BOOST_AUTO_TEST_CASE(more_shared_memory_is_asked_for_once) {
+  Device device;
+  const CudaFunction function = device.runtime->load(std::vector{text_of("add")})[0];
+  const auto x = device.runtime->allocate(8);
+  CudaCall call = add(function, x.get(), 1);
+  for (const int bytes : {48 * 1024, 60 * 1024, 50 * 1024, 60 * 1024, 100 * 1024}) {
+    call.shared_bytes = bytes;
+    device.runtime->launch(call);
+  }
+  BOOST_TEST(fake_cuda::count("cudaFuncSetAttribute") == 2);
+  call.shared_bytes = 300 * 1024;
+  BOOST_TEST(error_of([&] { device.runtime->launch(call); }) ==
+             "307200 bytes of shared memory for " + node + ": cudaErrorInvalidValue, as asked for");
+}
+
+BOOST_AUTO_TEST_CASE(equal_texts_are_compiled_and_loaded_once) {
+  std::mutex mutex;
+  std::vector<std::string> programs;
+  Device device([&](const std::string& program) {
+    const std::lock_guard lock(mutex);
+    programs.push_back(program);
+    return program;
+  });
+  const std::vector<CudaText> texts = {text_of("add"), text_of("map"), text_of("add"),
+                                       text_of("add", "x[0] = 1;")};
+  const std::vector<CudaFunction> first = device.runtime->load(texts);
+  BOOST_TEST(first[0] == first[2]);
+  BOOST_TEST(first[0] != first[1]);
+  BOOST_TEST(first[0] != first[3]);
+  BOOST_TEST(device.runtime->load(std::vector{texts[1]})[0] == first[1]);
+  BOOST_TEST(programs.size() == 3U);
+  BOOST_TEST(fake_cuda::loaded().size() == 3U);
+  BOOST_TEST(device.runtime->load({}).empty());
+  const std::string map =
+      cuda_prelude() + "// shared\nextern \"C\" __global__ void blockgrad_map(long* x) {  }";
+  BOOST_TEST(std::ranges::count(programs, map) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(what_does_not_compile_is_told_by_the_first_and_the_rest_is_tried_again) {
+  std::atomic<int> made{0};
+  bool is_good = false;
+  Device device([&](const std::string& program) {
+    ++made;
+    if (!is_good && contains(program, "wrong")) throw DeviceError("NVRTC: that is wrong");
+    return program;
+  });
+  const std::vector<CudaText> texts = {text_of("add"), text_of("wrong"), text_of("map")};
+  BOOST_TEST(error_of([&] { device.runtime->load(texts); }) == "NVRTC: that is wrong");
+  BOOST_TEST(fake_cuda::loaded().empty());
+  is_good = true;
+  BOOST_TEST(device.runtime->load(texts).size() == 3U);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_copied_in_may_change_at_once) {
+  Device device;
+  std::vector<std::pair<std::shared_ptr<std::byte>, std::string>> all;
+  unsigned seed = 1;
+  // Small ones that share a buffer, one that fills it, growth, and pieces with an odd rest.
+  for (const std::int64_t bytes :
+       {std::int64_t{1}, std::int64_t{63}, std::int64_t{65}, std::int64_t{1000},
+        UploadRing::least_buffer, std::int64_t{8}, UploadRing::least_buffer + 1, std::int64_t{7},
+        2 * UploadRing::most_buffer + 13, std::int64_t{100}}) {
+    std::string content = file_of(bytes, ++seed);
+    all.emplace_back(device.runtime->allocate(bytes), content);
+    device.runtime->copy_in(all.back().first.get(), bytes_of(content), bytes);
+    std::fill(content.begin(), content.end(), '?');
+  }
+  for (const auto& [memory, content] : all) {
+    std::string got(content.size(), '\0');
+    device.runtime->copy_out(reinterpret_cast<std::byte*>(got.data()), memory.get(),
+                             static_cast<std::int64_t>(got.size()));
+    BOOST_TEST((got == content));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(copies_wait_only_where_every_buffer_is_on_its_way) {
+  Device device;
+  const std::int64_t bytes = UploadRing::least_buffer;
+  const std::string content = file_of(bytes, 1);
+  const auto memory = device.runtime->allocate(bytes);
+  device.runtime->copy_in(memory.get(), bytes_of(content), 0);
+  BOOST_TEST(fake_cuda::count("cudaHostAlloc") == 0);
+  device.runtime->copy_in(memory.get(), bytes_of(content), 1);
+  BOOST_TEST(fake_cuda::count("cudaHostAlloc") == 4);
+  device.runtime->wait();
+  fake_cuda::clear();
+  for (int i = 0; i < 1000; ++i) device.runtime->copy_in(memory.get(), bytes_of(content), 64);
+  for (int i = 0; i < 3; ++i) device.runtime->copy_in(memory.get(), bytes_of(content), bytes);
+  BOOST_TEST(fake_cuda::waits() == 0);
+  device.runtime->copy_in(memory.get(), bytes_of(content), bytes);
+  BOOST_TEST(fake_cuda::waits() == 1);
+  BOOST_TEST(fake_cuda::count("cudaHostAlloc") == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_recording_keeps_calls_and_its_start_neither_allocates_nor_waits) {
+  Device device;
+  CudaRuntime& runtime = *device.runtime;
+  const CudaFunction function = runtime.load(std::vector{text_of("add")})[0];
+  const auto x = runtime.allocate(8), y = runtime.allocate(8);
+  put(runtime, x.get(), 0);
+  auto recording = runtime.record([&] {
+    runtime.launch(add(function, x.get(), 3));
+    runtime.copy_within(y.get(), x.get(), 8);
+    runtime.copy_within(y.get(), x.get(), 0);
+  });
+  BOOST_TEST(number_in(runtime, x.get()) == 0);
+  BOOST_TEST(fake_cuda::count("cudaGraphInstantiate") == 1);
+  BOOST_TEST(fake_cuda::count("cudaGraphUpload") == 1);
+  fake_cuda::clear();
+  for (int i = 0; i < 1000; ++i) {
+    put(runtime, x.get(), i);
+    recording->start();
+  }
+  const std::vector<std::string> calls = fake_cuda::calls();
+  BOOST_TEST(calls.size() == 2000U);
+  for (std::size_t i = 0; i < calls.size(); ++i)
+    BOOST_TEST(calls[i] == (i % 2 == 0 ? "cudaMemcpyAsync in 8" : "cudaGraphLaunch"));
+  BOOST_TEST(fake_cuda::waits() == 0);
+  BOOST_TEST(number_in(runtime, y.get()) == 1002);
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_recorded_is_refused_and_the_runtime_goes_on) {
+  Device device;
+  CudaRuntime& runtime = *device.runtime;
+  const auto x = runtime.allocate(8);
+  std::int64_t number = 0;
+  const auto host = reinterpret_cast<std::byte*>(&number);
+  const std::vector<std::function<void()>> forbidden = {
+      [&] { runtime.allocate(8); },
+      [&] { runtime.copy_in(x.get(), host, 8); },
+      [&] { runtime.copy_out(host, x.get(), 8); },
+      [&] { runtime.wait(); },
+      [&] { runtime.load(std::vector{text_of("add")}); },
+      [&] { runtime.record([] {}); },
+  };
+  for (const auto& call : forbidden) BOOST_CHECK_THROW(runtime.record(call), InternalError);
+  BOOST_CHECK_THROW(runtime.record([] { throw Error("of the caller"); }), Error);
+  BOOST_TEST(use(runtime) == 26);
+}
+
+BOOST_AUTO_TEST_CASE(other_threads_work_while_one_records) {
+  Device device;
+  CudaRuntime& runtime = *device.runtime;
+  const CudaFunction function = runtime.load(std::vector{text_of("add")})[0];
+  const auto x = runtime.allocate(8);
+  put(runtime, x.get(), 0);
+  std::int64_t others = 0;
+  const auto recording = runtime.record([&] {
+    runtime.launch(add(function, x.get(), 100));
+    std::jthread([&] {
+      const auto y = runtime.allocate(8);
+      put(runtime, y.get(), 40);
+      runtime.launch(add(function, y.get(), 2));
+      others = number_in(runtime, y.get());
+    });
+    std::jthread([&] { runtime.launch(add(function, x.get(), 1)); });
+  });
+  BOOST_TEST(others == 42);
+  BOOST_TEST(number_in(runtime, x.get()) == 1);
+  recording->start();
+  BOOST_TEST(number_in(runtime, x.get()) == 101);
+}
+
+BOOST_AUTO_TEST_CASE(programs_of_several_threads_do_not_meet) {
+  Device device;
+  std::atomic<int> right{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 20; ++i) right += use(*device.runtime) == 26 ? 1 : 0;
+      });
+    }
+  }
+  BOOST_TEST(right == 80);
+  BOOST_TEST(fake_cuda::loaded().size() == 1U);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
