@@ -170,8 +170,6 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
 
 Program compile(std::span<const Output> outputs, const Updates& updates, const Device& device,
                 const CompileOptions& options, SourceLoc where) {
-  require(device.name() != "cuda", "compile at ", to_string(where), ": programs do not run on ",
-          device.name(), " yet; compile for cpu()");
   std::vector<Expr> wanted;
   for (const Output& output : outputs) {
     require(static_cast<bool>(output.expr()), "compile at ", to_string(where), ": output ",

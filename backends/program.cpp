@@ -8,6 +8,8 @@
 #include "backends/backend.h"
 #include "backends/cpu/cpu_limits.h"
 #include "backends/cpu/isa.h"
+#include "backends/cuda/cuda_backend.h"
+#include "backends/cuda/cuda_device.h"
 #include "backends/cuda/findings.h"
 #include "backends/cuda/report.h"
 #include "backends/cuda/shared_library.h"
@@ -125,6 +127,7 @@ Device device(std::string_view name) {
   if (name == "cuda") {
     const std::string why = why_unusable(cuda_findings());
     if (!why.empty()) throw DeviceError("cuda cannot be used: " + why);
+    return make_device("cuda", cuda_backend(cuda_device()));
   }
   return make_device(std::string(name), cpu_backend());
 }

@@ -3,13 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <mutex>
-#include <set>
 
 #include "backends/cuda/cuda_maps.h"
 #include "backends/cuda/emit.h"
-#include "backends/step_error.h"
 #include "blockgrad/graph/leaf.h"
 
 namespace blockgrad {
@@ -31,30 +27,6 @@ std::int64_t bytes_of(const Operand& operand) {
 
 }  // namespace
 
-class CudaExecutable::Copy final : public Stored::Mirror {
- public:
-  Copy(std::shared_ptr<CudaRuntime> runtime, const TensorType& type)
-      : runtime_(std::move(runtime)), bytes_(bytes_of(type)), memory_(runtime_->allocate(bytes_)) {}
-
-  bool is_on(const CudaRuntime* runtime) const { return runtime_.get() == runtime; }
-  std::byte* memory() const { return memory_.get(); }
-  void fetch(std::byte* to) override { runtime_->copy_out(to, memory(), bytes_); }
-  /// Takes the host's value if this one is old. The storage is locked.
-  void refresh(const Stored& storage) {
-    const std::lock_guard lock(mutex_);
-    if (version == storage.version()) return;
-    storage.bring_home();
-    runtime_->copy_in(memory(), storage.bytes(), bytes_);
-    version = storage.version();
-  }
-
- private:
-  std::mutex mutex_;
-  std::shared_ptr<CudaRuntime> runtime_;
-  std::int64_t bytes_;
-  std::shared_ptr<std::byte> memory_;
-};
-
 std::int64_t cuda_scratch_bytes(const Graph& graph, const Plan& plan, const CudaLimits& limits) {
   std::int64_t most = 0;
   for (const PlanStep& step : plan.steps)
@@ -67,8 +39,6 @@ std::int64_t cuda_scratch_bytes(const Graph& graph, const Plan& plan, const Cuda
 CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const CompileOptions& options,
                                std::shared_ptr<CudaRuntime> runtime)
     : graph_(graph), plan_(plan), runtime_(std::move(runtime)) {
-  require(!options.check_numerics,
-          "check_numerics watches programs of the CPU only; compile for cpu() to find the node");
   scratch_bytes_ = cuda_scratch_bytes(graph, plan, runtime_->limits());
   arena_ = runtime_->allocate(plan.arena_bytes);
   scratch_ = runtime_->allocate(scratch_bytes_);
@@ -84,9 +54,9 @@ CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const Compi
   }
   for (const std::int32_t node : plan.storages) {
     const auto& storage = leaf<StoredLeaf>(node).storage;
-    auto copy = std::dynamic_pointer_cast<Copy>(storage->mirror());
+    auto copy = std::dynamic_pointer_cast<DeviceCopy>(storage->mirror());
     if (!copy || !copy->is_on(runtime_.get())) {
-      copy = std::make_shared<Copy>(runtime_, storage->type());
+      copy = std::make_shared<DeviceCopy>(runtime_, storage->type());
       if (!storage->mirror()) storage->set_mirror(copy);
     }
     storages_.push_back(storage);
@@ -96,12 +66,9 @@ CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const Compi
   for (const PlanStep& step : plan.updates) items_.push_back(node_item(step, true));
   for (const Commit& commit : plan.commits) items_.push_back(commit_item(commit));
   items_.push_back(end_item());
+  if (options.check_numerics) prepare_watch();
   load_kernels();
-  step_ = runtime_->record([this] {
-    for (const Item& item : items_) {
-      for (const CudaCall& call : item.calls) runtime_->launch(call);
-    }
-  });
+  record_step();
   outputs_.resize(plan.outputs.size());
 }
 
@@ -248,6 +215,7 @@ std::span<const std::byte> CudaExecutable::memory(const Operand& operand) const 
   return {place(operand) + first * size, static_cast<std::size_t>((last + 1 - first) * size)};
 }
 
+// Watches are made after all items.
 void CudaExecutable::load_kernels() {
   const std::vector<CudaFunction> functions = runtime_->load(texts_);
   std::size_t next = 0;
@@ -257,110 +225,7 @@ void CudaExecutable::load_kernels() {
       call.node = item.label;
     }
   }
-}
-
-void CudaExecutable::fetch_storage() {
-  for (std::size_t s = 0; s < storages_.size(); ++s) copies_[s]->refresh(*storages_[s]);
-}
-
-void CudaExecutable::bind(std::span<const std::byte* const> feeds) {
-  for (std::size_t f = 0; f < feeds_.size(); ++f) {
-    const std::int32_t node = plan_.feeds[f];
-    runtime_->copy_in(feeds_[f].get(), feeds[f],
-                      bytes_of(graph_.nodes[static_cast<std::size_t>(node)].types[0]));
-  }
-}
-
-std::int64_t CudaExecutable::run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) {
-  fetch_storage();
-  const CudaState fresh;
-  runtime_->copy_in(state_.get(), reinterpret_cast<const std::byte*>(&fresh), sizeof fresh);
-  std::int64_t ring = 0, step = 0;
-  for (; step < n; ++step) {
-    if (stop && stop->stop_requested()) break;
-    if (step == 0 || feeds.rings > 1) {
-      bind(feeds.of(ring));
-      if (++ring == feeds.rings) ring = 0;
-    }
-    step_->start();
-  }
-  for (std::size_t s = 0; s < storages_.size(); ++s) {
-    if (plan_.is_updated[s]) storages_[s]->set_away(copies_[s]);
-  }
-  if (may_fail_) check_state();
-  std::fill(outputs_.begin(), outputs_.end(), nullptr);
-  return step;
-}
-
-void CudaExecutable::check_state() {
-  CudaState state;
-  runtime_->copy_out(reinterpret_cast<std::byte*>(&state), state_.get(), sizeof state);
-  if (state.failed_step < 0) return;
-  for (const Item& item : items_) {
-    if (item.node != state.node || item.thing.empty()) continue;
-    const Value input = graph_.nodes[static_cast<std::size_t>(item.node)].inputs[0];
-    const Text value = is_floating(graph_.type(input).dtype)
-                           ? Text(std::bit_cast<double>(state.value))
-                           : Text(static_cast<std::int64_t>(state.value));
-    fail_step(graph_, item.node, {item.thing, value, state.position, item.rule}, state.failed_step);
-  }
-  fail_internal({"a step failed at a node that checks nothing"});
-}
-
-void CudaExecutable::on_bad_value(Examine) {}
-
-void CudaExecutable::examine(std::span<const std::byte* const>, std::int64_t) {
-  fail_internal({"values are examined on the CPU"});
-}
-
-void CudaExecutable::profile(std::span<const std::byte* const> feeds, int runs, Report& report) {
-  using Clock = std::chrono::steady_clock;
-  fetch_storage();
-  const CudaState fresh;
-  runtime_->copy_in(state_.get(), reinterpret_cast<const std::byte*>(&fresh), sizeof fresh);
-  bind(feeds);
-  std::vector<std::vector<double>> times(items_.size());
-  for (int run = 0; run < runs; ++run) {
-    for (std::size_t i = 0; i < items_.size(); ++i) {
-      runtime_->wait();
-      const auto start = Clock::now();
-      for (const CudaCall& call : items_[i].calls) runtime_->launch(call);
-      runtime_->wait();
-      times[i].push_back(std::chrono::duration<double>(Clock::now() - start).count());
-    }
-  }
-  for (std::size_t s = 0; s < storages_.size(); ++s) {
-    if (plan_.is_updated[s]) storages_[s]->set_away(copies_[s]);
-  }
-  report.profiled_runs = runs;
-  for (std::size_t i = 0; i < report.nodes.size(); ++i) {
-    std::nth_element(times[i].begin(), times[i].begin() + runs / 2, times[i].end());
-    report.nodes[i].seconds = times[i][static_cast<std::size_t>(runs) / 2];
-  }
-  if (may_fail_) check_state();
-}
-
-const std::byte* CudaExecutable::output(int i) const {
-  auto& output = outputs_[static_cast<std::size_t>(i)];
-  const Operand& operand = plan_.outputs[static_cast<std::size_t>(i)];
-  if (!output) {
-    auto memory = allocate_bytes(bytes_of(operand));
-    runtime_->copy_out(memory.get(), place(operand), bytes_of(operand));
-    output = std::move(memory);
-  }
-  return output.get();
-}
-
-void CudaExecutable::describe(Report& report) const {
-  report.device = runtime_->title();
-  report.peak_bytes += plan_.arena_bytes + scratch_bytes_;
-  for (const Item& item : items_) {
-    report.kernels += static_cast<std::int64_t>(item.calls.size());
-    if (item.node < 0) continue;
-    report.nodes.push_back({item.label, item.why, item.cost.flops, item.cost.bytes});
-    report.flops += item.cost.flops;
-    report.bytes += item.cost.bytes;
-  }
+  for (Watch& watch : watches_) watch.call.function = functions[next++];
 }
 
 }  // namespace blockgrad

@@ -9,6 +9,7 @@
 
 #include "backends/cuda/cuda_runtime.h"
 #include "backends/cuda/cuda_work.h"
+#include "backends/cuda/device_copy.h"
 #include "backends/executable.h"
 #include "blockgrad/graph/stored.h"
 
@@ -19,14 +20,13 @@ std::int64_t cuda_scratch_bytes(const Graph& graph, const Plan& plan, const Cuda
 
 class CudaExecutable final : public Executable {
  public:
-  /// Throws Error for check_numerics, which only the CPU does.
   CudaExecutable(const Graph& graph, const Plan& plan, const CompileOptions& options,
                  std::shared_ptr<CudaRuntime> runtime);
   ~CudaExecutable() override;
 
   /// Returns when the steps are enqueued, or, where a step may find its data wrong, are done.
   std::int64_t run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) override;
-  void on_bad_value(Examine examine) override;
+  void on_bad_value(Examine examine) override { examine_ = std::move(examine); }
   void examine(std::span<const std::byte* const> feeds, std::int64_t step) override;
   /// Times include the launches of a node, each waited for.
   void profile(std::span<const std::byte* const> feeds, int runs, Report& report) override;
@@ -34,9 +34,6 @@ class CudaExecutable final : public Executable {
   void describe(Report& report) const override;
 
  private:
-  /// The value of a parameter or state in the runtime's memory.
-  class Copy;
-
   /// A node of the step, or a commit.
   struct Item {
     std::int32_t node = -1;
@@ -44,6 +41,12 @@ class CudaExecutable final : public Executable {
     std::string why, thing, rule;
     Cost cost;
     std::vector<CudaCall> calls;
+  };
+
+  /// A value that is looked at behind the step.
+  struct Watch {
+    CudaCall call;
+    bool is_on = true;
   };
 
   Item node_item(const PlanStep& step, bool is_update);
@@ -55,9 +58,19 @@ class CudaExecutable final : public Executable {
   std::byte* place(const Operand& operand) const;
   std::span<const std::byte> memory(const Operand& operand) const;
   void load_kernels();
-  void fetch_storage();
+
+  // cuda_run.cpp
+  void record_step();
+  void begin_run();
+  void leave_storage();
   void bind(std::span<const std::byte* const> feeds);
   void check_state();
+
+  // cuda_watch.cpp
+  void prepare_watch();
+  void run_watched_step(std::span<const std::byte* const> feeds, std::int64_t step);
+  bool start_watched(std::int64_t step);
+
   template <class T>
   const T& leaf(std::int32_t node) const {
     return *graph_.nodes[static_cast<std::size_t>(node)].op.as<T>();
@@ -70,9 +83,13 @@ class CudaExecutable final : public Executable {
   std::int64_t scratch_bytes_ = 0;
   std::vector<std::shared_ptr<std::byte>> feeds_, constants_, tables_;
   std::vector<std::shared_ptr<Stored>> storages_;
-  std::vector<std::shared_ptr<Copy>> copies_;  // of the storages
+  std::vector<std::shared_ptr<DeviceCopy>> copies_;  // of the storages
   std::vector<Item> items_;
-  std::vector<CudaText> texts_;  // of all calls, in their order
+  std::vector<Watch> watches_;
+  std::shared_ptr<std::byte> flags_;              // of the watches
+  std::vector<std::shared_ptr<std::byte>> kept_;  // storage before a watched step
+  Examine examine_;
+  std::vector<CudaText> texts_;  // of all calls, in the order of making them
   std::unique_ptr<CudaSequence> step_;
   bool may_fail_ = false;
   mutable std::vector<std::shared_ptr<std::byte>> outputs_;  // on the host

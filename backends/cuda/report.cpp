@@ -34,9 +34,8 @@ std::string cuda_report(const CudaFindings& findings, std::span<const std::strin
   const std::string why = why_unusable(findings);
   if (!why.empty()) return "off, " + why;
   return fmt::format(
-      "{}, {} multiprocessors, {:.1f} GiB, compute capability {}, driver {}, runtime {}; programs "
-      "do "
-      "not run on it yet\n  {}\n  {}",
+      "{}, {} multiprocessors, {:.1f} GiB, compute capability {}, driver {}, runtime {}\n  {}\n  "
+      "{}",
       findings.name, findings.processors,
       static_cast<double>(findings.memory_bytes) / (std::int64_t{1} << 30),
       capability_text(findings.capability), cuda_version_text(findings.driver_version),

@@ -108,4 +108,34 @@ BOOST_AUTO_TEST_CASE(an_optimizers_step_over_many_parameters_is_one_launch) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_value_that_is_not_finite_is_found_and_nothing_is_updated) {
+  if (skipped()) return;
+  const Expr w = parameter(tensor({4.0f, 9.0f}, {2}), "w"), x = input("x", Shape{2});
+  Updates updates;
+  updates.set(w, w - 0.5);
+  const Expr y = log(x) * w;
+  Program program =
+      compile({y}, updates, test_support::cuda_test_device(), {.check_numerics = true});
+  const auto told = [&](const Tensor& value) {
+    return test_support::error_of([&] { program.run({{x, value}}); });
+  };
+  const std::string text = told(tensor({2.0f, -1.0f}, {2}));
+  BOOST_TEST(test_support::contains(text, "log (maps_test.cpp:"), text);
+  BOOST_TEST(test_support::contains(text, "the first value that is not finite: nan at [1]"), text);
+  BOOST_TEST(w.value().at(0) == 4);
+}
+
+BOOST_AUTO_TEST_CASE(a_watched_step_whose_values_are_finite_is_the_step) {
+  if (skipped()) return;
+  const auto trained = [](const CompileOptions& options) {
+    const Expr w = parameter(tensor({4.0f, 9.0f}, {2}), "w"), x = input("x", Shape{2});
+    Updates updates;
+    updates.set(w, w - 0.125 * x);
+    Program program = compile({w * x}, updates, test_support::cuda_test_device(), options);
+    program.run_many(3, {{{x, tensor({1.0f, 2.0f}, {2})}}, {{x, tensor({3.0f, 4.0f}, {2})}}});
+    return w.value();
+  };
+  BOOST_TEST(test_support::same_bits(trained({.check_numerics = true}), trained({})));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

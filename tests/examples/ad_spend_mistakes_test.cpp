@@ -193,9 +193,11 @@ BOOST_AUTO_TEST_CASE(each_mistake_gets_one_message_an_exit_code_and_writes_nothi
 }
 
 BOOST_AUTO_TEST_CASE(a_device_that_cannot_train_is_told_with_its_reason) {
-  std::string reason = "programs do not run on cuda yet";
+  std::string reason;
   try {
     (void)blockgrad::cuda();
+    BOOST_TEST_MESSAGE("skipped: CUDA can train here");
+    return;
   } catch (const blockgrad::DeviceError& error) {
     reason = error.what();
   }

@@ -37,12 +37,11 @@ class Device {
 };
 
 Device cpu();
-/// The first NVIDIA GPU. Throws DeviceError, saying why, where none can be used. Programs do not
-/// run on it yet: compile throws Error.
+/// The first NVIDIA GPU. Throws DeviceError, saying why, where none can be used.
 Device cuda();
 /// "cpu" or "cuda". Throws DeviceError if it is another name, and as cuda().
 Device device(std::string_view name);
-/// The fastest one that programs run on: the CPU, until they run on CUDA.
+/// The fastest one: the CPU, until CUDA has been measured.
 Device best_device();
 /// What there is of each device. cpu: threads, instruction set, and whether it is slow; cuda: the
 /// GPU, its memory, versions, and the libraries found or where they were sought; or why it is off.
