@@ -3,8 +3,10 @@
 #include <typeindex>
 
 #include "backends/cuda/cuda_maps.h"
+#include "backends/cuda/cuda_matmul.h"
 #include "backends/cuda/cuda_work.h"
 #include "blockgrad/graph/map.h"
+#include "blockgrad/ops/linalg.h"
 #include "graph/map_group.h"
 
 namespace blockgrad {
@@ -13,6 +15,7 @@ CudaMaker cuda_maker(const Op& op) {
   static const std::map<std::type_index, CudaMaker> makers = {
       {typeid(Map), map_kernel},
       {typeid(MapGroup), map_group_kernel},
+      {typeid(MatMul), matmul_kernel},
   };
   const auto found = makers.find(op.type());
   return found == makers.end() ? nullptr : found->second;

@@ -2,7 +2,7 @@
 // What kernels and the host that chooses them name alike: sizes of blocks, and how operands lie in
 // memory. Includes nothing, so that device code can use it as it is.
 
-#ifdef __CUDACC__
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define BG_HOST_DEVICE __host__ __device__
 #else
 #define BG_HOST_DEVICE
@@ -14,7 +14,9 @@ namespace blockgrad::gpu {
 struct Tile {
   int m, n, k;
 
-  bool operator==(const Tile&) const = default;
+  BG_HOST_DEVICE friend constexpr bool operator==(const Tile& x, const Tile& y) {
+    return x.m == y.m && x.n == y.n && x.k == y.k;
+  }
 };
 
 /// A Tile as a type, for kernels: nvcc takes no values of classes as their template arguments.
@@ -43,13 +45,28 @@ struct Matrix {
   }
 };
 
+/// The same where the matrices of a batch begin anywhere.
+template <class T>
+struct Matrices {
+  T* data;
+  long row_stride;
+  long column_stride;
+  const long* starts;  // of each batch, in elements
+
+  BG_HOST_DEVICE T& at(long batch, long row, long column) const {
+    return data[starts[batch] + row * row_stride + column * column_stride];
+  }
+};
+
 /// C[m, n] = epilogue(sum over k of A[m, k] B[k, n]) for every matrix of a batch. A transposed
 /// operand has its strides exchanged. C's columns lie side by side; it overlaps neither A nor B.
-template <class In, class Out = In>
+/// An operand is any type with Matrix's at(); the product kernels of warps also want panel_of().
+template <class In, class Out = In, class A = Matrix<const In>, class B = Matrix<const In>,
+          class C = Matrix<Out>>
 struct Product {
-  Matrix<const In> a;  // m x k
-  Matrix<const In> b;  // k x n
-  Matrix<Out> c;       // m x n, of each batch and slice
+  A a;  // m x k
+  B b;  // k x n
+  C c;  // m x n, of each batch and slice
   long m, n, k;
   long k_slice;     // slice s sums k in [s k_slice, min(k, (s + 1) k_slice))
   int k_splits;     // slices; C holds each one's sums apart, as batch * k_splits + s, and Plain
@@ -62,7 +79,9 @@ struct Product {
 struct Place {
   long row, column, slice, batch;
 
-  bool operator==(const Place&) const = default;
+  BG_HOST_DEVICE friend constexpr bool operator==(const Place& x, const Place& y) {
+    return x.row == y.row && x.column == y.column && x.slice == y.slice && x.batch == y.batch;
+  }
 };
 
 /// Where block number `block` works. The grid is one line of blocks: tiles first, then slices, then

@@ -18,17 +18,26 @@ struct Panel {
   long k_end;
 };
 
-template <class In, class Out>
-__device__ __forceinline__ Panel<In> panel_of_a(const Product<In, Out>& p, const Place& at,
-                                                long k_end) {
-  return {&p.a.at(at.batch, at.row, 0), p.a.row_stride, p.a.column_stride, p.m - at.row, k_end};
+/// The rows of a matrix from one of them on, and the columns.
+template <template <class> class Operand, class T>
+__device__ __forceinline__ Panel<T> rows_of(const Operand<const T>& x, long batch, long row,
+                                            long width, long k_end) {
+  return {&x.at(batch, row, 0), x.row_stride, x.column_stride, width, k_end};
+}
+template <template <class> class Operand, class T>
+__device__ __forceinline__ Panel<T> columns_of(const Operand<const T>& x, long batch, long column,
+                                               long width, long k_end) {
+  return {&x.at(batch, 0, column), x.column_stride, x.row_stride, width, k_end};
 }
 
-template <class In, class Out>
-__device__ __forceinline__ Panel<In> panel_of_b(const Product<In, Out>& p, const Place& at,
-                                                long k_end) {
-  return {&p.b.at(at.batch, 0, at.column), p.b.column_stride, p.b.row_stride, p.n - at.column,
-          k_end};
+template <class P>
+__device__ __forceinline__ auto panel_of_a(const P& p, const Place& at, long k_end) {
+  return rows_of(p.a, at.batch, at.row, p.m - at.row, k_end);
+}
+
+template <class P>
+__device__ __forceinline__ auto panel_of_b(const P& p, const Place& at, long k_end) {
+  return columns_of(p.b, at.batch, at.column, p.n - at.column, k_end);
 }
 
 /// The panel in shared memory; a pack between rows keeps stores along k off each other's banks.
@@ -102,12 +111,19 @@ struct PanelShare {
   }
 };
 
+/// The share of the calling thread, from step k on.
+template <int width, int depth, int threads, Reads reads, class T>
+__device__ __forceinline__ PanelShare<T, width, depth, threads, reads> share_of(
+    const Panel<T>& panel, long k) {
+  return {panel, k};
+}
+
 /// Puts a row of C's values where they belong: 16 bytes at once where all are inside and lie so.
-template <class T, class Epilogue>
-__device__ __forceinline__ void put_pack(const Product<T>& p, const Epilogue& epilogue,
-                                         const Place& at, long row, long column,
-                                         const T (&sums)[Pack<T>::size]) {
-  if (row >= p.m) return;
+template <class P, class T, int size, class Epilogue>
+__device__ __forceinline__ void put_pack(const P& p, const Epilogue& epilogue, const Place& at,
+                                         long row, long column, const T (&sums)[size]) {
+  static_assert(size == Pack<T>::size);
+  if (row >= p.m || column >= p.n) return;
   T* const to = &p.c.at(at.batch * p.k_splits + at.slice, row, column);
   Pack<T> pack;
 #pragma unroll

@@ -38,14 +38,14 @@ struct AddBiasRelu {
 };
 
 /// See place_of.
-template <class Block, class In, class Out>
-__device__ __forceinline__ Place place_of_block(const Product<In, Out>& p) {
+template <class Block, class P>
+__device__ __forceinline__ Place place_of_block(const P& p) {
   return place_of(blockIdx.x, p.m, p.n, {Block::m, Block::n, Block::k}, p.k_splits, p.band);
 }
 
 /// The end of the slice's part of k.
-template <class In, class Out>
-__device__ __forceinline__ long end_of_slice(const Product<In, Out>& p, const Place& at) {
+template <class P>
+__device__ __forceinline__ long end_of_slice(const P& p, const Place& at) {
   const long end = (at.slice + 1) * p.k_slice;
   return end < p.k ? end : p.k;
 }

@@ -33,8 +33,8 @@ __global__ void __launch_bounds__(threads_of<Block, Thread>)
   const int thread_n = static_cast<int>(threadIdx.x) % (Block::n / Thread::n) * Thread::n;
 
   T sums[Thread::m][Thread::n] = {};
-  PanelShare<T, Block::m, Block::k, threads, reads_a> share_a(a, at.slice * p.k_slice);
-  PanelShare<T, Block::n, Block::k, threads, reads_b> share_b(b, at.slice * p.k_slice);
+  auto share_a = share_of<Block::m, Block::k, threads, reads_a>(a, at.slice * p.k_slice);
+  auto share_b = share_of<Block::n, Block::k, threads, reads_b>(b, at.slice * p.k_slice);
   for (long k = at.slice * p.k_slice; k < k_end; k += Block::k) {
     share_a.fetch(a, -T(0));
     share_b.fetch(b, T(0));

@@ -9,8 +9,9 @@ namespace blockgrad::gpu {
 
 /// c = epilogue(((s_0 + s_1) + s_2) + ...), with s_i, the sums of slice i, at `sums`, dense
 /// [batch, k_splits, m, n]. Grid: a line of blocks of any size, a thread an element.
-template <class T, class Epilogue>
-__global__ void join_splits(Product<T> p, const T* sums, long batches, Epilogue epilogue) {
+template <class P, class T, class Epilogue>
+__device__ __forceinline__ void add_splits(const P& p, const T* sums, long batches,
+                                           const Epilogue& epilogue) {
   const long size = p.m * p.n;
   const long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= batches * size) return;
@@ -19,6 +20,11 @@ __global__ void join_splits(Product<T> p, const T* sums, long batches, Epilogue 
   T sum = from[0];
   for (int slice = 1; slice < p.k_splits; ++slice) sum += from[slice * size];
   p.c.at(batch, element / p.n, element % p.n) = epilogue(sum, batch, element % p.n);
+}
+
+template <class T, class Epilogue>
+__global__ void join_splits(Product<T> p, const T* sums, long batches, Epilogue epilogue) {
+  add_splits(p, sums, batches, epilogue);
 }
 
 }  // namespace blockgrad::gpu

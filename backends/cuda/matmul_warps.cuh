@@ -54,16 +54,18 @@ struct ThreadTile {
 
 /// Grid: see place_of, of 32 warps_of<Block, Warp> threads; dynamic shared memory:
 /// TwoPanels<T, Block>. Order of the sum: as in matmul_registers.
-template <class T, class Block, class Warp, Reads reads_a, Reads reads_b, class Epilogue>
-__global__ void __launch_bounds__(32 * warps_of<Block, Warp>)
-    matmul_warps(Product<T> p, Epilogue epilogue) {
+template <class Block, class Warp, Reads reads_a, Reads reads_b, class T, class A, class B, class C,
+          class Epilogue>
+__device__ __forceinline__ void multiply_warps(const Product<T, T, A, B, C>& p,
+                                               const Epilogue& epilogue) {
   constexpr int threads = 32 * warps_of<Block, Warp>, pack = Pack<T>::size;
   auto& shared = shared_memory<TwoPanels<T, Block>>();
 
   // Grid to block: a tile of C, and a slice of k.
   const Place at = place_of_block<Block>(p);
   const long k_end = end_of_slice(p, at);
-  const Panel<T> a = panel_of_a(p, at, k_end), b = panel_of_b(p, at, k_end);
+  const auto a = panel_of_a(p, at, k_end);
+  const auto b = panel_of_b(p, at, k_end);
 
   // Block to warp to lane: where this thread's first piece begins in the tile.
   const int warp_at = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
@@ -72,8 +74,8 @@ __global__ void __launch_bounds__(32 * warps_of<Block, Warp>)
 
   const long k_begin = at.slice * p.k_slice;
   ThreadTile<T, Warp> tile;
-  PanelShare<T, Block::m, Block::k, threads, reads_a> share_a(a, k_begin);
-  PanelShare<T, Block::n, Block::k, threads, reads_b> share_b(b, k_begin);
+  auto share_a = share_of<Block::m, Block::k, threads, reads_a>(a, k_begin);
+  auto share_b = share_of<Block::n, Block::k, threads, reads_b>(b, k_begin);
   const auto fetch = [&] {
     share_a.fetch(a, -T(0));
     share_b.fetch(b, T(0));
@@ -103,6 +105,12 @@ __global__ void __launch_bounds__(32 * warps_of<Block, Warp>)
     for (int j = 0; j < tile.pieces_n; ++j)
       put_pack(p, epilogue, at, at.row + m + i / pack * 8 * pack + i % pack,
                at.column + n + j * 4 * pack, tile.sums[i / pack][j][i % pack]);
+}
+
+template <class T, class Block, class Warp, Reads reads_a, Reads reads_b, class Epilogue>
+__global__ void __launch_bounds__(32 * warps_of<Block, Warp>)
+    matmul_warps(Product<T> p, Epilogue epilogue) {
+  multiply_warps<Block, Warp, reads_a, reads_b>(p, epilogue);
 }
 
 }  // namespace blockgrad::gpu

@@ -1,0 +1,88 @@
+// The text of every kind of product's kernel compiles with NVRTC; no GPU is needed.
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/cuda_matmul.h"
+#include "backends/cuda/emit.h"
+#include "backends/cuda/nvrtc.h"
+#include "blockgrad/ops/linalg.h"
+
+using namespace blockgrad;
+
+namespace {
+
+/// Appends the different texts of a node's launches.
+void add_texts(std::vector<CudaText>& texts, const CudaWork& work) {
+  for (const CudaLaunch& launch : work.launches) {
+    if (std::find(texts.begin(), texts.end(), launch.text) == texts.end())
+      texts.push_back(launch.text);
+  }
+}
+
+/// Compiles texts of one header with NVRTC, if it is here, and looks for each kernel.
+void check_machine_code(const std::vector<CudaText>& texts) {
+  CubinRequest request{.text = cuda_prelude() + texts[0].header};
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    BOOST_TEST_REQUIRE((texts[i].header == texts[0].header));
+    const std::size_t at = texts[i].text.find("KERNEL");
+    request.text += std::string(texts[i].text).replace(at, 6, "kernel" + std::to_string(i) + "_");
+  }
+  try {
+    const std::string cubin = compile_cubin(nvrtc(), request);
+    for (std::size_t i = 0; i < texts.size(); ++i)
+      BOOST_TEST(cubin.find("kernel" + std::to_string(i) + "_") != std::string::npos);
+  } catch (const DeviceError& error) {
+    BOOST_TEST(!BG_WITH_CUDA, error.what());
+    BOOST_TEST_MESSAGE("skipped: " << error.what());
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(product_text)
+
+BOOST_AUTO_TEST_CASE(machine_code_is_made_of_every_kind_of_kernel) {
+  const auto turned = [](const Shape& shape) {
+    Layout layout = Layout::dense(shape);
+    std::swap(layout.strides[0], layout.strides[1]);
+    layout.shape = Shape{shape[1], shape[0]};
+    return layout;
+  };
+  const auto uneven = [](Layout layout) {
+    layout.strides[0] = 0;
+    return layout;
+  };
+  const Shape square{640, 640}, odd{639, 639}, batch{2, 3, 64, 64};
+  struct Case {
+    DType dtype;
+    Layout a, b;
+  };
+  const Layout dense = Layout::dense(square);
+  const Layout large = Layout::dense({1536, 1536});
+  const Case cases[] = {{DType::f32, large, large},
+                        {DType::f32, dense, turned(square)},
+                        {DType::f32, turned(square), dense},
+                        {DType::f32, Layout::dense(odd), turned(odd)},
+                        {DType::f32, Layout::dense(batch), uneven(Layout::dense(batch))},
+                        {DType::f32, Layout::dense({4, 4}), Layout::dense({4, 4})},
+                        {DType::f32, Layout::dense({4, 4096}), Layout::dense({4096, 4})},
+                        {DType::f64, turned(square), turned(square)},
+                        {DType::f64, Layout::dense({4, 4096}), Layout::dense({4096, 4})}};
+  std::vector<CudaText> texts;
+  for (const auto& [dtype, a, b] : cases) {
+    const int rank = a.shape.rank();
+    std::vector<std::int64_t> sizes(a.shape.sizes().begin(), a.shape.sizes().end());
+    sizes.back() = b.shape[rank - 1];
+    const GraphNode node{MatMul{}, {}, {}, {}};
+    const Operand inputs[] = {{Place::feed, 0, dtype, a}, {Place::feed, 1, dtype, b}};
+    const Operand outputs[] = {{Place::arena, 0, dtype, Layout::dense(Shape(sizes))}};
+    for (const bool is_update : {false, true})
+      add_texts(texts, matmul_kernel({node, inputs, outputs, is_update}));
+  }
+  BOOST_TEST(texts.size() == 20);
+  check_machine_code(texts);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
