@@ -166,7 +166,9 @@ CudaCall CudaExecutable::call(const CudaLaunch& launch, const PlanStep& step) {
     table = reinterpret_cast<std::uint64_t>(tables_.back().get());
   }
   for (const CudaArg& arg : launch.args)
-    made.args.push_back(arg.kind == CudaArg::Kind::table ? table : address(arg, step));
+    made.args.push_back(arg.kind == CudaArg::Kind::table
+                            ? table + static_cast<std::uint64_t>(arg.offset)
+                            : address(arg, step));
   for (const Operand& in : step.inputs) made.reads.push_back(memory(in));
   for (const Operand& out : step.outputs) made.writes.push_back(memory(out));
   texts_.push_back(launch.text);

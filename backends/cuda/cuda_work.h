@@ -31,7 +31,7 @@ struct CudaArg {
     output,
     scratch,  // `offset` bytes into the node's scratch
     number,   // `offset` as a long
-    table,    // the address of the launch's table
+    table,    // the address of the launch's table, `offset` bytes further on
     state,    // the address of the run's CudaState
     guard,    // the address of the update's guard, a bool; null if it has none
   };
