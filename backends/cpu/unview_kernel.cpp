@@ -6,11 +6,10 @@
 #include <memory>
 #include <utility>
 
-#include "backends/cpu/disjoint_parts.h"
 #include "backends/cpu/families.h"
+#include "backends/cpu/part_overlap.h"
 #include "backends/cpu/walk.h"
 #include "blockgrad/graph/view.h"
-#include "graph/parts.h"
 
 namespace blockgrad {
 
@@ -114,42 +113,16 @@ bool is_there(const KernelRequest& request, std::size_t part, const Layout& layo
          in.at == out.at + layout.offset * static_cast<std::int64_t>(size_of(out.dtype));
 }
 
-// Whether two elements share a place, by a look at all of them.
-bool overlap(std::span<const Layout> layouts, std::int64_t size) {
-  std::vector<std::uint8_t> hit(static_cast<std::size_t>(size), 0);
-  bool overlaps = false;
-  for (std::size_t p = 0; p < layouts.size() && !overlaps; ++p) {
-    const Walk walk(layouts[p]);
-    const std::int64_t step = walk.step();
-    walk.runs(0, layouts[p].shape.size(), [&](std::int64_t at, std::int64_t run) {
-      std::uint8_t* const marks = hit.data() + at;
-      if (step == 1) {
-        overlaps = overlaps || std::memchr(marks, 1, static_cast<std::size_t>(run));
-        std::memset(marks, 1, static_cast<std::size_t>(run));
-        return;
-      }
-      for (std::int64_t i = 0; i < run; ++i)
-        overlaps = std::exchange(marks[i * step], std::uint8_t{1}) != 0 || overlaps;
-    });
-  }
-  return overlaps;
-}
-
 // The parts as copies, or null if two elements share a place, or may share one and are too many for
 // a look: a plan for a batch that fits no memory costs no memory.
 std::shared_ptr<const Copies> as_copies(const KernelRequest& request) {
-  constexpr std::int64_t most_looks = std::int64_t{1} << 26;
   const Unview& op = *request.node.op.as<Unview>();
+  if (!are_apart(op)) return nullptr;
   const DType dtype = request.outputs[0].dtype;
   auto copies = std::make_shared<Copies>();
   copies->size = op.shape.size();
   std::int64_t elements = 0;
   for (const Layout& layout : op.layouts) elements = checked_add(elements, layout.shape.size());
-  if (elements > copies->size) return nullptr;
-  const bool are_apart =
-      is_row_of_parts(op) || are_columns(op) || are_surely_disjoint(op.layouts, op.shape);
-  if (!are_apart && (copies->size > most_looks || overlap(op.layouts, copies->size)))
-    return nullptr;
   for (std::size_t p = 0; p < op.layouts.size(); ++p) {
     if (is_there(request, p, op.layouts[p])) continue;
     copies->inputs.push_back(p);

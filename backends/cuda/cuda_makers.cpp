@@ -2,13 +2,25 @@
 #include <map>
 #include <typeindex>
 
+#include "backends/cuda/cuda_index.h"
 #include "backends/cuda/cuda_maps.h"
 #include "backends/cuda/cuda_matmul.h"
+#include "backends/cuda/cuda_merge_rows.h"
 #include "backends/cuda/cuda_rows.h"
+#include "backends/cuda/cuda_scan.h"
+#include "backends/cuda/cuda_sort.h"
+#include "backends/cuda/cuda_unview.h"
 #include "backends/cuda/cuda_work.h"
 #include "blockgrad/graph/map.h"
+#include "blockgrad/graph/put_rows.h"
 #include "blockgrad/graph/reduce.h"
+#include "blockgrad/graph/view.h"
+#include "blockgrad/ops/elementwise.h"
+#include "blockgrad/ops/index.h"
 #include "blockgrad/ops/linalg.h"
+#include "blockgrad/ops/losses.h"
+#include "blockgrad/ops/order.h"
+#include "blockgrad/ops/rows.h"
 #include "graph/map_group.h"
 #include "graph/reduce_group.h"
 #include "graph/row_program.h"
@@ -23,6 +35,17 @@ CudaMaker cuda_maker(const Op& op) {
       {typeid(Reduce), reduce_kernel},
       {typeid(ReduceGroup), reduce_group_kernel},
       {typeid(RowProgram), row_kernel},
+      {typeid(CheckIndex), check_index_kernel},
+      {typeid(CheckCount), check_count_kernel},
+      {typeid(CheckDivisor), check_divisor_kernel},
+      {typeid(Gather), gather_kernel},
+      {typeid(ScatterAdd), scatter_add_kernel},
+      {typeid(Put), put_kernel},
+      {typeid(MergeRows), merge_rows_kernel},
+      {typeid(PutRows), put_rows_kernel},
+      {typeid(Sort), sort_kernel},
+      {typeid(Scan), scan_kernel},
+      {typeid(Unview), unview_kernel},
   };
   const auto found = makers.find(op.type());
   return found == makers.end() ? nullptr : found->second;

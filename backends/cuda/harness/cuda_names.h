@@ -141,6 +141,12 @@ T atomicMax(T* address, T value) {
   return old;
 }
 template <class T>
+T atomicMin(T* address, T value) {
+  const T old = *address;
+  *address = value < old ? value : old;
+  return old;
+}
+template <class T>
 T atomicCAS(T* address, T expected, T value) {
   const T old = *address;
   if (old == expected) *address = value;

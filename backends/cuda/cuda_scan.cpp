@@ -1,0 +1,60 @@
+#include "backends/cuda/cuda_scan.h"
+
+#include "backends/cuda/emit.h"
+#include "backends/cuda/index_text.h"
+#include "blockgrad/ops/order.h"
+
+namespace blockgrad {
+
+CudaWork scan_kernel(const CudaRequest& request) {
+  constexpr std::int64_t block = 256;  // as in scan.cuh
+  const Scan& op = *request.node.op.as<Scan>();
+  const Shape& x = request.inputs[0].layout.shape;
+  CudaWork kernel;
+  if (x.size() == 0) {
+    kernel.why = join({0, " lines of ", x[op.axis]});
+    return kernel;
+  }
+  std::int64_t outer = 1;
+  for (int a = 0; a < op.axis; ++a) outer *= x[a];
+  const std::int64_t n = x[op.axis], inner = x.size() / (outer * n);
+  const std::int64_t blocks = (n + block - 1) / block;
+  const std::string sum(cuda_type(request.outputs[0].dtype));
+  const auto size = static_cast<std::int64_t>(size_of(request.outputs[0].dtype));
+  const std::string shape = op.reverse ? "{outer, n, inner, true}" : "{outer, n, inner, false}";
+  const std::vector<CudaParameter> sizes = {
+      number_parameter("outer", outer), number_parameter("n", n), number_parameter("inner", inner)};
+  const CudaParameter in = input_parameter(cuda_type(request.inputs[0].dtype), "x", 0);
+  const std::int64_t grid = blocks_for(outer * blocks * inner, request.limits);
+  const auto with = [&](std::initializer_list<CudaParameter> more) {
+    std::vector<CudaParameter> all = sizes;
+    all.insert(all.end(), more);
+    return all;
+  };
+  std::string carries = "nullptr";
+  std::vector<CudaParameter> last = with({in});
+  if (blocks > 1) {
+    kernel.scratch = checked_multiply(checked_multiply(outer * blocks, inner), size);
+    kernel.scratch = (kernel.scratch + 255) / 256 * 256;
+    const CudaParameter totals = scratch_parameter(sum, "totals", 0);
+    kernel.launches.push_back(
+        index_launch("scan_totals", with({in, totals}),
+                     "index::scan_totals<" + sum + ">(" + shape + ", x, totals);", grid));
+    kernel.launches.push_back(
+        index_launch("scan_carries",
+                     {number_parameter("outer", outer), number_parameter("blocks", blocks),
+                      number_parameter("inner", inner), totals},
+                     "index::scan_carries(outer, blocks, inner, totals);",
+                     blocks_for(outer * inner, request.limits)));
+    last.push_back(scratch_parameter("const " + sum, "carries", 0));
+    carries = "carries";
+  }
+  last.push_back(output_parameter(sum, "y"));
+  kernel.launches.push_back(
+      index_launch("scan_sums", last,
+                   "index::scan_sums<" + sum + ">(" + shape + ", x, " + carries + ", y);", grid));
+  kernel.why = join({outer * inner, " lines of ", n});
+  return kernel;
+}
+
+}  // namespace blockgrad
