@@ -11,10 +11,14 @@ namespace blockgrad {
 
 namespace {
 
-constexpr int block_threads = 256;
-constexpr std::int64_t longest_of_warp = 1024;  // elements of a line
-constexpr std::int64_t wanted_blocks = 528;     // four for each processor of the largest devices
-constexpr std::int64_t least_turns = 4;         // tiles of a slice
+constexpr int block_threads = 256, most_threads = 1024;
+constexpr int most_elements = 16;                // of a thread that keeps them, of which one more
+constexpr int most_elements_of_largest = 32;     // in the largest block
+constexpr int most_registers = 65536;            // of a processor, for all that a block keeps
+constexpr std::int64_t most_shared = 40 * 1024;  // bytes of a block
+constexpr std::int64_t longest_of_warp = 512;    // elements of a line
+constexpr std::int64_t wanted_blocks = 528;      // four for each processor of the largest devices
+constexpr std::int64_t least_turns = 4;          // tiles of a slice
 
 std::int64_t divided_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -24,20 +28,59 @@ int power_of_two_up_to(std::int64_t n, int most) {
       static_cast<std::uint64_t>(most)));
 }
 
-LineForm form_of(const LineWork& work) {
+/// With what passes share in registers, if that fits; a tile is a line then.
+bool keep(LineForm& form, const LineWork& work, int rows, int columns) {
+  const std::int64_t turns = divided_up(work.lines.length(), std::int64_t{rows} * form.vector);
+  const std::int64_t elements = turns * form.vector;
+  const bool is_largest = rows * columns == most_threads;
+  if (elements > (is_largest || rows <= 32 ? most_elements_of_largest : most_elements))
+    return false;
+  // Half of the registers are for everything else.
+  if (2 * elements * work.registers() * std::max(rows * columns, 512) > most_registers)
+    return false;
+  if (form.is_wide && work.gathered_bytes() * rows * columns > most_shared) return false;
+  form.rows = rows;
+  form.columns = columns;
+  form.turns = static_cast<int>(turns);
+  return form.keeps = true;
+}
+
+/// Neighbouring threads have neighbouring lines.
+void choose_wide(LineForm& form, const LineWork& work) {
   const std::int64_t length = work.lines.length();
+  const int columns = power_of_two_up_to(work.lines.lines(), 32);
+  for (int rows = 1; work.last > 0 && rows <= most_threads / 32; rows *= 2) {
+    const int threads = std::max(block_threads, 32 * rows);
+    if (keep(form, work, rows, threads / rows)) return;
+  }
+  form.rows = power_of_two_up_to(length / form.turns, block_threads / columns);
+  form.columns = block_threads / form.rows;
+}
+
+/// Neighbouring threads have neighbouring elements of a line.
+void choose_long(LineForm& form, const LineWork& work) {
+  const std::int64_t length = work.lines.length();
+  form.vector = static_cast<int>(work.run());
+  const std::int64_t packs = divided_up(length, form.vector);
+  if (length <= longest_of_warp) {
+    form.rows = power_of_two_up_to(packs, 32);
+    form.columns = block_threads / form.rows;
+    form.turns = static_cast<int>(std::clamp<std::int64_t>(divided_up(packs, form.rows), 1, 4));
+    if (work.last > 0) keep(form, work, form.rows, form.columns);
+    return;
+  }
+  for (int rows = 128; work.last > 0 && rows <= most_threads; rows *= 2) {
+    if (keep(form, work, rows, 1)) return;
+  }
+  form.rows = block_threads;
+  form.turns = form.vector >= 4 ? 2 : 4;
+}
+
+LineForm form_of(const LineWork& work) {
   LineForm form;
   form.is_wide = !work.lines.innermost().is_along && work.lines.innermost().size > 1;
-  if (form.is_wide) {
-    const int columns = power_of_two_up_to(work.lines.lines(), 32);
-    form.rows = power_of_two_up_to(length / form.turns, block_threads / columns);
-    form.columns = block_threads / form.rows;
-  } else if (length <= longest_of_warp) {
-    form.rows = power_of_two_up_to(length, 32);
-    form.columns = block_threads / form.rows;
-  } else {
-    form.rows = block_threads;
-  }
+  if (form.is_wide) choose_wide(form, work);
+  else choose_long(form, work);
   return form;
 }
 
@@ -72,6 +115,7 @@ class LineLaunches {
 
   // Few lines that are long are cut, so that there is work for all processors.
   void choose_slices() {
+    if (form_.keeps) return;
     const std::int64_t tiles = divided_up(work_.lines.length(), form_.tile());
     const std::int64_t most = std::max<std::int64_t>(1, wanted_blocks / line_blocks());
     const std::int64_t each =

@@ -77,27 +77,18 @@ BG_SCALAR A across_lanes(A a) {
   return from_lane(a, lane / count * count);
 }
 
-/// Of all threads of a block, a multiple of 32.
-template <int threads, class A>
-BG_SCALAR A across_block(A a, A* shared) {
+/// The warps' in shared memory, one for each.
+template <class A>
+BG_SCALAR void leave_warp(A a, A* shared) {
   a = across_lanes<32>(a);
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = a;
-  __syncthreads();
-  A all = shared[0];
-  for (int warp = 1; warp < threads / 32; ++warp) all = join(all, shared[warp]);
-  __syncthreads();
-  return all;
 }
 
-/// Of the threads of a column: their numbers are equal modulo `columns`.
-template <int columns, int count, class A>
-BG_SCALAR A across_rows(A a, A* shared) {
-  shared[threadIdx.x] = a;
-  __syncthreads();
-  A all = shared[threadIdx.x % columns];
-  for (int row = 1; row < count; ++row)
-    all = join(all, shared[row * columns + threadIdx.x % columns]);
-  __syncthreads();
+/// Of so many in shared memory, `step` apart.
+template <int count, int step, class A>
+BG_SCALAR A across(const A* shared) {
+  A all = shared[0];
+  for (int i = 1; i < count; ++i) all = join(all, shared[i * step]);
   return all;
 }
 

@@ -12,7 +12,11 @@ namespace {
 class LineText {
  public:
   LineText(const LineWork& work, const LineForm& form, const LineTask& task)
-      : work_(work), form_(form), task_(task), passes_(work.passes(form.keeps)) {}
+      : work_(work),
+        form_(form),
+        task_(task),
+        passes_(work.passes(form.keeps)),
+        dense_(work.dense()) {}
 
   std::string text() {
     open();
@@ -24,7 +28,7 @@ class LineText {
     for (int p = task_.first; p <= task_.last; ++p) {
       const LineWork::Pass& pass = passes_[static_cast<std::size_t>(p)];
       if (!pass.is_empty()) walk(pass);
-      for (const int s : pass.reduces) finish(s);
+      finish(pass.reduces);
       if (!task_.is_split) by_line_steps(p + 1);
     }
     if (task_.writes_lines) store_lines();
@@ -92,15 +96,8 @@ class LineText {
     }
     text_ += work_.lines.coordinates(false, "line", "  ");
     if (work_.needs_numbers()) {
-      const CudaPlace dense = dense_place();
-      line("  const long e_line = {};", dense.line);
+      line("  const long e_line = {};", dense_.line);
     }
-  }
-
-  CudaPlace dense_place() const {
-    std::vector<std::int64_t> sizes;
-    for (const CudaLines::Stretch& stretch : work_.lines.stretches) sizes.push_back(stretch.size);
-    return place_of_elements(work_.lines, Layout::dense(Shape(sizes)));
   }
 
   void load_lines() {
@@ -113,7 +110,7 @@ class LineText {
     for (std::size_t r = 0; r < work_.results.size(); ++r) {
       const LineWork::Result& result = work_.results[r];
       if (!result.by_line)
-        line("  {0}* const z{1} = y{1} + ({2});", cuda_type(result.dtype), r, dense_place().line);
+        line("  {0}* const z{1} = y{1} + ({2});", cuda_type(result.dtype), r, dense_.line);
     }
     for (std::size_t s = 0; s < work_.steps.size(); ++s) declare_shared(static_cast<int>(s));
     // A line of one element has its place in common with values per line.
@@ -141,14 +138,20 @@ class LineText {
     }
   }
 
-  void join_across(int s) {
-    const std::string arguments =
-        needs_shared() ? fmt::format("(r{0}, shared{0})", s) : fmt::format("(r{})", s);
-    const std::string function = form_.is_wide
-                                     ? fmt::format("rows<{}, {}>", form_.columns, form_.rows)
-                                 : form_.rows > 32 ? fmt::format("block<{}>", form_.rows)
-                                                   : fmt::format("lanes<{}>", form_.rows);
-    line("  r{} = lines::across_{}{};", s, function, arguments);
+  // Each array in shared memory is written once, so one barrier does.
+  void join_across(const std::vector<int>& reduces) {
+    for (const int s : reduces) {
+      if (form_.is_wide) line("  shared{0}[lane] = r{0};", s);
+      else if (form_.rows > 32) line("  lines::leave_warp(r{0}, shared{0});", s);
+      else line("  r{0} = lines::across_lanes<{1}>(r{0});", s, form_.rows);
+    }
+    if (reduces.empty() || !needs_shared()) return;
+    line("  __syncthreads();");
+    for (const int s : reduces) {
+      if (form_.is_wide)
+        line("  r{0} = lines::across<{1}, {2}>(shared{0} + x);", s, form_.rows, form_.columns);
+      else line("  r{0} = lines::across<{1}, 1>(shared{0});", s, form_.rows / 32);
+    }
   }
 
   void take_value(int s) {
@@ -157,23 +160,27 @@ class LineText {
          way.picks_index ? "index" : "value");
   }
 
-  void finish(int s) {
-    join_across(s);
-    if (task_.is_split)
-      line("  if (has_line && y == 0) parts{0}[number * lines + line] = r{0};", s);
-    else take_value(s);
+  void finish(const std::vector<int>& reduces) {
+    join_across(reduces);
+    for (const int s : reduces) {
+      if (task_.is_split)
+        line("  if (has_line && y == 0) parts{0}[number * lines + line] = r{0};", s);
+      else take_value(s);
+    }
   }
 
   void join_parts(int pass) {
-    for (std::size_t i = 0; i < work_.steps.size(); ++i) {
-      const int s = static_cast<int>(i);
-      if (!step(s).step.reduce || step(s).pass != pass) continue;
-      line("  for (long part = y; part < slices; part += {}) {{", form_.rows);
-      line("    r{0} = lines::join(r{0}, parts{0}[part * lines + line]);", s);
-      line("  }}");
-      join_across(s);
-      take_value(s);
+    std::vector<int> reduces;
+    for (std::size_t s = 0; s < work_.steps.size(); ++s) {
+      if (work_.steps[s].step.reduce && work_.steps[s].pass == pass)
+        reduces.push_back(static_cast<int>(s));
     }
+    for (const int s : reduces) {
+      line("  for (long part = y; part < slices; part += {})", form_.rows);
+      line("    r{0} = lines::join(r{0}, parts{0}[part * lines + line]);", s);
+    }
+    join_across(reduces);
+    for (const int s : reduces) take_value(s);
   }
 
   int elements() const { return form_.turns * form_.vector; }
@@ -241,7 +248,7 @@ class LineText {
     line("#pragma unroll");
     line("      for (int v = 0; v < {}; ++v) {{", form_.vector);
     text_ += work_.lines.coordinates(true, number, "        ");
-    if (work_.needs_numbers()) line("        const long e = e_line + {};", dense_place().along);
+    if (work_.needs_numbers()) line("        const long e = e_line + {};", dense_.along);
   }
 
   void load(int k) {
@@ -294,17 +301,16 @@ class LineText {
   }
 
   void store(int r) {
-    const CudaPlace place = dense_place();
     const DType dtype = work_.results[static_cast<std::size_t>(r)].dtype;
-    if (is_in_packs(place)) {
+    if (is_in_packs(dense_)) {
       line("      {{");
       text_ += work_.lines.coordinates(true, "j", "        ");
-      line("        *reinterpret_cast<{0}*>(z{1} + {2}) = q{1};", pack(dtype), r, place.along);
+      line("        *reinterpret_cast<{0}*>(z{1} + {2}) = q{1};", pack(dtype), r, dense_.along);
       line("      }}");
       return;
     }
     open_element("(j + v)");
-    line("        z{0}[{1}] = q{0}.at[v];", r, place.along);
+    line("        z{0}[{1}] = q{0}.at[v];", r, dense_.along);
     line("      }}");
   }
 
@@ -328,6 +334,7 @@ class LineText {
   const LineForm& form_;
   const LineTask& task_;
   const std::vector<LineWork::Pass> passes_;
+  const CudaPlace dense_;
   std::string text_;
 };
 

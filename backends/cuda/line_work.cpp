@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "backends/cuda/line_joins.h"
+
 namespace blockgrad {
 
 namespace {
@@ -142,6 +144,61 @@ std::vector<LineWork::Pass> LineWork::passes(bool keeps) const {
     }
   }
   return all;
+}
+
+int LineWork::registers() const {
+  const std::vector<Pass> all = passes(true);
+  const auto first_of = [&](RowValue v) {
+    const auto makes = [&](const Pass& pass) {
+      const std::vector<int>& made = v.step < 0 ? pass.loads : pass.steps;
+      return std::find(made.begin(), made.end(), v.step < 0 ? v.result : v.step) != made.end();
+    };
+    return std::find_if(all.begin(), all.end(), makes) - all.begin();
+  };
+  std::vector<std::int64_t> bytes(all.size());
+  std::vector<RowValue> seen;
+  for (std::size_t p = all.size(); p-- > 0;) {
+    for (const RowValue v : all[p].kept) {
+      if (has(seen, v)) continue;
+      seen.push_back(v);
+      for (auto q = static_cast<std::size_t>(first_of(v)); q <= p; ++q)
+        bytes[q] += std::max<std::int64_t>(4, size_of(dtype(v)));
+    }
+    for (const int k : all[p].loads) {
+      const RowValue v{-1, k};
+      if (!has(seen, v)) bytes[p] += std::max<std::int64_t>(4, size_of(dtype(v)));
+    }
+  }
+  return static_cast<int>(*std::max_element(bytes.begin(), bytes.end()) / 4);
+}
+
+std::int64_t LineWork::gathered_bytes() const {
+  std::int64_t bytes = 0;
+  for (const Step& it : steps) {
+    if (it.step.reduce) bytes += LineGathering(*it.step.reduce, dtype(it.step.inputs[0])).bytes;
+  }
+  return bytes;
+}
+
+CudaPlace LineWork::dense() const {
+  std::vector<std::int64_t> sizes;
+  for (const CudaLines::Stretch& stretch : lines.stretches) sizes.push_back(stretch.size);
+  return place_of_elements(lines, Layout::dense(Shape(sizes)));
+}
+
+std::int64_t LineWork::run() const {
+  std::int64_t run = dense().run, widest = 1;
+  for (const Input& in : inputs) {
+    if (in.by_line) continue;
+    run = std::min(run, in.place.run);
+    widest = std::max<std::int64_t>(widest, size_of(in.dtype));
+  }
+  for (const Result& result : results) {
+    if (!result.by_line) widest = std::max<std::int64_t>(widest, size_of(result.dtype));
+  }
+  run = std::min(run, 16 / widest);
+  while (lines.innermost().size % run != 0) run /= 2;
+  return run;
 }
 
 }  // namespace blockgrad

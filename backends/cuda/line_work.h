@@ -53,6 +53,15 @@ struct LineWork {
   /// All passes. `keeps`: elements that a pass has loaded or made stay for later ones; else every
   /// pass begins with the inputs.
   std::vector<Pass> passes(bool keeps) const;
+  /// Registers that the elements of passes(true) take at once, for each one.
+  int registers() const;
+  /// Of what a thread gathers for all Reduces.
+  std::int64_t gathered_bytes() const;
+  /// Elements that every operand has side by side, from any multiple of so many on: a power of two,
+  /// of at most 16 bytes.
+  std::int64_t run() const;
+  /// Where a dense value's elements lie.
+  CudaPlace dense() const;
 
  private:
   void find_passes();

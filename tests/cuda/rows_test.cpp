@@ -1,8 +1,13 @@
 // Reductions and row programs on CUDA's executable against the CPU's kernels.
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <limits>
 #include <random>
 
+#include "backends/cuda/cuda_backend.h"
+#include "backends/cuda/emit.h"
+#include "backends/cuda/harness/host_runtime.h"
+#include "backends/cuda/nvrtc.h"
 #include "blockgrad/blockgrad.h"
 #include "tests/support/on_cuda.h"
 
@@ -223,6 +228,72 @@ BOOST_AUTO_TEST_CASE(lines_in_pieces_are_walked) {
     for (const Expr& slope : grad(sum(y * dy), {x, g, b})) question.outputs.emplace_back(slope);
   }
   question.check(2e-5);
+}
+
+namespace {
+
+/// Keeps the texts that programs ask for; their kernels do nothing.
+class Texts final : public CudaRuntime {
+ public:
+  std::vector<CudaText> texts;
+
+  std::string title() const override { return host_->title(); }
+  CudaLimits limits() const override { return {}; }
+  std::int64_t free_bytes() const override { return host_->free_bytes(); }
+  std::vector<CudaFunction> load(std::span<const CudaText> more) override {
+    for (const CudaText& text : more) {
+      if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
+    }
+    return std::vector<CudaFunction>(more.size());
+  }
+  std::shared_ptr<std::byte> allocate(std::int64_t bytes) override {
+    return host_->allocate(bytes);
+  }
+  void launch(const CudaCall&) override {}
+  void copy_in(std::byte*, const std::byte*, std::int64_t) override {}
+  void copy_within(std::byte*, const std::byte*, std::int64_t) override {}
+  void copy_out(std::byte*, const std::byte*, std::int64_t) override {}
+  void wait() override {}
+  std::unique_ptr<CudaSequence> record(const std::function<void()>&) override { return nullptr; }
+
+ private:
+  std::shared_ptr<CudaRuntime> host_ = harness::host_runtime();
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(kernels_over_lines_compile_for_the_device) {
+  if (skipped()) return;
+  const Nvrtc* compiler = nullptr;
+  try {
+    compiler = &nvrtc();
+  } catch (const DeviceError& error) {
+    BOOST_TEST_MESSAGE("skipped: " << error.what());
+    return;
+  }
+  Question question;
+  ask_lines(question, {300, 768}, 1, DType::f32);
+  ask_lines(question, {4, 5000}, 1, DType::bf16);
+  ask_lines(question, {300, 40}, 0, DType::f64);
+  const Expr x = question.in({8, 3, 20, 20}, DType::f32);
+  question.outputs.emplace_back(
+      batch_norm_training(x, question.in({3}, DType::f32), question.in({3}, DType::f32)).y);
+  question.outputs.emplace_back(sum(x, {0, 2}));
+  question.outputs.emplace_back(sum(question.in({50000}, DType::f32) * 2.0));
+  const auto runtime = std::make_shared<Texts>();
+  compile(question.outputs, {}, make_device("texts", cuda_backend(runtime)));
+  std::string text = cuda_prelude(), header;
+  int number = 0;
+  for (const CudaText& it : runtime->texts) {
+    if (it.header != header) text += it.header;
+    if (!it.header.empty()) header = it.header;
+    std::string kernel = it.text;
+    const std::size_t at = kernel.find("KERNEL");
+    text += kernel.replace(at, 6, "kernel" + std::to_string(number++));
+  }
+  const std::string cubin = compile_cubin(*compiler, {.text = text});
+  BOOST_TEST(cubin.find("kernel" + std::to_string(number - 1)) != std::string::npos);
+  BOOST_TEST_MESSAGE(number << " kernels, cubin of " << cubin.size() << " bytes");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
