@@ -102,6 +102,12 @@ class DeviceRuntime final : public CudaRuntime {
         recorded_(make_stream(calls_)),
         kernels_(calls_, std::move(make_cubin)),
         uploads_(calls_, stream_) {}
+  /// Kernels are unloaded after their last launch is done.
+  ~DeviceRuntime() override {
+    calls_->release([&] { return cudaStreamSynchronize(stream_.get()); }, "a wait for the device");
+  }
+  DeviceRuntime(const DeviceRuntime&) = delete;
+  DeviceRuntime& operator=(const DeviceRuntime&) = delete;
 
   std::string title() const override { return title_; }
   CudaLimits limits() const override { return limits_; }
