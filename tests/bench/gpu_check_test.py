@@ -1,0 +1,227 @@
+"""What ./run gpu-check does with programs that are made up, and what it says of their answers."""
+
+import contextlib
+import io
+import json
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench"))
+
+import gpu_check
+from gpu import checks
+from gpu.page import page
+from gpu.results import Outcome, Results, Unreadable, all_results
+
+GPU = "cpu: 2 threads\ncuda: NVIDIA H200, 132 multiprocessors\n  NVRTC 13.0"
+TABLE = """
+3. Each rung on the GPU: C[512, 512] over k = 512, f32, median of 3 runs
+
+  rung          ms  TFLOP/s      off  at most
+  -------------------------------------------
+  elements   1.250     2.00  0.0e+00    1e-06
+  tiles, 8x8 0.125    20.50  1.2e-07    1e-06
+
+off: from the first rung
+"""
+SUITES = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/asked"
+[ "$1" = --list_content ] && { printf 'maps*\\n    a_case*\\nrows*\\nold*\\n'; exit 0; }
+case "$1" in
+  --run_test=maps) echo '*** No errors detected' ;;
+  --run_test=rows) echo 'rows differ by 3'; exit 201 ;;
+  --run_test=old) echo 'skipped: there is no compiler'; echo '*** No errors detected' ;;
+esac
+"""
+
+
+class Check(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.results = self.folder / "results"
+        for part in ("tests", "examples", "bench"):
+            (self.folder / part).mkdir()
+
+    def program(self, name, text):
+        path = self.folder / name
+        path.write_text(text if text.startswith("#!") else f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return path
+
+    def device(self, said=GPU):
+        self.program("bench/bench_device", f"cat << 'END'\n{said}\nEND")
+
+    def check(self, *arguments):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            status = gpu_check.main([*arguments, "--build", str(self.folder), "--results", str(self.results), "--commit", "abc1234"])
+        return status, said.getvalue()
+
+    def outcomes(self, stage):
+        return all_results(self.results)[-1].items(stage)
+
+    def asked(self):
+        return (self.folder / "tests" / "asked").read_text().splitlines()
+
+    def test_without_a_gpu_nothing_is_run_and_the_reason_is_told(self):
+        self.device("cpu: 2 threads\ncuda: off, no NVIDIA driver was found here")
+        for stage in gpu_check.STAGES:
+            self.assertEqual(self.check(stage), (3, "no GPU: not run (no NVIDIA driver was found here)\n"))
+        self.assertFalse(self.results.exists())
+        (self.folder / "bench" / "bench_device").unlink()
+        self.assertEqual(self.check("kernels"), (3, "no GPU: not run (bench_device is not built)\n"))
+
+    def test_every_suite_is_an_item_and_what_fails_is_kept(self):
+        self.device()
+        self.program("tests/test_cuda", SUITES)
+        status, said = self.check("correctness")
+        self.assertEqual(status, 1)
+        outcomes = self.outcomes("correctness")
+        self.assertEqual(outcomes["test_cuda/maps"].status, "passed")
+        self.assertEqual((outcomes["test_cuda/rows"].status, outcomes["test_cuda/rows"].detail), ("failed", "rows differ by 3"))
+        self.assertEqual((outcomes["test_cuda/old"].status, outcomes["test_cuda/old"].detail), ("skipped", "there is no compiler"))
+        self.assertEqual((outcomes["ad_spend"].status, outcomes["ad_spend"].detail), ("skipped", "ad_spend is not built"))
+        self.assertIn("failed   test_cuda/rows: rows differ by 3", said)
+        data = json.loads(next(self.results.glob("*-abc1234.json")).read_text())
+        self.assertIn("NVIDIA H200", data["device"])
+
+    def test_the_same_command_again_does_what_is_left(self):
+        self.device()
+        self.program("tests/test_cuda", SUITES)
+        self.check("correctness")
+        file = next(self.results.glob("*.json"))
+        data = json.loads(file.read_text())
+        del data["stages"]["correctness"]["test_cuda/rows"]
+        file.write_text(json.dumps(data))
+        (self.folder / "tests" / "asked").unlink()
+        self.assertEqual(self.check("correctness")[0], 1)
+        self.assertEqual([line.split()[0] for line in self.asked()], ["--list_content", "--run_test=rows"])
+        self.check("correctness", "--again")
+        self.assertEqual(len(self.asked()), 2 + 4)
+        self.assertEqual(len(list(self.results.glob("*.json"))), 1)
+
+    def test_another_device_has_a_file_of_its_own(self):
+        self.program("tests/test_cuda", SUITES)
+        for said in (GPU, GPU.replace("H200", "H100")):
+            self.device(said)
+            self.check("correctness")
+        self.assertEqual(len(list(self.results.glob("*-abc1234*.json"))), 2)
+
+    def test_what_does_not_fit_into_a_call_is_left_and_fails_alone(self):
+        self.device()
+        self.program("tests/test_cuda", SUITES.replace("echo 'rows differ by 3'; exit 201", "sleep 30"))
+        status, said = self.check("correctness", "--minutes", "0.01")
+        self.assertEqual(status, 4)
+        self.assertIn("left: the same command again", said)
+        self.assertNotIn("test_cuda/rows", self.outcomes("correctness"))
+        self.check("correctness", "--minutes", "0.01")
+        self.assertEqual(self.outcomes("correctness")["test_cuda/rows"].status, "failed")
+
+    def test_a_sanitizer_that_says_nothing_of_errors_was_refused(self):
+        fine = "*** No errors detected\n"
+        for status, said, expected in (
+                (0, fine + "========= ERROR SUMMARY: 0 errors", "passed"),
+                (0, fine + "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)", "passed"),
+                (0, fine, "refused"),
+                (1, "========= Error: the device is not supported", "refused"),
+                (86, fine + "========= ERROR SUMMARY: 2 errors", "failed"),
+                (0, fine + "========= RACECHECK SUMMARY: 1 hazard displayed", "failed"),
+                (0, "skipped: no kernels\n" + fine + "========= ERROR SUMMARY: 0 errors", "skipped"),
+                (0, "it ended early\n========= ERROR SUMMARY: 0 errors", "failed")):
+            self.assertEqual(checks.sanitizer_outcome(status, said).status, expected, said)
+
+    def test_a_sanitizer_that_is_not_there_was_refused(self):
+        self.program("tests/test_cuda", SUITES)
+        programs = checks.Programs(self.folder, self.folder / "no-sanitizer")
+        todo = checks.items(programs, "sanitizers")
+        self.assertEqual([item.name for item in todo][:2], ["memcheck test_cuda/maps", "memcheck test_cuda/rows"])
+        self.assertEqual(todo[0].run(60).status, "refused")
+
+    def test_times_of_rungs_are_kept_and_what_is_not_there_yet_is_said(self):
+        self.device()
+        self.program("examples/matmul_ladder", f"cat << 'END'\n{TABLE}\nEND")
+        self.assertEqual(self.check("kernels")[0], 0)
+        outcomes = self.outcomes("kernels")
+        self.assertEqual(outcomes["matmul_ladder"].figures[1],
+                         {"of": "tiles, 8x8", "milliseconds": 0.125, "teraflops": 20.5, "off": 1.2e-7, "at_most": 1e-6})
+        self.assertEqual(outcomes["copy bandwidth"].status, "not there yet")
+        self.program("examples/matmul_ladder", "echo nothing")
+        self.check("kernels", "--again")
+        self.assertEqual(self.outcomes("kernels")["matmul_ladder"].status, "failed")
+
+    def trainer(self, loss, weights):
+        self.program("examples/ad_spend", f"""#!/bin/sh
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --device) device=$2 ;;
+    --report) printf '[{{"strategy": "mini-batch", "loss": %s}}]' {loss} > "$2" ;;
+    --weights) printf '%s' {weights} > "$2" ;;
+  esac
+  shift
+done
+""")
+        return checks.Programs(self.folder)
+
+    def test_training_agrees_with_the_cpu_or_fails(self):
+        self.assertEqual(checks.trains_as_the_cpu(self.trainer("1.5", "same"))(60).status, "passed")
+        wrong = checks.trains_as_the_cpu(self.trainer('"$(test $device = cpu && echo 1.5 || echo 1.6)"', "same"))(60)
+        self.assertEqual((wrong.status, wrong.detail), ("failed", "mini-batch: 1.6 on CUDA, 1.5 on the CPU"))
+        self.assertEqual(checks.trains_as_the_cpu(self.trainer("NaN", "same"))(60).status, "failed")
+
+    def test_runs_of_different_bits_fail(self):
+        self.assertEqual(checks.equal_bits(self.trainer("1", "same"), 3)(60).status, "passed")
+        different = checks.equal_bits(self.trainer("1", "$$"), 3)(60)
+        self.assertEqual((different.status, different.detail), ("failed", "3 trainings, 3 different parameters"))
+
+    def leave(self, commit, date, **items):
+        results = Results(self.results / f"{date[:10]}-{commit}.json", {"date": date, "commit": commit, "device": GPU, "stages": {}})
+        for name, outcome in items.items():
+            results.keep(*name.split("__"), outcome)
+
+    def test_the_page_says_not_run_until_a_file_tells_otherwise(self):
+        text = page([], ROOT)
+        self.assertIn("| products, the ladder | `kernel_code_test` | `matmul_test`, `matmul_mma_test` | not run | not run |", text)
+        self.assertIn("No GPU could be had yet", text)
+        rung = {"of": "warps", "teraflops": 41.5}
+        self.leave("old1234", "2027-01-01T10:00:00Z", correctness__matmul_ladder=Outcome("failed", "wrong | broken"))
+        self.leave("new1234", "2027-01-02T10:00:00Z", correctness__matmul_ladder=Outcome("passed"),
+                   kernels__matmul_ladder=Outcome("passed", figures=[{"of": "elements", "teraflops": 2.0}, rung]),
+                   sanitizers__memcheck=Outcome("refused", "not supported"))
+        text = page(all_results(self.results), ROOT)
+        self.assertIn("| passed (2027-01-02, new1234) | warps: 41.5 TFLOP/s (2027-01-02, new1234) |", text)
+        self.assertIn("| memcheck | refused | not supported |", text)
+        self.assertIn("wrong \\| broken", text)
+        self.assertLess(text.index("new1234\n\n```"), text.index("old1234\n\n```"))
+
+    def test_a_file_that_is_none_of_ours_is_named(self):
+        self.results.mkdir()
+        for content in ("{", "[]", '{"date": 1, "commit": "a", "device": "b", "stages": {}}',
+                        '{"date": "1", "commit": "a", "device": "b", "stages": {"kernels": {"x": {"status": "fine"}}}}'):
+            (self.results / "bad.json").write_text(content)
+            with self.assertRaisesRegex(Unreadable, "bad.json"):
+                all_results(self.results)
+
+    def test_a_column_names_tests_that_do_what_it_says(self):
+        tests = self.folder / "tests" / "cuda"
+        tests.mkdir()
+        (tests / "rows_test.cpp").write_text('#include "tests/support/on_cuda.h"')
+        self.assertIn("| reductions and row programs | no | `rows_test` |", page([], self.folder))
+        (tests / "rows_test.cpp").write_text("compile_cubin(nvrtc(), request)")
+        self.assertIn("| reductions and row programs | `rows_test` | no |", page([], self.folder))
+
+    def test_the_page_in_docs_tells_of_every_file(self):
+        text = (ROOT / "docs" / "gpu-results.md").read_text()
+        runs = all_results(ROOT / "bench" / "results" / "gpu")
+        for results in runs:
+            self.assertIn(f"## {results.data['date'][:10]}, {results.data['commit']}\n", text)
+        self.assertEqual("No GPU could be had yet" in text, not runs)
+
+
+if __name__ == "__main__":
+    unittest.main()
