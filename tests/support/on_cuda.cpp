@@ -2,9 +2,13 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
+#include <set>
 
+#include "backends/cuda/emit.h"
 #include "backends/cuda/harness/host_runtime.h"
+#include "backends/cuda/nvrtc.h"
 
 namespace test_support {
 
@@ -15,6 +19,24 @@ namespace {
 bool wants_gpu() {
   const char* asked = std::getenv("BLOCKGRAD_TEST_DEVICE");
   return asked != nullptr && std::string_view(asked) == "cuda";
+}
+
+// What is told when all tests have run.
+struct Tally {
+  std::size_t cubins = 0;
+  ~Tally() {
+    const harness::HostCounts counts = harness::host_counts();
+    if (counts.kernels == 0) return;
+    std::printf(
+        "CUDA on the CPU: %lld kernels, %lld launches, %lld threads; %zu kernels to machine code\n",
+        static_cast<long long>(counts.kernels), static_cast<long long>(counts.launches),
+        static_cast<long long>(counts.threads), cubins);
+  }
+};
+
+Tally& tally() {
+  static Tally tally;
+  return tally;
 }
 
 bool differs(double got, double expected, double tolerance) {
@@ -46,8 +68,39 @@ std::string why_no_cuda_programs() {
 }
 
 const Device& cuda_test_device() {
+  tally();
   static const Device device = wants_gpu() ? cuda() : harness::host_device();
   return device;
+}
+
+void check_machine_code() {
+  const Nvrtc* compiler = nullptr;
+  try {
+    compiler = &nvrtc();
+  } catch (const DeviceError& error) {
+    static const bool told = [&] {
+      BOOST_TEST_MESSAGE("skipped: machine code: " << error.what());
+      return true;
+    }();
+    (void)told;
+    return;
+  }
+  const std::vector<CudaText> texts = harness::host_texts();
+  CubinRequest request{.text = cuda_prelude()};
+  std::set<std::string> headers;
+  for (std::size_t i = tally().cubins; i < texts.size(); ++i) {
+    if (headers.insert(texts[i].header).second) request.text += texts[i].header;
+  }
+  for (std::size_t i = tally().cubins; i < texts.size(); ++i) {
+    std::string text = texts[i].text;
+    const std::string name = "kernel" + std::to_string(i);
+    for (std::size_t at = 0; (at = text.find("KERNEL", at)) != std::string::npos; at += name.size())
+      text.replace(at, 6, name);
+    request.text += text;
+  }
+  if (tally().cubins == texts.size()) return;
+  tally().cubins = texts.size();
+  BOOST_CHECK_NO_THROW(compile_cubin(*compiler, request));
 }
 
 void check_on_cuda(const std::vector<Output>& outputs, const Feeds& feeds, double tolerance) {

@@ -15,6 +15,10 @@ std::string why_no_cuda_programs();
 /// The harness's device, or the GPU. One for a process.
 const blockgrad::Device& cuda_test_device();
 
+/// Compiles every kernel that the harness's device has run in this process, and that was not
+/// compiled by an earlier call, to machine code for a GPU. Says once where NVRTC is missing.
+void check_machine_code();
+
 /// Runs both programs and compares every output: floats within `tolerance` times the largest number
 /// of the output, or 1, integers and bools exactly; NaN and infinities are met by themselves alone.
 /// Failures go to Boost.Test. With tolerance 0 the bits are equal, those of NaN left out.

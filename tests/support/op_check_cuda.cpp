@@ -76,6 +76,7 @@ void check_cuda(const OpCase& row) {
     BOOST_TEST_CONTEXT(made.title)
     test_support::check_on_cuda(made.outputs, made.one.feeds(), made.tolerance);
   }
+  test_support::check_machine_code();
 }
 
 }  // namespace op_check

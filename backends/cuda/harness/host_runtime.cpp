@@ -90,6 +90,10 @@ class Kernels {
     return functions;
   }
 
+  std::vector<CudaText> texts() {
+    const std::lock_guard lock(mutex_);
+    return compiled_;
+  }
   void begin_collecting() { is_collecting_ = true; }
   /// Loads what load() was asked for since then.
   void end_collecting() {
@@ -134,12 +138,14 @@ class Kernels {
       known_[texts[i]->header + texts[i]->text] =
           dlsym(library, fmt::format("bg_call{}", i).c_str());
     }
+    for (const CudaText* text : texts) compiled_.push_back(*text);
     mutable_counts().kernels += static_cast<std::int64_t>(texts.size());
   }
 
   std::mutex mutex_;
   bool is_collecting_ = false;
   std::vector<CudaText> collected_;
+  std::vector<CudaText> compiled_;
   int files_ = 0;
   std::map<std::string, CudaFunction> known_;
 };
@@ -239,6 +245,8 @@ class HostRuntime final : public CudaRuntime {
 }  // namespace
 
 HostCounts host_counts() { return mutable_counts(); }
+
+std::vector<CudaText> host_texts() { return kernels().texts(); }
 
 std::shared_ptr<CudaRuntime> host_runtime(std::uint64_t seed) {
   return std::make_shared<HostRuntime>(seed);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "backends/cuda/cuda_runtime.h"
 #include "blockgrad/backends/program.h"
@@ -19,6 +20,8 @@ struct HostCounts {
   std::int64_t threads = 0;
 };
 HostCounts host_counts();
+/// The kernels that this process has compiled so far, each once.
+std::vector<CudaText> host_texts();
 
 /// `seed` orders blocks and threads. Equal texts are compiled once in a process.
 std::shared_ptr<CudaRuntime> host_runtime(std::uint64_t seed = 1);
