@@ -2,6 +2,7 @@
 #include <map>
 #include <typeindex>
 
+#include "backends/cuda/cuda_conv.h"
 #include "backends/cuda/cuda_index.h"
 #include "backends/cuda/cuda_maps.h"
 #include "backends/cuda/cuda_matmul.h"
@@ -15,6 +16,7 @@
 #include "blockgrad/graph/put_rows.h"
 #include "blockgrad/graph/reduce.h"
 #include "blockgrad/graph/view.h"
+#include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/index.h"
 #include "blockgrad/ops/linalg.h"
@@ -32,6 +34,9 @@ CudaMaker cuda_maker(const Op& op) {
       {typeid(Map), map_kernel},
       {typeid(MapGroup), map_group_kernel},
       {typeid(MatMul), matmul_kernel},
+      {typeid(Conv2d), conv2d_kernel},
+      {typeid(Conv2dInput), conv2d_input_kernel},
+      {typeid(Conv2dWeight), conv2d_weight_kernel},
       {typeid(Reduce), reduce_kernel},
       {typeid(ReduceGroup), reduce_group_kernel},
       {typeid(RowProgram), row_kernel},

@@ -118,23 +118,31 @@ __device__ __forceinline__ PanelShare<T, width, depth, threads, reads> share_of(
   return {panel, k};
 }
 
+/// Puts the first `count` values side by side.
+template <class C, class T, int size>
+__device__ __forceinline__ void put_each(const C& c, long batch, long row, long column, long count,
+                                         const T (&values)[size]) {
+  T* const to = &c.at(batch, row, column);
+#pragma unroll
+  for (int j = 0; j < size; ++j)
+    if (j < count) to[j] = values[j];
+}
+
 /// Puts a row of C's values where they belong: 16 bytes at once where all are inside and lie so.
 template <class P, class T, int size, class Epilogue>
 __device__ __forceinline__ void put_pack(const P& p, const Epilogue& epilogue, const Place& at,
                                          long row, long column, const T (&sums)[size]) {
   static_assert(size == Pack<T>::size);
-  if (row >= p.m || column >= p.n) return;
-  T* const to = &p.c.at(at.batch * p.k_splits + at.slice, row, column);
+  if (row >= p.m) return;
+  const long batch = at.batch * p.k_splits + at.slice;
   Pack<T> pack;
 #pragma unroll
-  for (int j = 0; j < Pack<T>::size; ++j)
+  for (int j = 0; j < size; ++j)
     if (column + j < p.n) pack.value[j] = epilogue(sums[j], at.batch, column + j);
-  if (p.c_in_packs && column + Pack<T>::size <= p.n) {
-    *reinterpret_cast<Pack<T>*>(to) = pack;
+  if (p.c_in_packs && column + size <= p.n) {
+    *reinterpret_cast<Pack<T>*>(&p.c.at(batch, row, column)) = pack;
   } else {
-#pragma unroll
-    for (int j = 0; j < Pack<T>::size; ++j)
-      if (column + j < p.n) to[j] = pack.value[j];
+    put_each(p.c, batch, row, column, p.n - column, pack.value);
   }
 }
 

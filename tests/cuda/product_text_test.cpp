@@ -4,9 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/cuda_conv.h"
 #include "backends/cuda/cuda_matmul.h"
 #include "backends/cuda/emit.h"
 #include "backends/cuda/nvrtc.h"
+#include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/linalg.h"
 
 using namespace blockgrad;
@@ -82,6 +84,33 @@ BOOST_AUTO_TEST_CASE(machine_code_is_made_of_every_kind_of_kernel) {
       add_texts(texts, matmul_kernel({node, inputs, outputs, is_update}));
   }
   BOOST_TEST(texts.size() == 20);
+  check_machine_code(texts);
+}
+
+BOOST_AUTO_TEST_CASE(machine_code_is_made_of_convolutions) {
+  std::vector<CudaText> texts;
+  const auto operand = [](DType dtype, const Shape& shape) {
+    return Operand{Place::feed, 0, dtype, Layout::dense(shape)};
+  };
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    for (const std::int64_t channels : {2, 64}) {
+      for (const std::int64_t groups : {1, 2}) {
+        const Conv2dOptions options{.stride = groups, .padding = 1, .groups = groups};
+        const std::int64_t size = 15 / groups + 1;
+        const Operand x = operand(dtype, {2, channels, 16, 16}),
+                      w = operand(dtype, {channels, channels / groups, 3, 3}),
+                      y = operand(dtype, {2, channels, groups == 1 ? 16 : size, size});
+        const GraphNode forward{Conv2d{options}, {}, {}, {}};
+        const GraphNode input{Conv2dInput{options, 16}, {}, {}, {}};
+        const GraphNode weight{Conv2dWeight{options, 3}, {}, {}, {}};
+        const Operand xw[] = {x, w}, yw[] = {y, w}, xy[] = {x, y};
+        add_texts(texts, conv2d_kernel({forward, xw, {&y, 1}}));
+        add_texts(texts, conv2d_input_kernel({input, yw, {&x, 1}}));
+        add_texts(texts, conv2d_weight_kernel({weight, xy, {&w, 1}}));
+      }
+    }
+  }
+  BOOST_TEST(texts.size() == 18);
   check_machine_code(texts);
 }
 

@@ -1,0 +1,262 @@
+#include "backends/cuda/cuda_conv.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "backends/cuda/cuda_product.h"
+#include "blockgrad/graph/error.h"
+#include "blockgrad/ops/conv.h"
+
+namespace blockgrad {
+
+namespace {
+
+using Kind = CudaArg::Kind;
+
+/// A convolution along one axis: element i of y meets i stride + p dilation - padding of x.
+struct Axis {
+  std::int64_t x, w, y, stride, padding, dilation;
+};
+
+struct Sizes {
+  std::int64_t images, groups;
+  std::int64_t in, out;  // channels of a group
+  Axis rows, columns;
+
+  Sizes(const Conv2dOptions& o, const Shape& x, const Shape& w, const Shape& y)
+      : images(x[0]),
+        groups(o.groups),
+        in(w[1]),
+        out(w[0] / o.groups),
+        rows{x[2], w[2], y[2], o.stride.rows, o.padding.rows, o.dilation.rows},
+        columns{x[3], w[3], y[3], o.stride.columns, o.padding.columns, o.dilation.columns} {
+    for (const Axis& axis : {rows, columns}) {
+      require(axis.x + 2 * axis.padding <= std::numeric_limits<std::int32_t>::max(),
+              "CUDA convolves images of less than 2^31 rows and columns, got ", x, " padded by ",
+              axis.padding);
+    }
+  }
+
+  std::int64_t taps() const { return rows.w * columns.w; }
+  std::int64_t x_plane() const { return rows.x * columns.x; }
+  std::int64_t y_plane() const { return rows.y * columns.y; }
+};
+
+/// What one more in a digit adds.
+struct Steps {
+  std::int64_t rows = 1, columns = 1;  // bases
+  std::int64_t plane = 0, row = 0, column = 0;
+};
+
+/// An operand in images; see gpu::Image.
+struct ImageOf {
+  CudaSide side;
+  std::int32_t input;
+  std::int64_t groups, image_stride, group_stride;
+  std::int64_t rows, columns, row, column;
+  Steps w, k;
+  gpu::Reads reads;
+
+  CudaFactor factor() const {
+    return {.type = side == CudaSide::a ? "ImageRows" : "ImageColumns",
+            .memory = {Kind::input, input},
+            .fields = {{"groups", groups},
+                       {"image_stride", image_stride},
+                       {"group_stride", group_stride},
+                       {"rows", rows},
+                       {"columns", columns},
+                       {"row", row},
+                       {"column", column},
+                       {"w_rows", w.rows},
+                       {"w_columns", w.columns},
+                       {"w_plane", w.plane},
+                       {"w_row", w.row},
+                       {"w_column", w.column},
+                       {"k_rows", k.rows},
+                       {"k_columns", k.columns},
+                       {"k_plane", k.plane},
+                       {"k_row", k.row},
+                       {"k_column", k.column}},
+            .reads = reads};
+  }
+};
+
+CudaArg output() { return {Kind::output, 0}; }
+
+Layout broadcast_images(const Sizes& s, const Shape& shape) {
+  Layout layout = Layout::dense(shape);
+  if (s.images > 0) layout.strides[0] = 0;
+  return layout;
+}
+
+/// The elements first, first + stride, ... of x along an axis, and the taps that reach them:
+/// `tap`, tap + tap_step, ..., the t-th one from element place + t place_step of y and on.
+struct Residue {
+  std::int64_t first, elements, taps = 0, tap = 0, tap_step = 1, place = 0, place_step = 0;
+
+  Residue(const Axis& axis, std::int64_t at)
+      : first(at), elements((axis.x - at + axis.stride - 1) / axis.stride) {
+    tap_step = axis.stride / std::gcd(axis.stride, axis.dilation);
+    place_step = -(axis.dilation * tap_step / axis.stride);
+    for (std::int64_t p = axis.w; p-- > 0;) {
+      const std::int64_t reached = at + axis.padding - p * axis.dilation;
+      if (reached % axis.stride != 0) continue;
+      ++taps;
+      tap = p;
+      place = reached / axis.stride;
+    }
+  }
+};
+
+std::vector<Residue> residues(const Axis& axis) {
+  std::vector<Residue> all;
+  for (std::int64_t at = 0; at < std::min(axis.stride, axis.x); ++at) all.emplace_back(axis, at);
+  return all;
+}
+
+void add_residue(CudaWork& work, const CudaRequest& request, const Sizes& s, const Residue& down,
+                 const Residue& across) {
+  const DType dtype = request.outputs[0].dtype;
+  const CudaProduct product{.m = s.in,
+                            .n = down.elements * across.elements,
+                            .k = s.out * down.taps * across.taps,
+                            .batch = s.images * s.groups,
+                            .dtype = dtype};
+  const std::int64_t tap_rows = std::max<std::int64_t>(down.taps, 1),
+                     tap_columns = std::max<std::int64_t>(across.taps, 1);
+  const ImageOf w{.side = CudaSide::a,
+                  .input = 1,
+                  .groups = s.groups,
+                  .image_stride = 0,
+                  .group_stride = s.out * s.in * s.taps(),
+                  .rows = s.rows.w,
+                  .columns = s.columns.w,
+                  .row = down.tap,
+                  .column = across.tap,
+                  .w = {.plane = s.taps()},
+                  .k = {tap_rows, tap_columns, s.in * s.taps(), down.tap_step, across.tap_step},
+                  .reads = gpu::Reads::along_k};
+  const ImageOf dy{.side = CudaSide::b,
+                   .input = 0,
+                   .groups = s.groups,
+                   .image_stride = s.groups * s.out * s.y_plane(),
+                   .group_stride = s.out * s.y_plane(),
+                   .rows = s.rows.y,
+                   .columns = s.columns.y,
+                   .row = down.place,
+                   .column = across.place,
+                   .w = {down.elements, across.elements, 0, 1, 1},
+                   .k = {tap_rows, tap_columns, s.y_plane(), down.place_step, across.place_step},
+                   .reads = gpu::Reads::one_by_one};
+  const std::int64_t batch_stride = s.in * s.x_plane();
+  CudaFactor dx =
+      cuda_matrix(CudaSide::c, output(), dtype, Layout::dense({product.batch, s.in, s.x_plane()}));
+  if (s.rows.stride > 1 || s.columns.stride > 1) {
+    const std::int64_t first = down.first * s.columns.x + across.first;
+    dx = {.type = "Lattice",
+          .memory = output(),
+          .fields = {{"row_stride", s.x_plane()},
+                     {"batch_stride", batch_stride},
+                     {"columns", across.elements},
+                     {"line", s.rows.stride * s.columns.x},
+                     {"step", s.columns.stride}}};
+    dx.memory.offset = first * static_cast<std::int64_t>(size_of(dtype));
+  }
+  add_product(work, request, product, w.factor(), dy.factor(), dx);
+}
+
+}  // namespace
+
+CudaWork conv2d_kernel(const CudaRequest& request) {
+  const DType dtype = request.outputs[0].dtype;
+  const Sizes s(request.node.op.as<Conv2d>()->options, request.inputs[0].layout.shape,
+                request.inputs[1].layout.shape, request.outputs[0].layout.shape);
+  const std::int64_t k = s.in * s.taps();
+  const ImageOf x{.side = CudaSide::b,
+                  .input = 0,
+                  .groups = 1,
+                  .image_stride = s.in * s.x_plane(),
+                  .group_stride = 0,
+                  .rows = s.rows.x,
+                  .columns = s.columns.x,
+                  .row = -s.rows.padding,
+                  .column = -s.columns.padding,
+                  .w = {s.rows.y, s.columns.y, 0, s.rows.stride, s.columns.stride},
+                  .k = {s.rows.w, s.columns.w, s.x_plane(), s.rows.dilation, s.columns.dilation},
+                  .reads = gpu::Reads::one_by_one};
+  CudaWork work;
+  add_product(work, request,
+              {.m = s.out, .n = s.y_plane(), .k = k, .batch = s.images * s.groups, .dtype = dtype},
+              cuda_matrix(CudaSide::a, {Kind::input, 1}, dtype,
+                          broadcast_images(s, {s.images, s.groups, s.out, k})),
+              x.factor(),
+              cuda_matrix(CudaSide::c, output(), dtype,
+                          Layout::dense({s.images, s.groups, s.out, s.y_plane()})));
+  work.why = "implicit " + work.why;
+  return work;
+}
+
+CudaWork conv2d_input_kernel(const CudaRequest& request) {
+  const Sizes s(request.node.op.as<Conv2dInput>()->options, request.outputs[0].layout.shape,
+                request.inputs[1].layout.shape, request.inputs[0].layout.shape);
+  CudaWork work;
+  int products = 0;
+  for (const Residue& down : residues(s.rows)) {
+    for (const Residue& across : residues(s.columns)) {
+      add_residue(work, request, s, down, across);
+      ++products;
+    }
+  }
+  work.why = products == 1 ? "implicit " + work.why
+                           : fmt::format("{} implicit products, first {}", products, work.why);
+  return work;
+}
+
+CudaWork conv2d_weight_kernel(const CudaRequest& request) {
+  const DType dtype = request.outputs[0].dtype;
+  const Sizes s(request.node.op.as<Conv2dWeight>()->options, request.inputs[0].layout.shape,
+                request.outputs[0].layout.shape, request.inputs[1].layout.shape);
+  const std::int64_t y_image = s.groups * s.out * s.y_plane(),
+                     x_image = s.groups * s.in * s.x_plane();
+  const ImageOf dy{.side = CudaSide::a,
+                   .input = 1,
+                   .groups = s.groups,
+                   .image_stride = 0,
+                   .group_stride = s.out * s.y_plane(),
+                   .rows = s.rows.y,
+                   .columns = s.columns.y,
+                   .row = 0,
+                   .column = 0,
+                   .w = {.plane = s.y_plane()},
+                   .k = {s.rows.y, s.columns.y, y_image, 1, 1},
+                   .reads = gpu::Reads::along_k};
+  const ImageOf x{.side = CudaSide::b,
+                  .input = 0,
+                  .groups = s.groups,
+                  .image_stride = 0,
+                  .group_stride = s.in * s.x_plane(),
+                  .rows = s.rows.x,
+                  .columns = s.columns.x,
+                  .row = -s.rows.padding,
+                  .column = -s.columns.padding,
+                  .w = {s.rows.w, s.columns.w, s.x_plane(), s.rows.dilation, s.columns.dilation},
+                  .k = {s.rows.y, s.columns.y, x_image, s.rows.stride, s.columns.stride},
+                  .reads = gpu::Reads::along_k};
+  CudaWork work;
+  add_product(
+      work, request,
+      {.m = s.out,
+       .n = s.in * s.taps(),
+       .k = s.images * s.y_plane(),
+       .batch = s.groups,
+       .dtype = dtype},
+      dy.factor(), x.factor(),
+      cuda_matrix(CudaSide::c, output(), dtype, Layout::dense({s.groups, s.out, s.in * s.taps()})));
+  work.why = "implicit " + work.why;
+  return work;
+}
+
+}  // namespace blockgrad
