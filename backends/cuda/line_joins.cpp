@@ -104,6 +104,7 @@ LineGathering::LineGathering(ReduceKind kind, DType in) {
   const bool is_small = in == DType::boolean || in == DType::u8;
   const DType held = kind == ReduceKind::sum ? made : is_small ? DType::i32 : in;
   const std::string_view value = cuda_type(held);
+  number = value;
   const bool greatest = kind == ReduceKind::max || kind == ReduceKind::argmax;
   picks_index = kind == ReduceKind::argmax || kind == ReduceKind::argmin;
   bytes = static_cast<std::int64_t>(size_of(held)) * (picks_index ? 2 : 1);

@@ -16,6 +16,7 @@ std::string_view line_joins_text();
 /// What a Reduce gathers, as that text names it: "Sum<float>", "Arg<int, true>".
 struct LineGathering {
   std::string type;
+  std::string number;  // of the values in it
   std::string none;    // its value for no elements
   std::int64_t bytes;  // of it
   bool picks_index;

@@ -294,10 +294,8 @@ class LineText {
   void gather(int s) {
     const LineGathering way = gathering(s);
     const std::string value = name(step(s).step.inputs[0]);
-    const std::string type = way.type.substr(way.type.find('<') + 1);
-    const std::string number = type.substr(0, type.find_first_of(",>"));
-    line("        r{0} = lines::join(r{0}, {1}{{static_cast<{2}>({3}){4}}});", s, way.type, number,
-         value, way.picks_index ? ", static_cast<int>(j + v)" : "");
+    line("        r{0} = lines::join(r{0}, {1}{{static_cast<{2}>({3}){4}}});", s, way.type,
+         way.number, value, way.picks_index ? ", static_cast<int>(j + v)" : "");
   }
 
   void store(int r) {
