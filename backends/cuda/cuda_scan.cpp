@@ -26,6 +26,19 @@ CudaWork scan_kernel(const CudaRequest& request) {
       number_parameter("outer", outer), number_parameter("n", n), number_parameter("inner", inner)};
   const CudaParameter in = input_parameter(cuda_type(request.inputs[0].dtype), "x", 0);
   const std::int64_t grid = blocks_for(outer * blocks * inner, request.limits);
+  const bool is_dense = inner == 1;
+  // A launch of a thread a block of a line.
+  const auto launch = [&](std::string_view name, const std::vector<CudaParameter>& parameters,
+                          const std::string& dense, const std::string& strided) {
+    if (!is_dense)
+      return index_launch(name, parameters,
+                          "index::" + std::string(name) + "<" + sum + ">(" + shape + strided, grid);
+    CudaLaunch made =
+        index_launch(name, parameters, "index::scan_dense<" + sum + ">(" + shape + dense, grid);
+    made.threads = size == 8 ? 128 : 256;
+    made.shared_bytes = made.threads * (33 * static_cast<int>(size) + 16);  // as in scan.cuh
+    return made;
+  };
   const auto with = [&](std::initializer_list<CudaParameter> more) {
     std::vector<CudaParameter> all = sizes;
     all.insert(all.end(), more);
@@ -37,9 +50,8 @@ CudaWork scan_kernel(const CudaRequest& request) {
     kernel.scratch = checked_multiply(checked_multiply(outer * blocks, inner), size);
     kernel.scratch = (kernel.scratch + 255) / 256 * 256;
     const CudaParameter totals = scratch_parameter(sum, "totals", 0);
-    kernel.launches.push_back(
-        index_launch("scan_totals", with({in, totals}),
-                     "index::scan_totals<" + sum + ">(" + shape + ", x, totals);", grid));
+    kernel.launches.push_back(launch("scan_totals", with({in, totals}),
+                                     ", x, totals, nullptr, nullptr);", ", x, totals);"));
     kernel.launches.push_back(
         index_launch("scan_carries",
                      {number_parameter("outer", outer), number_parameter("blocks", blocks),
@@ -51,8 +63,7 @@ CudaWork scan_kernel(const CudaRequest& request) {
   }
   last.push_back(output_parameter(sum, "y"));
   kernel.launches.push_back(
-      index_launch("scan_sums", last,
-                   "index::scan_sums<" + sum + ">(" + shape + ", x, " + carries + ", y);", grid));
+      launch("scan_sums", last, ", x, nullptr, " + carries + ", y);", ", x, " + carries + ", y);"));
   kernel.why = join({outer * inner, " lines of ", n});
   return kernel;
 }

@@ -49,7 +49,9 @@ struct Sorting {
     const std::int64_t n = keys.n, tiles = (n + tile_slots - 1) / tile_slots;
     for (int level = tile_shift; std::int64_t{1} << level < n; ++level) {
       const bool is_last = std::int64_t{1} << (level + 1) >= n;
-      for (int half = level; half >= tile_shift; --half) step(entries, half, half == level);
+      int half = level;
+      for (; half > tile_shift; half -= 2) two_steps(entries, half, half == level);
+      if (half == tile_shift) step(entries, half, half == level);
       CudaLaunch launch = index_launch(
           "merge_tiles",
           {number_parameter("tiles", tiles), number_parameter("n", n),
@@ -61,6 +63,20 @@ struct Sorting {
       launch.shared_bytes = static_cast<int>(tile_slots * entry_bytes());
       kernel.launches.push_back(std::move(launch));
     }
+  }
+
+  // The steps of this half and the next one.
+  void two_steps(std::int64_t entries, int half, bool is_mirrored) {
+    const std::int64_t run = std::int64_t{2} << half;
+    const std::int64_t fours = (keys.n + run - 1) / run * (run / 4);
+    kernel.launches.push_back(
+        index_launch("sort_two_steps",
+                     {number_parameter("lines", keys.lines), number_parameter("n", keys.n),
+                      number_parameter("fours", fours), number_parameter("half", half),
+                      scratch_parameter(entry(), "entries", entries)},
+                     std::string("index::two_steps_in_memory<") + (is_mirrored ? "true" : "false") +
+                         ">(lines, n, fours, half, entries);",
+                     blocks_for(checked_multiply(keys.lines, fours), limits)));
   }
 
   void step(std::int64_t entries, int half, bool is_mirrored) {

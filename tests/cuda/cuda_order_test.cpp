@@ -46,7 +46,7 @@ BOOST_AUTO_TEST_CASE(lines_longer_than_a_tile_are_sorted_and_their_first_element
   if (skips_cuda_programs()) return;
   DrawnCase t;
   t.outputs.push_back(argsort(t.values({2, 2049}, DType::f32)));
-  t.outputs.push_back(argsort(tied(t, {1, 9000}, DType::f32), -1, true));
+  t.outputs.push_back(argsort(tied(t, {1, 17000}, DType::f32), -1, true));
   t.outputs.push_back(argsort(t.values({5000}, DType::i64)));
   t.outputs.push_back(topk(tied(t, {2, 9000}, DType::f32), 20).indices);
   t.outputs.push_back(topk(t.values({4500}, DType::f64), 1000).indices);
@@ -66,7 +66,7 @@ BOOST_AUTO_TEST_CASE(running_sums_add_in_the_same_order) {
       t.outputs.push_back(cumsum(t.values({40, 9}, dtype), 1, reverse));
     }
   }
-  t.outputs.push_back(cumsum(t.values({70000}, DType::f32)));
+  t.outputs.push_back(cumsum(t.values({70000}, DType::f64)));
   t.outputs.push_back(cumsum(t.values({3, 0}, DType::f32)));
   t.outputs.push_back(cumsum(t.values({0, 3}, DType::f32)));
   t.outputs.push_back(cumsum(0.0 * t.values({300}, DType::f32)));
