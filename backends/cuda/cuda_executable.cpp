@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "backends/cuda/cuda_maps.h"
+#include "backends/cuda/cuda_commit.h"
 #include "backends/cuda/emit.h"
 #include "blockgrad/graph/leaf.h"
 
@@ -64,7 +64,7 @@ CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const Compi
   }
   for (const PlanStep& step : plan.steps) items_.push_back(node_item(step, false));
   for (const PlanStep& step : plan.updates) items_.push_back(node_item(step, true));
-  for (const Commit& commit : plan.commits) items_.push_back(commit_item(commit));
+  add_commits();
   items_.push_back(end_item());
   if (options.check_numerics) prepare_watch();
   load_kernels();
@@ -96,17 +96,34 @@ CudaExecutable::Item CudaExecutable::node_item(const PlanStep& step, bool is_upd
   return item;
 }
 
-CudaExecutable::Item CudaExecutable::commit_item(const Commit& commit) {
-  const std::int32_t node = plan_.storages[static_cast<std::size_t>(commit.storage)];
-  const CudaLaunch launch = cuda_copy(bytes_of(commit.source));
-  Operand storage = commit.source;
-  storage.place = Place::stored;
-  storage.at = commit.storage;
-  const PlanStep step{node, commit.guard, {commit.source}, {storage}};
-  Item item{node, graph_.describe(node), "its new value, copied when all is done", {}, {}, {}, {}};
-  item.cost.bytes = 2 * static_cast<double>(bytes_of(commit.source));
-  if (launch.blocks > 0) item.calls.push_back(call(launch, step));
-  return item;
+// A row of the report for each new value; the first one has the launch of all.
+void CudaExecutable::add_commits() {
+  PlanStep all;
+  std::vector<std::int32_t> guards;
+  const std::size_t first = items_.size();
+  for (const Commit& commit : plan_.commits) {
+    const std::int32_t node = plan_.storages[static_cast<std::size_t>(commit.storage)];
+    Item item{
+        node, graph_.describe(node), "its new value, copied with all others at the end", {}, {}, {},
+        {}};
+    const TensorType type{commit.source.dtype, commit.source.layout.shape};
+    item.cost.bytes = 2 * static_cast<double>(bytes_of(type));
+    items_.push_back(std::move(item));
+    all.inputs.push_back(commit.source);
+    all.outputs.push_back(commit.source);
+    all.outputs.back().place = Place::stored;
+    all.outputs.back().at = commit.storage;
+  }
+  for (const Commit& commit : plan_.commits) {
+    if (commit.guard < 0) {
+      guards.push_back(-1);
+      continue;
+    }
+    guards.push_back(static_cast<std::int32_t>(all.inputs.size()));
+    all.inputs.push_back(plan_.guards[static_cast<std::size_t>(commit.guard)]);
+  }
+  const CudaLaunch launch = cuda_commit(all.outputs, guards);
+  if (launch.blocks > 0) items_[first].calls.push_back(call(launch, all));
 }
 
 // The step's number goes up.

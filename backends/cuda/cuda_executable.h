@@ -50,7 +50,7 @@ class CudaExecutable final : public Executable {
   };
 
   Item node_item(const PlanStep& step, bool is_update);
-  Item commit_item(const Commit& commit);
+  void add_commits();
   Item end_item();
   CudaCall call(const CudaLaunch& launch, const PlanStep& step);
   CudaLaunch settling(const PlanStep& step) const;

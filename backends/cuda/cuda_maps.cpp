@@ -225,27 +225,4 @@ CudaWork map_kernel(const CudaRequest& request) {
   return work;
 }
 
-CudaLaunch cuda_copy(std::int64_t bytes) {
-  CudaLaunch launch;
-  launch.text.name = "commit";
-  launch.text.text = fmt::format(
-      "\nnamespace blockgrad {{\n"
-      "extern \"C\" __global__ void KERNEL(long n, const unsigned char* x, unsigned char* y{}) {{\n"
-      "{}"
-      "  const long step = static_cast<long>(gridDim.x) * blockDim.x;\n"
-      "  const long first = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x;\n"
-      "  using Bytes = Pack<unsigned char, 16>;\n"
-      "  for (long i = first; i < n / 16; i += step)\n"
-      "    reinterpret_cast<Bytes*>(y)[i] = reinterpret_cast<const Bytes*>(x)[i];\n"
-      "  for (long i = n / 16 * 16 + first; i < n; i += step) y[i] = x[i];\n"
-      "}}\n}}  // namespace blockgrad\n",
-      cuda_gate_parameters, cuda_gate);
-  launch.threads = threads;
-  launch.blocks = std::clamp<std::int64_t>((bytes / 16 + threads - 1) / threads, bytes > 0, 2048);
-  using Kind = CudaArg::Kind;
-  launch.args = {
-      {Kind::number, 0, bytes}, {Kind::input}, {Kind::output}, {Kind::state}, {Kind::guard}};
-  return launch;
-}
-
 }  // namespace blockgrad

@@ -39,7 +39,4 @@ CudaWork map_kernel(const CudaRequest& request);
 /// MapGroup: one launch over a table of sets, or, where their layouts differ in kind, one a set.
 CudaWork map_group_kernel(const CudaRequest& request);
 
-/// A launch that copies so many bytes between 16-byte aligned places of storage, gated.
-CudaLaunch cuda_copy(std::int64_t bytes);
-
 }  // namespace blockgrad

@@ -41,6 +41,7 @@ BOOST_AUTO_TEST_CASE(training_has_the_losses_of_the_cpu) {
       }
     }
   }
+  test_support::check_machine_code();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

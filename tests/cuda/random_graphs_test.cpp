@@ -52,6 +52,7 @@ BOOST_AUTO_TEST_CASE(values_and_gradients_are_those_of_plain_loops) {
                           << "\n"
                           << random_graph::to_string(small));
     }
+    test_support::check_machine_code();
   }
 }
 
