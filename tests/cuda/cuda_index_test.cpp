@@ -13,8 +13,8 @@ namespace {
 using test_support::DrawnCase;
 using test_support::skips_cuda_programs;
 
-constexpr DType all_dtypes[] = {DType::f32, DType::f64, DType::bf16, DType::f16,
-                                DType::i32, DType::i64, DType::u8,   DType::boolean};
+// Of each size; floats of two bytes, and bool, are types of their own.
+constexpr DType moved_dtypes[] = {DType::f32, DType::i64, DType::f16, DType::u8, DType::boolean};
 
 }  // namespace
 
@@ -23,7 +23,7 @@ BOOST_AUTO_TEST_SUITE(cuda_index)
 BOOST_AUTO_TEST_CASE(rows_and_elements_are_read_by_number) {
   if (skips_cuda_programs()) return;
   DrawnCase t;
-  for (const DType dtype : all_dtypes) {
+  for (const DType dtype : moved_dtypes) {
     const Expr i = t.indices({7}, dtype == DType::f32 ? DType::i64 : DType::i32, 5);
     for (const std::int64_t width : {1, 3, 16})
       t.outputs.push_back(take(t.values({5, width}, dtype), i));
@@ -61,7 +61,7 @@ BOOST_AUTO_TEST_CASE(what_is_added_to_one_place_is_added_in_order_of_position) {
 BOOST_AUTO_TEST_CASE(the_last_value_for_a_place_wins) {
   if (skips_cuda_programs()) return;
   DrawnCase t;
-  for (const DType dtype : all_dtypes) {
+  for (const DType dtype : moved_dtypes) {
     const Expr x = t.values({4, 6}, dtype), v = t.values({4, 9}, dtype);
     t.outputs.push_back(put_along_axis(x, t.indices({4, 9}, DType::i32, 6), v));
   }

@@ -60,11 +60,10 @@ BOOST_AUTO_TEST_CASE(running_sums_add_in_the_same_order) {
   if (skips_cuda_programs()) return;
   DrawnCase t;
   for (const DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64, DType::u8}) {
-    for (const bool reverse : {false, true}) {
-      t.outputs.push_back(cumsum(t.values({700}, dtype), 0, reverse));
-      t.outputs.push_back(cumsum(t.values({2, 300, 3}, dtype), 1, reverse));
-      t.outputs.push_back(cumsum(t.values({40, 9}, dtype), 1, reverse));
-    }
+    const bool reverse = dtype == DType::f64 || dtype == DType::i32;
+    t.outputs.push_back(cumsum(t.values({700}, dtype), 0, reverse));
+    t.outputs.push_back(cumsum(t.values({2, 300, 3}, dtype), 1, reverse));
+    t.outputs.push_back(cumsum(t.values({40, 9}, dtype), 1, !reverse));
   }
   t.outputs.push_back(cumsum(t.values({70000}, DType::f64)));
   t.outputs.push_back(cumsum(t.values({3, 0}, DType::f32)));

@@ -78,7 +78,7 @@ BOOST_AUTO_TEST_CASE(random_layouts_are_added_up_like_on_the_cpu) {
   const auto below = [&](std::int64_t n) {
     return static_cast<std::int64_t>(t.random() % static_cast<std::uint64_t>(n));
   };
-  for (int turn = 0; turn < 12; ++turn) {
+  for (int turn = 0; turn < 6; ++turn) {
     const Shape whole{2 + below(3), 1 + below(5), 3 + below(4)};
     std::vector<Layout> layouts;
     for (int k = 0; k < 3; ++k) {
