@@ -82,13 +82,13 @@ BOOST_AUTO_TEST_CASE(batches_lie_and_broadcast_as_they_will) {
   const Expr shared = inputs(Shape{8, 24}), rows = inputs(Shape{3, 8, 24});
   const Expr columns = inputs(Shape{2, 1, 8, 24});
   // The heads of attention: [batch, time, head, width].
-  const Expr q = inputs(Shape{2, 20, 3, 8}), k = inputs(Shape{2, 20, 3, 8});
+  const Expr q = inputs(Shape{2, 20, 3, 8}), k = inputs(Shape{2, 12, 3, 8});
   const auto heads = [](const Expr& x) { return permute_dims(x, std::vector<int>{0, 2, 1, 3}); };
   const Expr none = inputs(Shape{0, 3, 20, 8});
   test_support::check_on_cuda(
       {matmul(a, b), matmul(a, shared), matmul(a, rows), matmul(a, columns), matmul(none, rows),
        matmul(heads(q), heads(k), {.transpose_b = true}),
-       permute_dims(matmul(matmul(heads(q), heads(k), {.transpose_b = true}), heads(q)),
+       permute_dims(matmul(matmul(heads(q), heads(k), {.transpose_b = true}), heads(k)),
                     std::vector<int>{0, 2, 1, 3})},
       inputs.feeds, 0);
 }
