@@ -63,6 +63,11 @@ else()
   set(BLOCKGRAD_X86_64 FALSE)
 endif()
 
+# What spends its time in the library is itself compiled in a hurry in a Debug build.
+function(bg_calls_the_library target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Debug>:-O0>)
+endfunction()
+
 # One test binary: bg_tests(graph graph/shape_test.cpp support/reference.cpp).
 # Every <suite>_test.cpp and <suite>_cases.cpp is one entry in ctest, `graph/<suite>`, that runs the
 # Boost.Test suite of that name; other sources are support. What follows LIBRARIES is linked too. BUSY ones compute
@@ -76,8 +81,13 @@ function(bg_tests binary)
   target_compile_definitions(${target} PRIVATE BG_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   # The library is what is measured. At -O1 tests compile for a third less, in a Debug build at -O0 for two thirds less.
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  set(headers test_headers_busy)
   if(NOT arg_BUSY)
-    target_compile_options(${target} PRIVATE $<$<CONFIG:Debug>:-O0>)
+    bg_calls_the_library(${target})
+    set(headers test_headers)
+  endif()
+  if(BLOCKGRAD_TEST_PCH)
+    target_precompile_headers(${target} REUSE_FROM ${headers})
   endif()
   target_link_libraries(${target} PRIVATE blockgrad::blockgrad boost_test ${arg_LIBRARIES})
   foreach(source IN LISTS arg_UNPARSED_ARGUMENTS)
