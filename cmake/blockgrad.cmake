@@ -47,6 +47,10 @@ function(bg_isa_source source march)
       # Minutes of compiling, for what it sees in the portable unit of the same source too.
       list(APPEND options -fno-sanitize=undefined)
     endif()
+    if(BLOCKGRAD_SANITIZE MATCHES "address" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+      # The same checks by calls: inline ones in kernels of thousands of lines take longer to compile than all tests.
+      list(APPEND options -mllvm -asan-instrumentation-with-call-threshold=0)
+    endif()
   endif()
   set_source_files_properties("${PROJECT_SOURCE_DIR}/${source}" TARGET_DIRECTORY blockgrad PROPERTIES
     COMPILE_OPTIONS "${options}" SKIP_UNITY_BUILD_INCLUSION ON)
