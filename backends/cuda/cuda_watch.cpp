@@ -51,7 +51,7 @@ void CudaExecutable::prepare_watch() {
   for (const Operand& output : plan_.outputs) watch({}, output);
   for (const Commit& commit : plan_.commits) watch({}, commit.source);
   flags_ = runtime_->allocate(static_cast<std::int64_t>(watches_.size() * sizeof(std::int64_t)));
-  for (Watch& watch : watches_) watch.call.args[2] = reinterpret_cast<std::uint64_t>(flags_.get());
+  for (Watch& one : watches_) one.call.args[2] = reinterpret_cast<std::uint64_t>(flags_.get());
   for (std::size_t s = 0; s < storages_.size(); ++s) {
     kept_.push_back(plan_.is_updated[s] ? runtime_->allocate(copies_[s]->bytes()) : nullptr);
   }
