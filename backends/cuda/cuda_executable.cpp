@@ -21,10 +21,6 @@ CudaWork work_of(const Graph& graph, const PlanStep& step, bool is_update,
   return maker({node, step.inputs, step.outputs, is_update, limits});
 }
 
-std::int64_t bytes_of(const Operand& operand) {
-  return bytes_of(TensorType{operand.dtype, operand.layout.shape});
-}
-
 }  // namespace
 
 std::int64_t cuda_scratch_bytes(const Graph& graph, const Plan& plan, const CudaLimits& limits) {
