@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "backends/cuda/calls.h"
-#include "backends/cuda/cuda_work.h"
 #include "backends/cuda/cuda_runtime.h"
+#include "backends/cuda/cuda_work.h"
 
 struct CUkern_st;
 struct CUlib_st;

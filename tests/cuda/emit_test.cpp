@@ -132,7 +132,8 @@ BOOST_AUTO_TEST_CASE(random_numbers_compile) {
     const Scalar results[] = {recorder.uniform(i, step, key, dtype, false),
                               recorder.uniform(i, step, key, dtype, true)};
     names.push_back("uniform_" + std::string(name(dtype)));
-    kernels.push_back(cuda_map({recorder.finish(results), {7, 5}, {{0, 0}}, 1, false}, names.back()));
+    kernels.push_back(
+        cuda_map({recorder.finish(results), {7, 5}, {{0, 0}}, 1, false}, names.back()));
   }
   compile(kernels, names);
 }

@@ -1,6 +1,6 @@
 #pragma once
-// The rows of ops on CUDA: with BLOCKGRAD_TEST_DEVICE set, to "harness" or "cuda", the suites of ops
-// compare that device with the CPU in place of their other checks.
+// The rows of ops on CUDA: with BLOCKGRAD_TEST_DEVICE set, to "harness" or "cuda", the suites of
+// ops compare that device with the CPU in place of their other checks.
 
 #include "tests/support/op_case.h"
 
