@@ -2,8 +2,9 @@
 // What compile asks of a device: which ops it has kernels for, and an executable for a plan.
 
 #include <memory>
-#include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "backends/executable.h"
 
@@ -14,11 +15,13 @@ class Backend {
   virtual ~Backend() = default;
   /// Whether there is a kernel for the op; one without is replaced by its `expand`.
   virtual bool keeps(const Op& op) const = 0;
-  /// Passes whose nodes it has no kernels for.
-  virtual std::span<const std::string_view> passes_left_out() const { return {}; }
+  /// Passes that are not for it, as those whose nodes it has no kernels for.
+  virtual std::vector<std::string_view> passes_left_out(const CompileOptions&) const = 0;
   /// Throws Error naming a node that it has no kernel for, DeviceError if memory does not do.
   virtual std::unique_ptr<Executable> make(const Graph& graph, const Plan& plan,
                                            const CompileOptions& options) const = 0;
+  /// Whether updates may write storage where it lies, and results over inputs.
+  virtual bool updates_in_place(const CompileOptions&) const { return true; }
   /// What `make` takes beside arena and storage, without taking it.
   virtual std::int64_t scratch_bytes(const Graph& graph, const Plan& plan,
                                      const CompileOptions& options) const = 0;

@@ -33,10 +33,11 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"share_functions", share_functions},
       {"group_reductions", group_reductions},
       {"group_updates", group_updates},
+      {"group_small_maps", group_small_maps},
       {"shorten_lives", shorten_lives},
   };
   std::vector<std::string> skip = options.skip;
-  for (const std::string_view pass : backend.passes_left_out()) skip.emplace_back(pass);
+  for (const std::string_view pass : backend.passes_left_out(options)) skip.emplace_back(pass);
   return run_passes(build_graph(outputs, updates, keeps), passes, skip, options.print, records);
 }
 
@@ -131,8 +132,8 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
   }
   try {
     state->executable = backend_of(device).make(state->graph, state->plan, options);
-  } catch (const DeviceError& error) {
-    throw DeviceError(error.what() + largest_values(state->graph, state->plan));
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(error.what() + largest_values(state->graph, state->plan));
   }
   state->pointers.resize(state->feeds.size());
   fill_report(*state, records);
@@ -178,7 +179,8 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
   }
   Report checks;
   if (options.check_gradients) check_gradients(roots_of(wanted, updates), checks);
-  std::shared_ptr<ProgramState> state = assembled(wanted, updates, device, options, true, where);
+  std::shared_ptr<ProgramState> state = assembled(
+      wanted, updates, device, options, backend_of(device).updates_in_place(options), where);
   if (options.check_numerics) {
     state->executable->on_bad_value(
         [self = state.get()](std::span<const std::byte* const> feeds, std::int64_t step) {

@@ -19,7 +19,7 @@ constexpr int most_tries = 8;  // to make up for gaps between values
 struct Planned {
   Planned(Graph made, const Device& device, const CompileOptions& options)
       : graph(std::move(made)),
-        plan(make_plan(graph, true)),
+        plan(make_plan(graph, true, backend_of(device).updates_in_place(options))),
         scratch(backend_of(device).scratch_bytes(graph, plan, options)) {}
   std::int64_t bytes() const { return plan.arena_bytes + scratch; }
 
@@ -94,7 +94,8 @@ std::int64_t planned_bytes(std::span<const Expr> outputs, const Updates& updates
   quiet.print.clear();
   std::vector<PassRecord> records;
   const Graph graph = compiled_graph(outputs, updates, device, quiet, records);
-  const Plan plan = make_plan(graph, options.reuse_memory);
+  const Plan plan =
+      make_plan(graph, options.reuse_memory, backend_of(device).updates_in_place(options));
   return checked_add(plan.arena_bytes, backend_of(device).scratch_bytes(graph, plan, options));
 }
 

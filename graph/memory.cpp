@@ -34,7 +34,7 @@ std::byte* map_pages(std::size_t bytes) {
 }
 
 [[noreturn]] void fail_allocation(std::int64_t bytes) {
-  throw DeviceError(fmt::format("out of memory: {} bytes could not be allocated", bytes));
+  throw OutOfMemory(fmt::format("out of memory: {} bytes could not be allocated", bytes));
 }
 
 }  // namespace

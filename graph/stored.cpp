@@ -41,7 +41,8 @@ void Stored::fetch() const {
 }
 
 void Stored::set_away(std::shared_ptr<Mirror> mirror) {
-  set_mirror(std::move(mirror));
+  const std::lock_guard lock(mirror_mutex_);
+  mirror_ = std::move(mirror);
   mirror_->version = version() + 1;
   is_away_.store(true, std::memory_order_release);
 }
@@ -51,9 +52,10 @@ std::shared_ptr<Stored::Mirror> Stored::mirror() const {
   return mirror_;
 }
 
-void Stored::set_mirror(std::shared_ptr<Mirror> mirror) const {
+std::shared_ptr<Stored::Mirror> Stored::mirror_or(std::shared_ptr<Mirror> fresh) const {
   const std::lock_guard lock(mirror_mutex_);
-  mirror_ = std::move(mirror);
+  if (!mirror_) mirror_ = std::move(fresh);
+  return mirror_;
 }
 
 void Stored::write(const Tensor& value) {

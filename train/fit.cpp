@@ -157,9 +157,9 @@ class Fit {
     if (known != steps_.end()) return known->second;
     try {
       return steps_.emplace(rows, maker.step(rows)).first->second;
-    } catch (const DeviceError& error) {
+    } catch (const OutOfMemory& error) {
       steps_.clear();
-      throw DeviceError(error.what() + rows_that_fit());
+      throw OutOfMemory(error.what() + rows_that_fit());
     }
   }
 

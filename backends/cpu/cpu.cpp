@@ -82,7 +82,7 @@ void require_memory(std::int64_t bytes) {
   if (bytes < little) return;
   const std::int64_t available = available_memory();
   if (bytes > available) {
-    throw DeviceError(
+    throw OutOfMemory(
         fmt::format("out of memory: {} bytes are wanted, {} are left", bytes, available));
   }
 }
@@ -320,6 +320,10 @@ namespace {
 class CpuBackend final : public Backend {
  public:
   bool keeps(const Op& op) const override { return cpu_kernel_table().find(op) != nullptr; }
+
+  std::vector<std::string_view> passes_left_out(const CompileOptions&) const override {
+    return {"group_small_maps"};  // see small_program.h
+  }
 
   std::unique_ptr<Executable> make(const Graph& graph, const Plan& plan,
                                    const CompileOptions& options) const override {

@@ -14,9 +14,15 @@ class CudaBackend final : public Backend {
 
   bool keeps(const Op& op) const override { return cuda_maker(op) != nullptr; }
 
-  std::span<const std::string_view> passes_left_out() const override {
-    static constexpr std::string_view left_out[] = {"share_panels"};
-    return left_out;
+  std::vector<std::string_view> passes_left_out(const CompileOptions& options) const override {
+    if (!options.check_numerics) return {"share_panels"};
+    // Only results of nodes are watched.
+    return {"share_panels",     "fuse_rows",     "fuse_maps",       "share_functions",
+            "group_reductions", "group_updates", "group_small_maps"};
+  }
+
+  bool updates_in_place(const CompileOptions& options) const override {
+    return !options.check_numerics;
   }
 
   std::unique_ptr<Executable> make(const Graph& graph, const Plan& plan,
@@ -25,8 +31,8 @@ class CudaBackend final : public Backend {
   }
 
   std::int64_t scratch_bytes(const Graph& graph, const Plan& plan,
-                             const CompileOptions&) const override {
-    return cuda_scratch_bytes(graph, plan, runtime_->limits());
+                             const CompileOptions& options) const override {
+    return cuda_own_bytes(graph, plan, options, runtime_->limits());
   }
 
   bool has_memory(std::int64_t bytes) const override { return bytes <= runtime_->free_bytes(); }

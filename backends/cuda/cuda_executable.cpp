@@ -21,23 +21,55 @@ CudaWork work_of(const Graph& graph, const PlanStep& step, bool is_update,
   return maker({node, step.inputs, step.outputs, is_update, limits});
 }
 
+std::int64_t most_scratch(const Graph& graph, const Plan& plan, const CudaLimits& limits) {
+  std::int64_t most = 0;
+  for (const auto* phase : {&plan.steps, &plan.updates}) {
+    for (const PlanStep& step : *phase)
+      most = std::max(most, work_of(graph, step, phase == &plan.updates, limits).scratch);
+  }
+  return most;
+}
+
 }  // namespace
 
-std::int64_t cuda_scratch_bytes(const Graph& graph, const Plan& plan, const CudaLimits& limits) {
-  std::int64_t most = 0;
-  for (const PlanStep& step : plan.steps)
-    most = std::max(most, work_of(graph, step, false, limits).scratch);
-  for (const PlanStep& step : plan.updates)
-    most = std::max(most, work_of(graph, step, true, limits).scratch);
-  return most;
+std::int64_t cuda_own_bytes(const Graph& graph, const Plan& plan, const CompileOptions& options,
+                            const CudaLimits& limits) {
+  std::int64_t others = 0;
+  const auto add = [&](std::int64_t bytes) {
+    constexpr std::int64_t alignment = 256;
+    others = checked_add(others, (bytes + alignment - 1) / alignment * alignment);
+  };
+  const auto type = [&](std::int32_t node) -> const TensorType& {
+    return graph.nodes[static_cast<std::size_t>(node)].types[0];
+  };
+  std::int64_t results = 0;
+  for (const auto* phase : {&plan.steps, &plan.updates}) {
+    for (const PlanStep& step : *phase) {
+      const CudaWork work = work_of(graph, step, phase == &plan.updates, limits);
+      for (const CudaLaunch& launch : work.launches)
+        add(static_cast<std::int64_t>(launch.table.size() * sizeof(std::uint64_t)));
+      results += static_cast<std::int64_t>(step.outputs.size());
+    }
+  }
+  add(static_cast<std::int64_t>(5 * plan.commits.size() * sizeof(std::uint64_t)));
+  add(sizeof(CudaState));
+  for (const std::int32_t node : plan.feeds) add(bytes_of(type(node)));
+  for (const std::int32_t node : plan.constants) add(bytes_of(type(node)));
+  if (options.check_numerics) {
+    add(results * static_cast<std::int64_t>(sizeof(std::int64_t)));
+    for (std::size_t s = 0; s < plan.storages.size(); ++s) {
+      if (plan.is_updated[s]) add(bytes_of(type(plan.storages[s])));
+    }
+  }
+  return checked_add(most_scratch(graph, plan, limits), others);
 }
 
 CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const CompileOptions& options,
                                std::shared_ptr<CudaRuntime> runtime)
     : graph_(graph), plan_(plan), runtime_(std::move(runtime)) {
-  scratch_bytes_ = cuda_scratch_bytes(graph, plan, runtime_->limits());
+  own_bytes_ = cuda_own_bytes(graph, plan, options, runtime_->limits());
   arena_ = runtime_->allocate(plan.arena_bytes);
-  scratch_ = runtime_->allocate(scratch_bytes_);
+  scratch_ = runtime_->allocate(most_scratch(graph, plan, runtime_->limits()));
   state_ = runtime_->allocate(sizeof(CudaState));
   for (const std::int32_t node : plan.feeds) {
     feeds_.push_back(
@@ -53,7 +85,8 @@ CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const Compi
     auto copy = std::dynamic_pointer_cast<DeviceCopy>(storage->mirror());
     if (!copy || !copy->is_on(runtime_.get())) {
       copy = std::make_shared<DeviceCopy>(runtime_, storage->type());
-      if (!storage->mirror()) storage->set_mirror(copy);
+      const auto first = std::dynamic_pointer_cast<DeviceCopy>(storage->mirror_or(copy));
+      if (first && first->is_on(runtime_.get())) copy = first;
     }
     storages_.push_back(storage);
     copies_.push_back(std::move(copy));

@@ -15,8 +15,10 @@
 
 namespace blockgrad {
 
-/// The most scratch that a node of the plan takes. Throws Error naming a node without a kernel.
-std::int64_t cuda_scratch_bytes(const Graph& graph, const Plan& plan, const CudaLimits& limits);
+/// Device memory beside arena and storage: scratch, feeds, constants, tables, and what
+/// check_numerics keeps. Throws Error naming a node without a kernel.
+std::int64_t cuda_own_bytes(const Graph& graph, const Plan& plan, const CompileOptions& options,
+                            const CudaLimits& limits);
 
 class CudaExecutable final : public Executable {
  public:
@@ -43,9 +45,10 @@ class CudaExecutable final : public Executable {
     std::vector<CudaCall> calls;
   };
 
-  /// A value that is looked at behind the step.
+  /// A value that is looked at when it is made.
   struct Watch {
     CudaCall call;
+    std::size_t item = 0;  // that makes it
     bool is_on = true;
   };
 
@@ -80,7 +83,7 @@ class CudaExecutable final : public Executable {
   const Plan& plan_;
   std::shared_ptr<CudaRuntime> runtime_;
   std::shared_ptr<std::byte> arena_, scratch_, state_;
-  std::int64_t scratch_bytes_ = 0;
+  std::int64_t own_bytes_ = 0;
   std::vector<std::shared_ptr<std::byte>> feeds_, constants_, tables_;
   std::vector<std::shared_ptr<Stored>> storages_;
   std::vector<std::shared_ptr<DeviceCopy>> copies_;  // of the storages

@@ -18,11 +18,11 @@ void CudaExecutable::bind(std::span<const std::byte* const> feeds) {
 
 void CudaExecutable::record_step() {
   step_ = runtime_->record([this] {
-    for (const Item& item : items_) {
-      for (const CudaCall& call : item.calls) runtime_->launch(call);
-    }
-    for (const Watch& watch : watches_) {
-      if (watch.is_on) runtime_->launch(watch.call);
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      for (const CudaCall& call : items_[i].calls) runtime_->launch(call);
+      for (const Watch& watch : watches_) {
+        if (watch.is_on && watch.item == i) runtime_->launch(watch.call);
+      }
     }
   });
 }
@@ -31,9 +31,11 @@ void CudaExecutable::begin_run() {
   for (std::size_t s = 0; s < storages_.size(); ++s) copies_[s]->refresh(*storages_[s]);
   const CudaState fresh;
   runtime_->copy_in(state_.get(), reinterpret_cast<const std::byte*>(&fresh), sizeof fresh);
+  leave_storage();
 }
 
-// From now on the device alone has what was updated.
+// The device alone has what a run updates, from before its first step on: whatever ends the run,
+// all storage is of one step.
 void CudaExecutable::leave_storage() {
   for (std::size_t s = 0; s < storages_.size(); ++s) {
     if (plan_.is_updated[s]) storages_[s]->set_away(copies_[s]);
@@ -51,7 +53,6 @@ std::int64_t CudaExecutable::run(std::int64_t n, const FeedRing& feeds, const St
     if (watches_.empty()) step_->start();
     else run_watched_step(own, step);
   }
-  leave_storage();
   if (may_fail_) check_state();
   std::fill(outputs_.begin(), outputs_.end(), nullptr);
   return step;
@@ -90,7 +91,6 @@ void CudaExecutable::profile(std::span<const std::byte* const> feeds, int runs, 
       times[i].push_back(std::chrono::duration<double>(Clock::now() - start).count());
     }
   }
-  leave_storage();
   report.profiled_runs = runs;
   for (std::size_t i = 0; i < report.nodes.size(); ++i) {
     std::nth_element(times[i].begin(), times[i].begin() + runs / 2, times[i].end());
@@ -113,7 +113,7 @@ const std::byte* CudaExecutable::output(int i) const {
 
 void CudaExecutable::describe(Report& report) const {
   report.device = runtime_->title();
-  report.peak_bytes += plan_.arena_bytes + scratch_bytes_;
+  report.peak_bytes += plan_.arena_bytes + own_bytes_;
   for (const Item& item : items_) {
     report.kernels += static_cast<std::int64_t>(item.calls.size());
     if (item.node < 0) continue;

@@ -1,5 +1,6 @@
-// check_numerics on a CUDA device: each floating result of a step is looked at behind it. If one is
-// not finite, storage is put back, and the CPU runs the same step until it finds who made it.
+// check_numerics on a CUDA device: each floating result of a step is looked at. Updates are made
+// beside storage, so that what a guard holds back is seen too. If one is not finite, storage is put
+// back, and the CPU runs the same step until it finds who made it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,24 +35,25 @@ CudaLaunch watching(const Operand& value, std::int64_t number) {
 
 }  // namespace
 
+// What follows a node may take the bytes of its results, so each is looked at right behind it.
 void CudaExecutable::prepare_watch() {
-  const auto watch = [&](const PlanStep& step, const Operand& value) {
-    // What lies in columns is looked at where they are joined.
-    if (!is_floating(value.dtype) || !value.layout.is_dense() || value.layout.shape.size() == 0)
-      return;
-    PlanStep one = step;
-    one.outputs = {value};
-    watches_.push_back({call(watching(value, static_cast<std::int64_t>(watches_.size())), one)});
-  };
+  std::size_t item = 0;
   for (const auto* phase : {&plan_.steps, &plan_.updates}) {
     for (const PlanStep& step : *phase) {
-      for (const Operand& value : step.outputs) watch(step, value);
+      for (const Operand& value : step.outputs) {
+        // What lies in columns is looked at where they are joined.
+        if (!is_floating(value.dtype) || !value.layout.is_dense() || value.layout.shape.size() == 0)
+          continue;
+        PlanStep one = step;
+        one.outputs = {value};
+        const auto number = static_cast<std::int64_t>(watches_.size());
+        watches_.push_back({call(watching(value, number), one), item});
+      }
+      ++item;
     }
   }
-  for (const Operand& output : plan_.outputs) watch({}, output);
-  for (const Commit& commit : plan_.commits) watch({}, commit.source);
   flags_ = runtime_->allocate(static_cast<std::int64_t>(watches_.size() * sizeof(std::int64_t)));
-  for (Watch& one : watches_) one.call.args[2] = reinterpret_cast<std::uint64_t>(flags_.get());
+  for (Watch& watch : watches_) watch.call.args[2] = reinterpret_cast<std::uint64_t>(flags_.get());
   for (std::size_t s = 0; s < storages_.size(); ++s) {
     kept_.push_back(plan_.is_updated[s] ? runtime_->allocate(copies_[s]->bytes()) : nullptr);
   }
@@ -61,15 +63,14 @@ void CudaExecutable::run_watched_step(std::span<const std::byte* const> feeds, s
   for (std::size_t s = 0; s < kept_.size(); ++s) {
     if (kept_[s]) runtime_->copy_within(kept_[s].get(), copies_[s]->memory(), copies_[s]->bytes());
   }
-  leave_storage();
   while (!start_watched(step)) {
     for (std::size_t s = 0; s < kept_.size(); ++s) {
       if (kept_[s])
         runtime_->copy_within(copies_[s]->memory(), kept_[s].get(), copies_[s]->bytes());
     }
-    leave_storage();
     examine_(feeds, step);
-    record_step();  // such values are meant: what made them is not watched any more
+    leave_storage();  // which it has brought home
+    record_step();    // such values are meant: what made them is not watched any more
   }
 }
 

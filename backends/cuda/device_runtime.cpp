@@ -187,7 +187,7 @@ std::shared_ptr<std::byte> DeviceRuntime::allocate(std::int64_t bytes) {
       [](std::byte* address) { return cudaFree(address); });
   if (is_full) {
     forget_cuda_error();
-    throw DeviceError(
+    throw OutOfMemory(
         fmt::format("out of memory on the device: {} bytes wanted, {} free", bytes, free_bytes()));
   }
   calls_->check([&] { return cudaMemsetAsync(memory.get(), 0xff, size, stream_.get()); },

@@ -125,6 +125,35 @@ BOOST_AUTO_TEST_CASE(a_value_that_is_not_finite_is_found_and_nothing_is_updated)
   BOOST_TEST(w.value().at(0) == 4);
 }
 
+// The bytes of the value have a new owner before the step ends, or the guard holds it back.
+BOOST_AUTO_TEST_CASE(no_value_that_is_not_finite_is_overlooked) {
+  if (skipped()) return;
+  for (const bool is_guarded : {false, true}) {
+    const Expr w = parameter(tensor({4.0f, 9.0f}, {2}), "w"), x = input("x", Shape{2});
+    Updates updates;
+    if (is_guarded) {
+      updates.set(w, log(w - 20.0), reshape(slice(x, 0, 0, 1, 1), Shape{}) > 100.0);
+    } else {
+      const Expr root = sqrt(x);
+      const Expr clean = where(root > 0.0, root, 0.0);
+      updates.set(w, w * 0.5 + cumsum(cumsum(clean, 0), 0) * 0.0);
+    }
+    Program program =
+        compile({sum(w)}, updates, test_support::cuda_test_device(), {.check_numerics = true});
+    const std::string text =
+        test_support::error_of([&] { program.run({{x, tensor({-1.0f, 2.0f}, {2})}}); });
+    BOOST_TEST(test_support::contains(text, "the first value that is not finite"), text);
+    BOOST_TEST(w.value().at(0) == 4);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_the_device_holds_is_in_the_report) {
+  if (skipped()) return;
+  const Expr x = input("x", Shape{1000});
+  Program program = compile({x * constant(zeros({1000}))}, {}, test_support::cuda_test_device());
+  BOOST_TEST(program.report().peak_bytes >= 3 * 4000);
+}
+
 BOOST_AUTO_TEST_CASE(a_watched_step_whose_values_are_finite_is_the_step) {
   if (skipped()) return;
   const auto trained = [](const CompileOptions& options) {

@@ -33,6 +33,12 @@ class DeviceError : public Error {
   using Error::Error;
 };
 
+/// The DeviceError that asking for fewer bytes would mend.
+class OutOfMemory : public DeviceError {
+ public:
+  using DeviceError::DeviceError;
+};
+
 /// A place in the user's program. `here()` as a default argument names the caller's line.
 struct SourceLoc {
   const char* file = "";

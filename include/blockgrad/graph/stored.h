@@ -63,7 +63,8 @@ class Stored {
   void set_away(std::shared_ptr<Mirror> mirror);
   /// What a device has of it, of any version; null if there is none.
   std::shared_ptr<Mirror> mirror() const;
-  void set_mirror(std::shared_ptr<Mirror> mirror) const;
+  /// The same, or `fresh` from now on where there is none.
+  std::shared_ptr<Mirror> mirror_or(std::shared_ptr<Mirror> fresh) const;
 
  private:
   void fetch() const;
