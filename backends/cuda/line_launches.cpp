@@ -52,8 +52,10 @@ void choose_wide(LineForm& form, const LineWork& work) {
     const int threads = std::max(block_threads, 32 * rows);
     if (keep(form, work, rows, threads / rows)) return;
   }
-  form.rows = power_of_two_up_to(length / form.turns, block_threads / columns);
-  form.columns = block_threads / form.rows;
+  int threads = block_threads;
+  while (threads > 32 && work.gathered_bytes() * threads > most_shared) threads /= 2;
+  form.rows = power_of_two_up_to(length / form.turns, threads / columns);
+  form.columns = threads / form.rows;
 }
 
 /// Neighbouring threads have neighbouring elements of a line.

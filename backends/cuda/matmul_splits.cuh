@@ -1,7 +1,7 @@
 #pragma once
 // Rung 5 of the ladder: where k is long and C small, too few tiles would keep the device busy, so
 // slices of k are summed apart (k_splits of any kernel that places blocks by place_of_block) and
-// joined here. No atomics: the bits depend on the shape alone.
+// joined here. No atomics: the bits depend on the shape and the cut alone.
 
 #include "backends/cuda/matmul_product.cuh"
 

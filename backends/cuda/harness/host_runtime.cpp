@@ -39,6 +39,12 @@ HostCounts& mutable_counts() {
   return counts;
 }
 
+/// The harness runs one launch at a time.
+std::recursive_mutex& one_at_a_time() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
   for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
     text.replace(at, from.size(), to);
@@ -204,11 +210,16 @@ class HostRuntime final : public CudaRuntime {
   }
 
   void launch(const CudaCall& call) override {
+    const std::lock_guard lock(one_at_a_time());
     if (is_recording_) {
       recorded_.push_back(call);
       return;
     }
     if (call.blocks == 0) return;
+    // What all drivers of the least compute capability take (CUDA C++ Programming Guide).
+    constexpr std::size_t most_parameters = 4096 / 8;
+    check_internal(call.args.size() <= most_parameters, call.node, ": a kernel of ",
+                   call.args.size(), " parameters, a GPU takes at most ", most_parameters);
     ++mutable_counts().launches;
     mutable_counts().threads += call.blocks * call.threads;
     HostCall host{call.blocks, call.threads,     call.shared_bytes,
@@ -230,6 +241,7 @@ class HostRuntime final : public CudaRuntime {
   void wait() override {}
 
   std::unique_ptr<CudaSequence> record(const std::function<void()>& calls) override {
+    const std::lock_guard lock(one_at_a_time());
     is_recording_ = true;
     calls();
     is_recording_ = false;
