@@ -78,8 +78,8 @@ Graph group_reductions(const Graph& graph);
 /// for an optimizer's step, equal bits.
 Graph group_updates(const Graph& graph);
 
-/// Maps of one formula over a few elements each that do not wait for each other become one MapGroup:
-/// for devices that start each kernel at a price. Equal bits.
+/// Maps of one formula over a few elements each that do not wait for each other become one
+/// MapGroup: for devices that start each kernel at a price. Equal bits.
 Graph group_small_maps(const Graph& graph);
 
 /// The same nodes in an order in which less memory is needed, at most or else on average, where one
