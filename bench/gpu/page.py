@@ -15,7 +15,7 @@ class Family:
     speed: str = ""  # the item of the stage `kernels` that times it
 
 
-COMPILES = ("compile_cubin", "cubin_of", "BG_NVCC")
+COMPILES = ("compile_cubin", "cubin_of", "BG_NVCC", "check_machine_code", "drawn_case.h")
 RUNS = ("on_cuda.h", "host_runtime.h", "backends/cuda/harness/")
 
 FAMILIES = (
@@ -24,11 +24,13 @@ FAMILIES = (
            "at least cuBLAS SGEMM in exact mode", "matmul_ladder"),
     Family("products in programs", ("product_text_test",), ("product_program_test",), ("test_cuda/product_program",),
            "at least cuBLASLt's best", "products against cuBLASLt's best"),
-    Family("convolution", ("conv_program_test",), ("conv_program_test",), ("test_cuda/conv_program",), "none yet"),
+    Family("convolution", ("product_text_test",), ("conv_program_test",), ("test_cuda/conv_program",), "none yet"),
     Family("reductions and row programs", ("rows_test",), ("rows_test",), ("test_cuda/rows",), "norms 3.8 TB/s forward, 3.4 backward",
            "norms, softmax and loss"),
     Family("index, scatter, embedding", ("cuda_index_test",), ("cuda_index_test",), ("test_cuda/cuda_index",), "none yet"),
     Family("sort, scan", ("cuda_order_test",), ("cuda_order_test",), ("test_cuda/cuda_order",), "none yet"),
+    Family("every row of every op", ("../support/op_check_cuda",), ("../support/op_check_cuda",), ("test_ops/elementwise", "test_ops/norms"),
+           "right only"),
     Family("random graphs", ("random_graphs_test",), ("random_graphs_test",), ("test_cuda/random_graphs",), "right only"),
     Family("whole steps as graphs", ("models_test",), ("models_test",), ("test_cuda/models",), "5x PyTorch eager, 2x torch.compile"),
 )
@@ -73,7 +75,7 @@ def tests_there(names, root, signs):
         source = root / "tests" / "cuda" / f"{name}.cpp"
         return source.exists() and any(sign in source.read_text() for sign in signs)
 
-    return ", ".join(f"`{name}`" for name in names if shows(name)) or "no"
+    return ", ".join(f"`{name.rsplit('/')[-1]}`" for name in names if shows(name)) or "no"
 
 
 def table(head, rows):
@@ -110,8 +112,8 @@ def page(all_results, root):
     return f"""# On a GPU
 
 Written by `./run gpu-check page` from `bench/results/gpu/*.json`, which `./run gpu-check STAGE` leaves on a machine with a GPU;
-edit `bench/gpu/page.py`. 'not run' is said where no file tells of it. Tests are named by their files in `tests/cuda/`: those that
-call a compiler for the GPU, and those that run kernels on the CPU's harness; 'no' where there is none.
+edit `bench/gpu/page.py`. 'not run' is said where no file tells of it. Tests are named by their files in `tests/cuda/` and
+`tests/support/`: those that call a compiler for the GPU, and those that run kernels on the CPU's harness; 'no' where there is none.
 
 {status_table(all_results, root)}
 {runs}"""
