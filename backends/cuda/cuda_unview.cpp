@@ -206,16 +206,15 @@ struct Coordinates {
 // coordinates are p0, p1, ...: from the outermost axis to the innermost, those numbers along it
 // with which the axes behind it can still reach the coordinate.
 std::string sums_text(const Group& group, const Coordinates& where, std::string_view type,
-                      std::string_view sum, std::size_t number, std::size_t first) {
+                      std::string_view sum) {
   const Layout& layout = group.layout;
   const int rank = layout.shape.rank();
   const std::size_t coordinates = where.strides.size();
   std::string text = fmt::format(
-      "    for (long k = 0; k < parts{0}; ++k) {{\n"
-      "      const long* const part = table + {1} + k * {2};\n"
-      "      const {3}* const x = reinterpret_cast<const {3}*>(part[0]);\n",
-      number, first == 0 ? std::string("0") : fmt::format("first{}", number), coordinates + 1,
-      type);
+      "    for (long k = 0; k < parts; ++k) {{\n"
+      "      const long* const part = table + first + k * {0};\n"
+      "      const {1}* const x = reinterpret_cast<const {1}*>(part[0]);\n",
+      coordinates + 1, type);
   for (std::size_t c = 0; c < coordinates; ++c)
     text += fmt::format("      const long r{0} = p{0} - part[{1}];\n", c, c + 1);
   std::string indent = "      ", place = "0";
@@ -243,8 +242,7 @@ std::string sums_text(const Group& group, const Coordinates& where, std::string_
       const std::int64_t reach = where.steps[at(b)] * (layout.shape[b] - 1);
       (reach < 0 ? low : high) += reach;
     }
-    const std::string size =
-        a == 0 ? fmt::format("size{}", number) : std::to_string(layout.shape[a]);
+    const std::string size = a == 0 ? "size" : std::to_string(layout.shape[a]);
     text += fmt::format(
         "{0}const index::Steps s{1}({2}, {3}, {4}, {5}, {6});\n"
         "{0}for (long i{1} = s{1}.first; i{1} <= s{1}.last; ++i{1}) {{\n",
@@ -286,8 +284,9 @@ void add_sums(CudaWork& work, const CudaRequest& request) {
           : sum == "double" ? "    double sum = math::from_bits(static_cast<math::u64>(fill));\n"
                             : fmt::format("    {0} sum = static_cast<{0}>(fill);\n", sum);
   body += "    bool is_hit = false;\n";
-  std::vector<CudaArg> table;
   const std::vector<Group> groups = groups_of(op, true);
+  // How many parts a group has, where the table has them, and the outermost size; then the parts.
+  std::vector<CudaArg> table(3 * groups.size());
   for (std::size_t g = 0; g < groups.size(); ++g) {
     std::vector<Layout> parts;
     for (const int p : groups[g].inputs) parts.push_back(op.layouts[at(p)]);
@@ -298,20 +297,21 @@ void add_sums(CudaWork& work, const CudaRequest& request) {
       for (const std::int64_t start : where.starts(parts[k]))
         table.push_back({CudaArg::Kind::number, 0, start});
     }
-    parameters.push_back(
-        number_parameter(fmt::format("parts{}", g), static_cast<std::int64_t>(parts.size())));
-    if (first > 0)
-      parameters.push_back(
-          number_parameter(fmt::format("first{}", g), static_cast<std::int64_t>(first)));
-    if (groups[g].layout.shape.rank() > 0)
-      parameters.push_back(number_parameter(fmt::format("size{}", g), groups[g].layout.shape[0]));
-    body += "    {\n    long rest = p;\n";
+    table[3 * g].offset = static_cast<std::int64_t>(parts.size());
+    table[3 * g + 1].offset = static_cast<std::int64_t>(first);
+    body += fmt::format("    {{\n    const long parts = table[{}], first = table[{}];\n", 3 * g,
+                        3 * g + 1);
+    if (groups[g].layout.shape.rank() > 0) {
+      table[3 * g + 2].offset = groups[g].layout.shape[0];
+      body += fmt::format("    const long size = table[{}];\n", 3 * g + 2);
+    }
+    body += "    long rest = p;\n";
     for (std::size_t c = where.strides.size(); c-- > 0;) {
       body += c == 0 ? "    const long p0 = rest;\n"
                      : fmt::format("    const long p{0} = rest % {1};\n    rest /= {1};\n", c,
                                    where.sizes[c]);
     }
-    body += sums_text(groups[g], where, type, sum, g, first) + "    }\n";
+    body += sums_text(groups[g], where, type, sum) + "    }\n";
   }
   body += fmt::format("    y[p] = static_cast<{}>(sum);\n  }});", type);
   CudaLaunch launch =

@@ -102,4 +102,14 @@ BOOST_AUTO_TEST_CASE(random_layouts_are_added_up_like_on_the_cpu) {
   t.check();
 }
 
+// More of them than a kernel may have parameters.
+BOOST_AUTO_TEST_CASE(overlapping_parts_may_all_have_other_shapes) {
+  if (skips_cuda_programs()) return;
+  DrawnCase t;
+  std::vector<Layout> layouts;
+  for (std::int64_t k = 1; k <= 180; ++k) layouts.push_back(layout({k}, {1}, k % 7));
+  t.outputs.push_back(put_parts(t, std::move(layouts), {200}, DType::f32, 0));
+  t.check();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
