@@ -179,7 +179,7 @@ class HostRuntime final : public CudaRuntime {
   explicit HostRuntime(std::uint64_t seed) : seed_(seed) {}
 
   std::string title() const override { return "cuda on the CPU"; }
-  CudaLimits limits() const override { return {.processors = 4}; }
+  CudaLimits limits() const override { return {}; }  // of an H200: its cuts are tested
   std::int64_t free_bytes() const override { return std::int64_t{1} << 40; }
 
   std::vector<CudaFunction> load(std::span<const CudaText> texts) override {
