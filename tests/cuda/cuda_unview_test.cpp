@@ -38,7 +38,8 @@ BOOST_AUTO_TEST_CASE(parts_that_are_apart_are_copied) {
     };
     put({layout({2, 3}, {8, 1}, 9), layout({2, 3}, {8, 1}, 12)}, {4, 8});
     put({layout({3, 2}, {-8, 2}, 28)}, {4, 8});
-    put({layout({2, 16}, {32, 1}, 32), layout({2, 16}, {32, 1}, 16), layout({32}, {1}, 96)}, {4, 32});
+    put({layout({2, 16}, {32, 1}, 32), layout({2, 16}, {32, 1}, 16), layout({32}, {1}, 96)},
+        {4, 32});
     put({layout({}, {}, 2)}, {3});
   }
   for (const std::int64_t n : {0, 1, 50})
