@@ -31,7 +31,7 @@
 #ifdef BG_POISON
 // LeakSanitizer's tracer crashes, now and then, where libraries with fibers were loaded at run
 // time; so leaks are not looked for in such a process. All else is checked.
-extern "C" int __lsan_is_turned_off() {  // NOLINT(bugprone-reserved-identifier)
+extern "C" int __lsan_is_turned_off() {  // NOLINT(*-naming,*-reserved-identifier)
   return blockgrad::harness::host_counts().kernels > 0 ? 1 : 0;
 }
 #endif
