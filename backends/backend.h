@@ -29,7 +29,7 @@ class Backend {
   virtual bool has_memory(std::int64_t bytes) const = 0;
 };
 
-/// Makers of a device; only what there is of CUDA decides whether its kernels can run.
+/// That of cpu().
 std::shared_ptr<const Backend> cpu_backend();
 
 /// A device under this name.

@@ -215,8 +215,6 @@ CudaCall CudaExecutable::call(const CudaLaunch& launch, const PlanStep& step) {
     made.args.push_back(arg.kind == CudaArg::Kind::table
                             ? table + static_cast<std::uint64_t>(arg.offset)
                             : address(arg, step));
-  for (const Operand& in : step.inputs) made.reads.push_back(memory(in));
-  for (const Operand& out : step.outputs) made.writes.push_back(memory(out));
   texts_.push_back(launch.text);
   return made;
 }
@@ -250,19 +248,6 @@ std::byte* CudaExecutable::place(const Operand& operand) const {
   return nullptr;
 }
 
-// From the first to the last byte that the layout names.
-std::span<const std::byte> CudaExecutable::memory(const Operand& operand) const {
-  if (operand.layout.shape.size() == 0) return {};
-  std::int64_t first = operand.layout.offset, last = operand.layout.offset;
-  for (int a = 0; a < operand.layout.shape.rank(); ++a) {
-    const std::int64_t reach =
-        (operand.layout.shape[a] - 1) * operand.layout.strides[static_cast<std::size_t>(a)];
-    (reach < 0 ? first : last) += reach;
-  }
-  const auto size = static_cast<std::int64_t>(size_of(operand.dtype));
-  return {place(operand) + first * size, static_cast<std::size_t>((last + 1 - first) * size)};
-}
-
 // Watches are made after all items.
 void CudaExecutable::load_kernels() {
   const std::vector<CudaFunction> functions = runtime_->load(texts_);
@@ -274,6 +259,7 @@ void CudaExecutable::load_kernels() {
     }
   }
   for (Watch& watch : watches_) watch.call.function = functions[next++];
+  texts_.clear();
 }
 
 }  // namespace blockgrad

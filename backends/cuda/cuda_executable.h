@@ -59,7 +59,6 @@ class CudaExecutable final : public Executable {
   CudaLaunch settling(const PlanStep& step) const;
   std::uint64_t address(const CudaArg& arg, const PlanStep& step) const;
   std::byte* place(const Operand& operand) const;
-  std::span<const std::byte> memory(const Operand& operand) const;
   void load_kernels();
 
   // cuda_run.cpp
@@ -92,7 +91,7 @@ class CudaExecutable final : public Executable {
   std::shared_ptr<std::byte> flags_;              // of the watches
   std::vector<std::shared_ptr<std::byte>> kept_;  // storage before a watched step
   Examine examine_;
-  std::vector<CudaText> texts_;  // of all calls, in the order of making them
+  std::vector<CudaText> texts_;  // of all calls, in the order of making them, until they are loaded
   std::unique_ptr<CudaSequence> step_;
   bool may_fail_ = false;
   mutable std::vector<std::shared_ptr<std::byte>> outputs_;  // on the host

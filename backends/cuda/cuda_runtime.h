@@ -28,8 +28,6 @@ struct CudaCall {
   std::vector<std::uint64_t> args;
   std::string_view node =
       {};  // "matmul fc1 (train.cpp:41)", for errors; kept by who makes the call
-  // The memory of its operands, for runtimes that watch what a kernel touches.
-  std::vector<std::span<const std::byte>> reads, writes;
 };
 
 /// Calls in order that are started by one.

@@ -13,24 +13,12 @@
 
 namespace blockgrad {
 
-namespace {
-
-constexpr std::string_view placeholder = "KERNEL";
-
-}  // namespace
-
 std::string cuda_kernel_name(const CudaText& text) {
   return fmt::format("blockgrad_{}", text.name);
 }
 
 std::string cuda_kernel_code(const CudaText& text) {
-  std::string kernel = text.text;
-  const std::string name = cuda_kernel_name(text);
-  for (std::size_t at = kernel.find(placeholder); at != std::string::npos;
-       at = kernel.find(placeholder, at + name.size())) {
-    kernel.replace(at, placeholder.size(), name);
-  }
-  return text.header + kernel;
+  return text.header + cuda_named(text.text, cuda_kernel_name(text));
 }
 
 std::vector<CudaFunction> DeviceKernels::load(std::span<const CudaText> texts) {

@@ -82,6 +82,13 @@ std::string cuda_body(const ScalarFn& fn, std::span<const std::string> inputs,
   return text;
 }
 
+std::string cuda_named(std::string text, std::string_view name) {
+  constexpr std::string_view open = "KERNEL";
+  for (std::size_t at = 0; (at = text.find(open, at)) != std::string::npos; at += name.size())
+    text.replace(at, open.size(), name);
+  return text;
+}
+
 std::string cuda_prelude() {
   std::string text(detail::scalar_text);
   text += "\nnamespace blockgrad::row {\n";

@@ -20,6 +20,9 @@ std::string_view cuda_type(DType dtype);
 std::string cuda_body(const ScalarFn& fn, std::span<const std::string> inputs,
                       std::string_view prefix, std::string_view position, std::string_view indent);
 
+/// The text of a kernel under its name, which stands in it as KERNEL.
+std::string cuda_named(std::string text, std::string_view name);
+
 /// The last two parameters of a kernel that writes storage, and its first line: it does nothing
 /// where the step, or an earlier one of the run, found its data wrong or the guard is false.
 inline constexpr std::string_view cuda_gate_parameters = ", const long* state, const bool* guard";

@@ -2,7 +2,6 @@
 #include <boost/test/unit_test.hpp>
 
 #include <cmath>
-#include <random>
 #include <string>
 
 #include "blockgrad/blockgrad.h"
@@ -13,17 +12,7 @@ using namespace blockgrad;
 namespace {
 
 Tensor drawn(const Shape& shape, DType dtype, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::uniform_real_distribution<double> uniform(-1, 1);
-  std::vector<double> values(static_cast<std::size_t>(shape.size()));
-  for (double& value : values) value = uniform(random);
-  return evaluate(astype(constant(tensor(std::span<const double>(values), shape)), dtype));
-}
-
-bool skipped() {
-  const std::string why = test_support::why_no_cuda_programs();
-  if (!why.empty()) BOOST_TEST_MESSAGE("skipped: " << why);
-  return !why.empty();
+  return test_support::drawn(shape, dtype, seed, -1, 1);
 }
 
 struct Case {
@@ -86,7 +75,7 @@ BOOST_AUTO_TEST_CASE(doubles_are_convolved) {
 }
 
 BOOST_AUTO_TEST_CASE(larger_ones_go_by_warps_and_slices) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   check({{{2, 9, 15, 13}, {33, 9, 3, 3}, {.stride = {1, 2}, .padding = 1}},
          {{3, 8, 9, 9}, {68, 4, 3, 3}, {.padding = 1, .groups = 2}},
          {{6, 2, 16, 16}, {3, 2, 2, 2}, {}}},
@@ -94,7 +83,7 @@ BOOST_AUTO_TEST_CASE(larger_ones_go_by_warps_and_slices) {
 }
 
 BOOST_AUTO_TEST_CASE(an_infinite_weight_meets_only_what_it_reaches) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Feeds feeds;
   const Three three({{1, 1, 5, 5}, {1, 1, 2, 2}, {.stride = 2}}, DType::f32, feeds);
   const std::vector<float> weights = {INFINITY, 1, 2, 3};
@@ -103,7 +92,7 @@ BOOST_AUTO_TEST_CASE(an_infinite_weight_meets_only_what_it_reaches) {
 }
 
 BOOST_AUTO_TEST_CASE(the_report_shows_how_the_implicit_product_is_cut) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Feeds feeds;
   const Three three({{2, 9, 15, 13}, {33, 9, 3, 3}, {.stride = {1, 2}, .padding = 1}}, DType::f32,
                     feeds);

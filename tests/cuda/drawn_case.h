@@ -4,7 +4,7 @@
 #include <random>
 #include <vector>
 
-#include "blockgrad/backends/program.h"
+#include "tests/support/on_cuda.h"
 
 namespace test_support {
 
@@ -24,8 +24,5 @@ struct DrawnCase {
   /// Equal bits on both, and every kernel becomes a cubin where NVRTC is here.
   void check() const;
 };
-
-/// Says so if programs of CUDA cannot run in this build.
-bool skips_cuda_programs();
 
 }  // namespace test_support

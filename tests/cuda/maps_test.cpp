@@ -1,6 +1,5 @@
 // Programs of Maps on CUDA's executable against the CPU's kernels: equal bits.
 #include <boost/test/unit_test.hpp>
-#include <random>
 
 #include "blockgrad/blockgrad.h"
 #include "tests/support/checks.h"
@@ -11,19 +10,7 @@ using namespace blockgrad;
 namespace {
 
 Tensor drawn(const Shape& shape, DType dtype, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::uniform_real_distribution<double> uniform(-3, 3);
-  std::vector<double> values(static_cast<std::size_t>(shape.size()));
-  for (double& value : values) value = uniform(random);
-  const Tensor numbers = tensor(std::span<const double>(values), shape);
-  if (dtype == DType::f64) return numbers;
-  return evaluate(astype(constant(numbers), dtype));
-}
-
-bool skipped() {
-  const std::string why = test_support::why_no_cuda_programs();
-  if (!why.empty()) BOOST_TEST_MESSAGE("skipped: " << why);
-  return !why.empty();
+  return test_support::drawn(shape, dtype, seed, -3, 3);
 }
 
 }  // namespace
@@ -31,7 +18,7 @@ bool skipped() {
 BOOST_AUTO_TEST_SUITE(maps)
 
 BOOST_AUTO_TEST_CASE(formulas_of_all_sizes_have_the_bits_of_the_cpu) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::f16}) {
     for (const std::int64_t n : {0, 1, 7, 64, 1000}) {
       const Expr x = input("x", Shape{n}, dtype), y = input("y", Shape{n}, dtype);
@@ -43,7 +30,7 @@ BOOST_AUTO_TEST_CASE(formulas_of_all_sizes_have_the_bits_of_the_cpu) {
 }
 
 BOOST_AUTO_TEST_CASE(layouts_of_all_kinds_are_read) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   const Expr x = input("x", Shape{6, 4, 8}), row = input("row", Shape{8});
   const Expr column = input("column", Shape{4, 1}), number = input("number", Shape{});
   const Expr turned = permute_dims(x, std::vector<int>{2, 0, 1});
@@ -57,7 +44,7 @@ BOOST_AUTO_TEST_CASE(layouts_of_all_kinds_are_read) {
 }
 
 BOOST_AUTO_TEST_CASE(a_training_step_updates_storage_and_the_host_reads_it) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   const auto train = [](const Device& device) {
     const Expr w = parameter(drawn({5, 3}, DType::f32, 7), "w");
     const Expr seen = state(zeros({}, DType::f32), "seen");
@@ -78,7 +65,7 @@ BOOST_AUTO_TEST_CASE(a_training_step_updates_storage_and_the_host_reads_it) {
 }
 
 BOOST_AUTO_TEST_CASE(an_optimizers_step_over_many_parameters_is_one_launch) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   for (const DType dtype : {DType::f32, DType::f64}) {
     const std::vector<Shape> shapes = {{1}, {5, 3}, {1030}, {64, 8}, {7}};
     const auto train = [&](const Device& device) {
@@ -109,7 +96,7 @@ BOOST_AUTO_TEST_CASE(an_optimizers_step_over_many_parameters_is_one_launch) {
 }
 
 BOOST_AUTO_TEST_CASE(a_value_that_is_not_finite_is_found_and_nothing_is_updated) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   const Expr w = parameter(tensor({4.0f, 9.0f}, {2}), "w"), x = input("x", Shape{2});
   Updates updates;
   updates.set(w, w - 0.5);
@@ -127,7 +114,7 @@ BOOST_AUTO_TEST_CASE(a_value_that_is_not_finite_is_found_and_nothing_is_updated)
 
 // The bytes of the value have a new owner before the step ends, or the guard holds it back.
 BOOST_AUTO_TEST_CASE(no_value_that_is_not_finite_is_overlooked) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   for (const bool is_guarded : {false, true}) {
     const Expr w = parameter(tensor({4.0f, 9.0f}, {2}), "w"), x = input("x", Shape{2});
     Updates updates;
@@ -148,14 +135,14 @@ BOOST_AUTO_TEST_CASE(no_value_that_is_not_finite_is_overlooked) {
 }
 
 BOOST_AUTO_TEST_CASE(what_the_device_holds_is_in_the_report) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   const Expr x = input("x", Shape{1000});
   Program program = compile({x * constant(zeros({1000}))}, {}, test_support::cuda_test_device());
   BOOST_TEST(program.report().peak_bytes >= 3 * 4000);
 }
 
 BOOST_AUTO_TEST_CASE(a_watched_step_whose_values_are_finite_is_the_step) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   const auto trained = [](const CompileOptions& options) {
     const Expr w = parameter(tensor({4.0f, 9.0f}, {2}), "w"), x = input("x", Shape{2});
     Updates updates;

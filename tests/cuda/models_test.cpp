@@ -24,11 +24,7 @@ std::vector<double> losses_on(const blockgrad::Device& device, const bench::Row&
 BOOST_AUTO_TEST_SUITE(models)
 
 BOOST_AUTO_TEST_CASE(training_has_the_losses_of_the_cpu) {
-  const std::string why = test_support::why_no_cuda_programs();
-  if (!why.empty()) {
-    BOOST_TEST_MESSAGE("skipped: " << why);
-    return;
-  }
+  if (test_support::skips_cuda_programs()) return;
   constexpr int steps = 3;
   for (const bench::Row& row : bench::ladder_rows()) {
     BOOST_TEST_CONTEXT(row.name) {

@@ -1,8 +1,6 @@
 // Programs with products on CUDA's executable against the CPU.
 #include <boost/test/unit_test.hpp>
 
-#include <random>
-
 #include "blockgrad/blockgrad.h"
 #include "tests/support/on_cuda.h"
 
@@ -11,17 +9,7 @@ using namespace blockgrad;
 namespace {
 
 Tensor drawn(const Shape& shape, DType dtype, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::uniform_real_distribution<double> uniform(-1, 1);
-  std::vector<double> values(static_cast<std::size_t>(shape.size()));
-  for (double& value : values) value = uniform(random);
-  return evaluate(astype(constant(tensor(std::span<const double>(values), shape)), dtype));
-}
-
-bool skipped() {
-  const std::string why = test_support::why_no_cuda_programs();
-  if (!why.empty()) BOOST_TEST_MESSAGE("skipped: " << why);
-  return !why.empty();
+  return test_support::drawn(shape, dtype, seed, -1, 1);
 }
 
 /// Feeds drawn from seeds that count up.
@@ -44,7 +32,7 @@ constexpr double f32_order = 1e-5;
 BOOST_AUTO_TEST_SUITE(product_program)
 
 BOOST_AUTO_TEST_CASE(products_of_all_sizes_have_the_bits_of_the_cpu) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   const std::int64_t sizes[][3] = {{1, 1, 1}, {3, 4, 5}, {33, 70, 21}, {68, 64, 130}, {40, 40, 0},
                                    {0, 5, 3}, {5, 0, 3}, {1, 70, 64},  {65, 1, 50},   {72, 36, 16}};
   for (const DType dtype : {DType::f32, DType::f64}) {
@@ -57,7 +45,7 @@ BOOST_AUTO_TEST_CASE(products_of_all_sizes_have_the_bits_of_the_cpu) {
 }
 
 BOOST_AUTO_TEST_CASE(transposed_and_shifted_operands_are_read_where_they_lie) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   for (const std::int64_t pitch : {36, 35}) {
     Inputs inputs;
     std::vector<Output> outputs;
@@ -76,7 +64,7 @@ BOOST_AUTO_TEST_CASE(transposed_and_shifted_operands_are_read_where_they_lie) {
 }
 
 BOOST_AUTO_TEST_CASE(batches_lie_and_broadcast_as_they_will) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Inputs inputs;
   const Expr a = inputs(Shape{2, 3, 20, 8}), b = inputs(Shape{2, 3, 8, 24});
   const Expr shared = inputs(Shape{8, 24}), rows = inputs(Shape{3, 8, 24});
@@ -94,7 +82,7 @@ BOOST_AUTO_TEST_CASE(batches_lie_and_broadcast_as_they_will) {
 }
 
 BOOST_AUTO_TEST_CASE(long_sums_are_cut_in_slices_and_joined) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Inputs inputs;
   const Expr a = inputs(Shape{2, 5, 1100}), b = inputs(Shape{1100, 7});
   test_support::check_on_cuda({matmul(a, b)}, inputs.feeds, f32_order);
@@ -104,7 +92,7 @@ BOOST_AUTO_TEST_CASE(long_sums_are_cut_in_slices_and_joined) {
 }
 
 BOOST_AUTO_TEST_CASE(halves_are_multiplied_as_f32) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   for (const DType dtype : {DType::bf16, DType::f16}) {
     Inputs inputs;
     const Expr a = inputs(Shape{17, 40}, dtype), b = inputs(Shape{40, 18}, dtype);
@@ -113,7 +101,7 @@ BOOST_AUTO_TEST_CASE(halves_are_multiplied_as_f32) {
 }
 
 BOOST_AUTO_TEST_CASE(gradients_and_updates_of_a_small_network_agree) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   const auto train = [](const Device& device) {
     const Expr w = parameter(drawn({12, 20}, DType::f32, 50), "w");
     const Expr v = parameter(drawn({20, 5}, DType::f32, 51), "v");
@@ -138,7 +126,7 @@ BOOST_AUTO_TEST_CASE(gradients_and_updates_of_a_small_network_agree) {
 }
 
 BOOST_AUTO_TEST_CASE(the_report_shows_grid_warp_and_instruction_blocks) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   const Expr a = input("a", Shape{70, 30}), b = input("b", Shape{30, 70});
   const Program program = compile({matmul(a, b)}, {}, test_support::cuda_test_device());
   const std::string text = program.explain();

@@ -21,11 +21,7 @@ BOOST_AUTO_TEST_SUITE(random_graphs)
 
 // BLOCKGRAD_GRAPHS and BLOCKGRAD_SEED say how many and from which seed on.
 BOOST_AUTO_TEST_CASE(values_and_gradients_are_those_of_plain_loops) {
-  const std::string why = test_support::why_no_cuda_programs();
-  if (!why.empty()) {
-    BOOST_TEST_MESSAGE("skipped: " << why);
-    return;
-  }
+  if (test_support::skips_cuda_programs()) return;
   const std::uint64_t count = number("BLOCKGRAD_GRAPHS", 24), seed = number("BLOCKGRAD_SEED", 1);
   constexpr std::uint64_t together = 24;
   const blockgrad::Device& device = test_support::cuda_test_device();

@@ -18,19 +18,8 @@ namespace {
 constexpr double nearly = 2e-6;  // f32 sums in another order, in parts of the largest number
 
 Tensor drawn(const Shape& shape, DType dtype, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::uniform_real_distribution<double> uniform(-1, 3);  // sums are as large as their numbers
-  std::vector<double> values(static_cast<std::size_t>(shape.size()));
-  for (double& value : values) value = uniform(random);
-  const Tensor numbers = tensor(std::span<const double>(values), shape);
-  if (dtype == DType::f64) return numbers;
-  return evaluate(astype(constant(numbers), dtype));
-}
-
-bool skipped() {
-  const std::string why = test_support::why_no_cuda_programs();
-  if (!why.empty()) BOOST_TEST_MESSAGE("skipped: " << why);
-  return !why.empty();
+  // Sums are as large as their numbers.
+  return test_support::drawn(shape, dtype, seed, -1, 3);
 }
 
 /// Outputs and what they read, for one program.
@@ -51,7 +40,7 @@ struct Question {
 BOOST_AUTO_TEST_SUITE(rows)
 
 BOOST_AUTO_TEST_CASE(axes_of_all_shapes_are_reduced) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   struct Case {
     Shape shape;
     std::vector<int> axes;
@@ -79,7 +68,7 @@ BOOST_AUTO_TEST_CASE(axes_of_all_shapes_are_reduced) {
 }
 
 BOOST_AUTO_TEST_CASE(whole_values_are_reduced) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Question question;
   for (const std::int64_t n : {1, 5, 1000, 20011}) {
     const Expr x = question.in({n}, DType::f32), y = question.in({n}, DType::f32);
@@ -95,7 +84,7 @@ BOOST_AUTO_TEST_CASE(whole_values_are_reduced) {
 }
 
 BOOST_AUTO_TEST_CASE(all_dtypes_are_reduced) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Question question;
   for (const DType dtype :
        {DType::f64, DType::bf16, DType::f16, DType::i32, DType::i64, DType::u8, DType::boolean}) {
@@ -114,7 +103,7 @@ BOOST_AUTO_TEST_CASE(all_dtypes_are_reduced) {
 }
 
 BOOST_AUTO_TEST_CASE(nan_wins_and_the_first_of_equals_is_taken) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   Question question;
   for (const auto& [shape, axis] :
@@ -137,7 +126,7 @@ BOOST_AUTO_TEST_CASE(nan_wins_and_the_first_of_equals_is_taken) {
 }
 
 BOOST_AUTO_TEST_CASE(axes_of_size_0_and_1_are_taken) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Question question;
   for (const Shape& shape : {Shape{0, 4}, Shape{4, 0}, Shape{1, 1}, Shape{3, 1}, Shape{2, 0, 3}}) {
     const Expr x = question.in(shape, DType::f32);
@@ -154,7 +143,7 @@ BOOST_AUTO_TEST_CASE(axes_of_size_0_and_1_are_taken) {
 }
 
 BOOST_AUTO_TEST_CASE(layouts_of_all_kinds_are_reduced) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Question question;
   const Expr x = question.in({6, 4, 10}, DType::f32);
   const Expr row = broadcast_to(question.in({10}, DType::f32), {6, 4, 10});
@@ -198,7 +187,7 @@ void ask_lines(Question& question, const Shape& shape, int axis, DType dtype) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(short_lines_are_walked) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Question question;
   ask_lines(question, {3, 5}, 1, DType::f32);
   ask_lines(question, {33, 68}, 1, DType::f32);
@@ -208,7 +197,7 @@ BOOST_AUTO_TEST_CASE(short_lines_are_walked) {
 }
 
 BOOST_AUTO_TEST_CASE(long_lines_are_walked) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Question question;
   ask_lines(question, {2, 1100}, 1, DType::f32);
   ask_lines(question, {1, 9000}, 1, DType::f64);
@@ -217,7 +206,7 @@ BOOST_AUTO_TEST_CASE(long_lines_are_walked) {
 }
 
 BOOST_AUTO_TEST_CASE(lines_in_pieces_are_walked) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   Question question;
   for (const Shape& shape : {Shape{3, 2, 5, 7}, Shape{5, 2, 32, 40}}) {
     const Expr x = question.in(shape, DType::f32), dy = question.in(shape, DType::f32);
@@ -263,7 +252,7 @@ class Texts final : public CudaRuntime {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(kernels_over_lines_compile_for_the_device) {
-  if (skipped()) return;
+  if (test_support::skips_cuda_programs()) return;
   const Nvrtc* compiler = nullptr;
   try {
     compiler = &nvrtc();

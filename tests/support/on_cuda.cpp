@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <random>
 #include <set>
 
 #include "backends/cuda/emit.h"
@@ -67,6 +68,20 @@ std::string why_no_cuda_programs() {
   return wants_gpu() ? std::string() : harness::why_no_host_device();
 }
 
+bool skips_cuda_programs() {
+  const std::string why = why_no_cuda_programs();
+  if (!why.empty()) BOOST_TEST_MESSAGE("skipped: " << why);
+  return !why.empty();
+}
+
+Tensor drawn(const Shape& shape, DType dtype, std::uint64_t seed, double low, double high) {
+  std::mt19937_64 random(seed);
+  std::uniform_real_distribution<double> uniform(low, high);
+  std::vector<double> values(static_cast<std::size_t>(shape.size()));
+  for (double& value : values) value = uniform(random);
+  return tensor(std::span<const double>(values), shape).astype(dtype);
+}
+
 const Device& cuda_test_device() {
   tally();
   static const Device device = wants_gpu() ? cuda() : harness::host_device();
@@ -92,11 +107,7 @@ void check_machine_code() {
     if (headers.insert(texts[i].header).second) request.text += texts[i].header;
   }
   for (std::size_t i = tally().cubins; i < texts.size(); ++i) {
-    std::string text = texts[i].text;
-    const std::string name = "kernel" + std::to_string(i);
-    for (std::size_t at = 0; (at = text.find("KERNEL", at)) != std::string::npos; at += name.size())
-      text.replace(at, 6, name);
-    request.text += text;
+    request.text += cuda_named(texts[i].text, "kernel" + std::to_string(i));
   }
   if (tally().cubins == texts.size()) return;
   tally().cubins = texts.size();

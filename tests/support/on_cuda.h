@@ -12,6 +12,13 @@ namespace test_support {
 /// Why no program of CUDA can run in this build, as a test says that skips itself; else empty.
 std::string why_no_cuda_programs();
 
+/// Says so if that is so.
+bool skips_cuda_programs();
+
+/// Uniform in [low, high), the same for the same seed.
+blockgrad::Tensor drawn(const blockgrad::Shape& shape, blockgrad::DType dtype, std::uint64_t seed,
+                        double low, double high);
+
 /// The harness's device, or the GPU. One for a process.
 const blockgrad::Device& cuda_test_device();
 

@@ -41,11 +41,7 @@ bool is_about_cuda() {
 }
 
 void check_cuda(const OpCase& row) {
-  const std::string why = test_support::why_no_cuda_programs();
-  if (!why.empty()) {
-    BOOST_TEST_MESSAGE("skipped: " << why);
-    return;
-  }
+  if (test_support::skips_cuda_programs()) return;
   std::vector<DType> dtypes = row.dtypes;
   if (row.takes_integers) dtypes.insert(dtypes.end(), {DType::i32, DType::i64, DType::u8});
   const bool has_f32 = std::find(dtypes.begin(), dtypes.end(), DType::f32) != dtypes.end();

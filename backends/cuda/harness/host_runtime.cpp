@@ -15,18 +15,8 @@
 
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/emit.h"
+#include "backends/cuda/harness/guarded.h"
 #include "backends/cuda/harness/host_call.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define BG_POISON
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define BG_POISON
-#endif
-#endif
-#ifdef BG_POISON
-#include <sanitizer/asan_interface.h>
-#endif
 
 #ifdef BG_POISON
 // LeakSanitizer's tracer crashes, now and then, where libraries with fibers were loaded at run
@@ -51,12 +41,6 @@ HostCounts& mutable_counts() {
 std::recursive_mutex& one_at_a_time() {
   static std::recursive_mutex mutex;
   return mutex;
-}
-
-std::string replaced(std::string text, std::string_view from, std::string_view to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
-  return text;
 }
 
 /// A folder that goes with the process.
@@ -130,7 +114,7 @@ class Kernels {
     }
     for (std::size_t i = 0; i < texts.size(); ++i) {
       const std::string name = fmt::format("bg_kernel{}", i);
-      source << replaced(texts[i]->text, "KERNEL", name)
+      source << cuda_named(texts[i]->text, name)
              << fmt::format(
                     "\nusing namespace blockgrad;\nextern \"C\" void "
                     "bg_call{0}(blockgrad::harness::HostCall& call) {{\n"
