@@ -177,6 +177,8 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
             wanted.size(), " is empty");
     wanted.push_back(output.expr());
   }
+  require(options.math == MathMode::exact, "compile at ", to_string(where),
+          ": only MathMode::exact is there yet");
   Report checks;
   if (options.check_gradients) check_gradients(roots_of(wanted, updates), checks);
   std::shared_ptr<ProgramState> state = assembled(

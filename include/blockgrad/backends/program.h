@@ -47,6 +47,9 @@ Device best_device();
 /// GPU, its memory, versions, and the libraries found or where they were sought; or why it is off.
 std::string device_report();
 
+/// How products of f32 are computed. exact: as f32.
+enum class MathMode : std::uint8_t { exact, tf32, bf16, f16 };
+
 struct CompileOptions {
   std::vector<std::string> skip = {};   // passes to leave out
   std::vector<std::string> print = {};  // passes to print the graph after
@@ -54,6 +57,7 @@ struct CompileOptions {
   // unless BLOCKGRAD_SHARING=always.
   int threads = 0;
   std::string isa = {};  // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
+  MathMode math = MathMode::exact;
   bool reuse_memory = true;
   std::int64_t memory_limit = 0;  // most bytes of Report::peak_bytes; 0: any. See compile
   bool check_gradients = false;  // compile checks every op against central differences, see compile
