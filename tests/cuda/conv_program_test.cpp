@@ -67,11 +67,11 @@ const std::vector<Case> cases = {
 BOOST_AUTO_TEST_SUITE(conv_program)
 
 BOOST_AUTO_TEST_CASE(convolutions_and_their_gradients_agree_with_the_cpu) {
-  if (!skipped()) check(cases, DType::f32, 1e-5);
+  if (!test_support::skips_cuda_programs()) check(cases, DType::f32, 1e-5);
 }
 
 BOOST_AUTO_TEST_CASE(doubles_are_convolved) {
-  if (!skipped()) check({cases[2]}, DType::f64, 1e-14);
+  if (!test_support::skips_cuda_programs()) check({cases[2]}, DType::f64, 1e-14);
 }
 
 BOOST_AUTO_TEST_CASE(larger_ones_go_by_warps_and_slices) {
