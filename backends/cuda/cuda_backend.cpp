@@ -32,7 +32,8 @@ class CudaBackend final : public Backend {
 
   std::int64_t scratch_bytes(const Graph& graph, const Plan& plan,
                              const CompileOptions& options) const override {
-    return cuda_own_bytes(graph, plan, options, runtime_->limits());
+    return cuda_own_bytes(graph, plan, options,
+                          cuda_works(graph, plan, cuda_target(*runtime_, options)));
   }
 
   bool has_memory(std::int64_t bytes) const override { return bytes <= runtime_->free_bytes(); }

@@ -13,27 +13,35 @@ namespace blockgrad {
 namespace {
 
 CudaWork work_of(const Graph& graph, const PlanStep& step, bool is_update,
-                 const CudaLimits& limits) {
+                 const CudaTarget& target) {
   const GraphNode& node = graph.nodes[static_cast<std::size_t>(step.node)];
   const CudaMaker maker = cuda_maker(node.op);
   if (maker == nullptr)
     fail({graph.describe(step.node), ": CUDA has no kernel for this op, and it has no expand"});
-  return maker({node, step.inputs, step.outputs, is_update, limits});
+  return maker({node, step.inputs, step.outputs, is_update, target});
 }
 
-std::int64_t most_scratch(const Graph& graph, const Plan& plan, const CudaLimits& limits) {
+std::int64_t most_scratch(std::span<const CudaWork> works) {
   std::int64_t most = 0;
-  for (const auto* phase : {&plan.steps, &plan.updates}) {
-    for (const PlanStep& step : *phase)
-      most = std::max(most, work_of(graph, step, phase == &plan.updates, limits).scratch);
-  }
+  for (const CudaWork& work : works) most = std::max(most, work.scratch);
   return most;
 }
 
 }  // namespace
 
+CudaTarget cuda_target(const CudaRuntime& runtime, const CompileOptions&) {
+  return {.limits = runtime.limits()};
+}
+
+std::vector<CudaWork> cuda_works(const Graph& graph, const Plan& plan, const CudaTarget& target) {
+  std::vector<CudaWork> works;
+  for (const PlanStep& step : plan.steps) works.push_back(work_of(graph, step, false, target));
+  for (const PlanStep& step : plan.updates) works.push_back(work_of(graph, step, true, target));
+  return works;
+}
+
 std::int64_t cuda_own_bytes(const Graph& graph, const Plan& plan, const CompileOptions& options,
-                            const CudaLimits& limits) {
+                            std::span<const CudaWork> works) {
   std::int64_t others = 0;
   const auto add = [&](std::int64_t bytes) {
     constexpr std::int64_t alignment = 256;
@@ -42,34 +50,33 @@ std::int64_t cuda_own_bytes(const Graph& graph, const Plan& plan, const CompileO
   const auto type = [&](std::int32_t node) -> const TensorType& {
     return graph.nodes[static_cast<std::size_t>(node)].types[0];
   };
-  std::int64_t results = 0;
-  for (const auto* phase : {&plan.steps, &plan.updates}) {
-    for (const PlanStep& step : *phase) {
-      const CudaWork work = work_of(graph, step, phase == &plan.updates, limits);
-      for (const CudaLaunch& launch : work.launches)
-        add(static_cast<std::int64_t>(launch.table.size() * sizeof(std::uint64_t)));
-      results += static_cast<std::int64_t>(step.outputs.size());
-    }
+  for (const CudaWork& work : works) {
+    for (const CudaLaunch& launch : work.launches)
+      add(static_cast<std::int64_t>(launch.table.size() * sizeof(std::uint64_t)));
   }
   add(static_cast<std::int64_t>(5 * plan.commits.size() * sizeof(std::uint64_t)));
   add(sizeof(CudaState));
   for (const std::int32_t node : plan.feeds) add(bytes_of(type(node)));
   for (const std::int32_t node : plan.constants) add(bytes_of(type(node)));
   if (options.check_numerics) {
-    add(results * static_cast<std::int64_t>(sizeof(std::int64_t)));
+    std::size_t results = 0;
+    for (const PlanStep& step : plan.steps) results += step.outputs.size();
+    for (const PlanStep& step : plan.updates) results += step.outputs.size();
+    add(static_cast<std::int64_t>(results * sizeof(std::int64_t)));
     for (std::size_t s = 0; s < plan.storages.size(); ++s) {
       if (plan.is_updated[s]) add(bytes_of(type(plan.storages[s])));
     }
   }
-  return checked_add(most_scratch(graph, plan, limits), others);
+  return checked_add(most_scratch(works), others);
 }
 
 CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const CompileOptions& options,
                                std::shared_ptr<CudaRuntime> runtime)
     : graph_(graph), plan_(plan), runtime_(std::move(runtime)) {
-  own_bytes_ = cuda_own_bytes(graph, plan, options, runtime_->limits());
+  std::vector<CudaWork> works = cuda_works(graph, plan, cuda_target(*runtime_, options));
+  own_bytes_ = cuda_own_bytes(graph, plan, options, works);
   arena_ = runtime_->allocate(plan.arena_bytes);
-  scratch_ = runtime_->allocate(most_scratch(graph, plan, runtime_->limits()));
+  scratch_ = runtime_->allocate(most_scratch(works));
   state_ = runtime_->allocate(sizeof(CudaState));
   for (const std::int32_t node : plan.feeds) {
     feeds_.push_back(
@@ -91,8 +98,9 @@ CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const Compi
     storages_.push_back(storage);
     copies_.push_back(std::move(copy));
   }
-  for (const PlanStep& step : plan.steps) items_.push_back(node_item(step, false));
-  for (const PlanStep& step : plan.updates) items_.push_back(node_item(step, true));
+  auto work = works.begin();
+  for (const PlanStep& step : plan.steps) items_.push_back(node_item(step, std::move(*work++)));
+  for (const PlanStep& step : plan.updates) items_.push_back(node_item(step, std::move(*work++)));
   add_commits();
   items_.push_back(end_item());
   if (options.check_numerics) prepare_watch();
@@ -103,9 +111,8 @@ CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const Compi
 
 CudaExecutable::~CudaExecutable() = default;
 
-CudaExecutable::Item CudaExecutable::node_item(const PlanStep& step, bool is_update) {
+CudaExecutable::Item CudaExecutable::node_item(const PlanStep& step, CudaWork work) {
   const GraphNode& node = graph_.nodes[static_cast<std::size_t>(step.node)];
-  CudaWork work = work_of(graph_, step, is_update, runtime_->limits());
   std::vector<TensorType> in;
   for (const Value v : node.inputs) in.push_back(graph_.type(v));
   Item item{step.node,
@@ -201,6 +208,7 @@ CudaCall CudaExecutable::call(const CudaLaunch& launch, const PlanStep& step) {
   made.blocks = launch.blocks;
   made.threads = launch.threads;
   made.shared_bytes = launch.shared_bytes;
+  made.library = launch.library;
   std::uint64_t table = 0;
   if (!launch.table.empty()) {
     std::vector<std::uint64_t> entries;
@@ -215,7 +223,7 @@ CudaCall CudaExecutable::call(const CudaLaunch& launch, const PlanStep& step) {
     made.args.push_back(arg.kind == CudaArg::Kind::table
                             ? table + static_cast<std::uint64_t>(arg.offset)
                             : address(arg, step));
-  texts_.push_back(launch.text);
+  if (!launch.library) texts_.push_back(launch.text);
   return made;
 }
 
@@ -254,7 +262,7 @@ void CudaExecutable::load_kernels() {
   std::size_t next = 0;
   for (Item& item : items_) {
     for (CudaCall& call : item.calls) {
-      call.function = functions[next++];
+      if (!call.library) call.function = functions[next++];
       call.node = item.label;
     }
   }

@@ -15,10 +15,16 @@
 
 namespace blockgrad {
 
+/// What makers are told for programs of these options.
+CudaTarget cuda_target(const CudaRuntime& runtime, const CompileOptions& options);
+
+/// What the nodes become: the steps, then the updates. Throws Error naming a node without a kernel.
+std::vector<CudaWork> cuda_works(const Graph& graph, const Plan& plan, const CudaTarget& target);
+
 /// Device memory beside arena and storage: scratch, feeds, constants, tables, and what
-/// check_numerics keeps. Throws Error naming a node without a kernel.
+/// check_numerics keeps.
 std::int64_t cuda_own_bytes(const Graph& graph, const Plan& plan, const CompileOptions& options,
-                            const CudaLimits& limits);
+                            std::span<const CudaWork> works);
 
 class CudaExecutable final : public Executable {
  public:
@@ -52,7 +58,7 @@ class CudaExecutable final : public Executable {
     bool is_on = true;
   };
 
-  Item node_item(const PlanStep& step, bool is_update);
+  Item node_item(const PlanStep& step, CudaWork work);
   void add_commits();
   Item end_item();
   CudaCall call(const CudaLaunch& launch, const PlanStep& step);

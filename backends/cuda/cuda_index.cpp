@@ -24,7 +24,7 @@ CudaWork check_kernel(const CudaRequest& request, std::string_view fits, std::in
        output_parameter(type, "y"),
        {"unsigned long long* slot", {CudaArg::Kind::state, 0, offsetof(CudaState, slot)}}},
       "index::check(n, x, y, slot, [&](" + type + " value) { return " + std::string(fits) + "; });",
-      blocks_for(count, request.limits)));
+      blocks_for(count, request.target.limits)));
   return kernel;
 }
 
@@ -38,7 +38,7 @@ void add_copy(CudaWork& kernel, const CudaRequest& request) {
   kernel.launches.push_back(index_launch(
       "copy",
       {number_parameter("n", n), input_parameter(word, "x", 0), output_parameter(word, "y")},
-      "index::copy<" + is_number + ">(n, x, y);", blocks_for(n, request.limits),
+      "index::copy<" + is_number + ">(n, x, y);", blocks_for(n, request.target.limits),
       request.is_update));
 }
 
@@ -72,7 +72,7 @@ struct Written {
                            (count >= 0 ? "count" : "nullptr") + ", i, v, y}";
     kernel.launches.push_back(index_launch(
         name, std::move(parameters), "index::" + call + "(" + to + (is_claim ? ", last);" : ");"),
-        blocks_for(n, request.limits), request.is_update));
+        blocks_for(n, request.target.limits), request.is_update));
   }
 
   void add(CudaWork& kernel) const {
@@ -133,7 +133,7 @@ CudaWork gather_kernel(const CudaRequest& request) {
                      {number_parameter("count", count), input_parameter(word, "x", 0),
                       input_parameter(cuda_type(i.dtype), "i", 1), output_parameter(word, "y")},
                      "index::gather<" + std::to_string(width) + ">(count, x, i, y);",
-                     blocks_for(checked_multiply(count, width), request.limits)));
+                     blocks_for(checked_multiply(count, width), request.target.limits)));
   }
   kernel.why =
       join({count, " rows of ", width * static_cast<std::int64_t>(size_of(x.dtype)), " bytes"});

@@ -197,8 +197,8 @@ CudaLaunch cuda_map_launch(const CudaRequest& request, const ScalarFn& fn, std::
   CudaLaunch launch;
   launch.threads = threads;
   const std::int64_t packs = elements / map.width;
-  launch.blocks =
-      std::min((packs + threads - 1) / threads, blocks_per_processor * request.limits.processors);
+  launch.blocks = std::min((packs + threads - 1) / threads,
+                           blocks_per_processor * request.target.limits.processors);
   if (packs > 0) launch.text.text = cuda_map(map);
   using Kind = CudaArg::Kind;
   launch.args.push_back({Kind::number, 0, packs});

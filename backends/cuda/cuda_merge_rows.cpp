@@ -34,14 +34,14 @@ CudaWork scatter_add_kernel(const CudaRequest& request) {
       "copy",
       {number_parameter("n", all), input_parameter(word, "x", 0), output_parameter(word, "y")},
       std::string("index::copy<") + (x.layout.is_dense() ? "false" : "true") + ">(n, x, y);",
-      blocks_for(all, request.limits)));
+      blocks_for(all, request.target.limits)));
   const std::int64_t n = checked_multiply(count, width);
   if (n == 0 || height == 0) return kernel;
   const CudaParameter total = number_parameter("count", count);
   const CudaParameter values = input_parameter(type, "v", 2), out = output_parameter(type, "y");
   const CudaParameter indices = input_parameter(cuda_type(i.dtype), "i", 1);
   const std::string form = "<" + std::to_string(width) + ">";
-  const std::int64_t blocks = blocks_for(n, request.limits);
+  const std::int64_t blocks = blocks_for(n, request.target.limits);
   if (static_cast<double>(n) * static_cast<double>(count) <= most_pairs) {
     kernel.launches.push_back(index_launch("add_few", {total, indices, values, out},
                                            "index::add_few" + form + "(count, i, v, y);", blocks));
@@ -51,7 +51,7 @@ CudaWork scatter_add_kernel(const CudaRequest& request) {
   CudaKeys keys{.values = input_parameter(cuda_type(i.dtype), "x", 1), .key = {}, .n = count};
   keys.is_wide = height > most_narrow || count >= most_narrow;
   keys.key = keys.is_wide ? "static_cast<index::u64>(x[i])" : "static_cast<index::u32>(x[i])";
-  const std::int64_t sorted = add_sort(kernel, scratch, keys, count, request.limits);
+  const std::int64_t sorted = add_sort(kernel, scratch, keys, count, request.target.limits);
   const CudaParameter entries =
       scratch_parameter("const " + std::string(entry_type(keys)), "entries", sorted);
   kernel.launches.push_back(index_launch("add_sorted", {total, entries, values, out},
@@ -72,7 +72,7 @@ CudaWork merge_rows_kernel(const CudaRequest& request) {
   CudaKeys keys{.values = input_parameter(index, "x", 0), .key = "index::key_of(x[i])", .n = n};
   keys.is_wide = i.dtype == DType::i64 || n >= most_narrow;
   if (keys.is_wide && i.dtype == DType::i32) keys.key = "index::key_of(static_cast<long>(x[i]))";
-  const std::int64_t sorted = add_sort(kernel, scratch, keys, n, request.limits);
+  const std::int64_t sorted = add_sort(kernel, scratch, keys, n, request.target.limits);
   const std::string entry(entry_type(keys));
   const CudaParameter entries = scratch_parameter("const " + entry, "entries", sorted);
   const std::int64_t blocks = std::max<std::int64_t>(1, (n + of_block - 1) / of_block);
@@ -92,18 +92,19 @@ CudaWork merge_rows_kernel(const CudaRequest& request) {
   kernel.launches.push_back(std::move(marked));
   if (most > 0) {
     const std::string sign = keys.is_wide ? "1ul << 63" : "1ul << 31";
-    kernel.launches.push_back(index_launch(
-        "merge_sorted",
-        {limit,
-         entries,
-         scratch_parameter("const long", "starts", starts),
-         {"const long* count", {CudaArg::Kind::output, 2, 0}},
-         input_parameter(type, "v", 1),
-         output_parameter(index, "rows", 0),
-         output_parameter(type, "sums", 1)},
-        "index::merge_sorted<" + std::to_string(width) + ">(most, " + sign +
-            ", entries, starts, count, v, rows, sums);",
-        blocks_for(checked_multiply(most, std::max<std::int64_t>(1, width)), request.limits)));
+    kernel.launches.push_back(
+        index_launch("merge_sorted",
+                     {limit,
+                      entries,
+                      scratch_parameter("const long", "starts", starts),
+                      {"const long* count", {CudaArg::Kind::output, 2, 0}},
+                      input_parameter(type, "v", 1),
+                      output_parameter(index, "rows", 0),
+                      output_parameter(type, "sums", 1)},
+                     "index::merge_sorted<" + std::to_string(width) + ">(most, " + sign +
+                         ", entries, starts, count, v, rows, sums);",
+                     blocks_for(checked_multiply(most, std::max<std::int64_t>(1, width)),
+                                request.target.limits)));
   }
   kernel.scratch = scratch.size();
   kernel.why =

@@ -207,7 +207,7 @@ CudaFactor cuda_matrix(CudaSide side, const CudaArg& memory, DType dtype, const 
 
 void add_product(CudaWork& work, const CudaRequest& request, const CudaProduct& product,
                  const CudaFactor& a, const CudaFactor& b, const CudaFactor& c) {
-  const CudaTile tile = choose_cuda_tile(product, request.limits);
+  const CudaTile tile = choose_cuda_tile(product, request.target.limits);
   if (work.why.empty()) work.why = to_string(tile);
   if (tile.blocks == 0) return;
   if (tile.plan.k_splits == 1) {

@@ -26,6 +26,7 @@ struct CudaCall {
   int threads = 1;
   int shared_bytes = 0;
   std::vector<std::uint64_t> args;
+  std::shared_ptr<const CudaLibraryCall> library = nullptr;  // does the work, if not null
   std::string_view node =
       {};  // "matmul fc1 (train.cpp:41)", for errors; kept by who makes the call
 };

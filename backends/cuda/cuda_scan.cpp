@@ -25,7 +25,7 @@ CudaWork scan_kernel(const CudaRequest& request) {
   const std::vector<CudaParameter> sizes = {
       number_parameter("outer", outer), number_parameter("n", n), number_parameter("inner", inner)};
   const CudaParameter in = input_parameter(cuda_type(request.inputs[0].dtype), "x", 0);
-  const std::int64_t grid = blocks_for(outer * blocks * inner, request.limits);
+  const std::int64_t grid = blocks_for(outer * blocks * inner, request.target.limits);
   const bool is_dense = inner == 1;
   // A launch of a thread a block of a line.
   const auto launch = [&](std::string_view name, const std::vector<CudaParameter>& parameters,
@@ -57,7 +57,7 @@ CudaWork scan_kernel(const CudaRequest& request) {
                      {number_parameter("outer", outer), number_parameter("blocks", blocks),
                       number_parameter("inner", inner), totals},
                      "index::scan_carries(outer, blocks, inner, totals);",
-                     blocks_for(outer * inner, request.limits)));
+                     blocks_for(outer * inner, request.target.limits)));
     last.push_back(scratch_parameter("const " + sum, "carries", 0));
     carries = "carries";
   }

@@ -150,7 +150,7 @@ CudaWork sort_kernel(const CudaRequest& request) {
   keys.lines = op.count == 0 ? 0 : request.outputs[0].layout.shape.size() / op.count;
   CudaWork kernel;
   ScratchBytes scratch;
-  Sorting{kernel, scratch, keys, op.count, request.limits}.run(output_parameter("int", "y"));
+  Sorting{kernel, scratch, keys, op.count, request.target.limits}.run(output_parameter("int", "y"));
   kernel.scratch = scratch.size();
   kernel.why = join({keys.lines, " lines of ", keys.n});
   return kernel;

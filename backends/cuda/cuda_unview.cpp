@@ -97,7 +97,7 @@ void add_fill(CudaWork& work, const CudaRequest& request) {
                     output_parameter(word_type(y.dtype), "y")},
                    fmt::format("index::each(n, [&](long i) {{ y[i] = static_cast<{}>(bits); }});",
                                word_type(y.dtype)),
-                   blocks_for(n, request.limits)));
+                   blocks_for(n, request.target.limits)));
 }
 
 // Element i of a part goes to offset + the sum of its coordinates times their strides.
@@ -133,7 +133,7 @@ void add_copies(CudaWork& work, const CudaRequest& request, const Group& group) 
                                "{}    y[{}] = value;\n"
                                "  }});",
                                type, type, coordinates, place),
-                   blocks_for(n, request.limits));
+                   blocks_for(n, request.target.limits));
   for (std::size_t p = 0; p < group.inputs.size(); ++p) {
     launch.table.push_back({CudaArg::Kind::input, group.inputs[p], 0});
     launch.table.push_back({CudaArg::Kind::number, 0, offsets[p] / words.elements});
@@ -315,7 +315,7 @@ void add_sums(CudaWork& work, const CudaRequest& request) {
   }
   body += fmt::format("    y[p] = static_cast<{}>(sum);\n  }});", type);
   CudaLaunch launch =
-      index_launch("add_parts", std::move(parameters), body, blocks_for(n, request.limits));
+      index_launch("add_parts", std::move(parameters), body, blocks_for(n, request.target.limits));
   launch.table = std::move(table);
   work.launches.push_back(std::move(launch));
 }

@@ -3,6 +3,7 @@
 // Made once at compile; the executable fills in addresses. Nothing here needs CUDA.
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,13 +41,24 @@ struct CudaArg {
   std::int64_t offset = 0;
 };
 
+/// Work that a library does on a stream in place of a kernel. It allocates nothing and waits for
+/// nothing; what it needs beside its arguments, it holds.
+class CudaLibraryCall {
+ public:
+  virtual ~CudaLibraryCall() = default;
+  /// `stream` is a cudaStream_t; null on the CPU, where the work is done when this returns.
+  /// Throws DeviceError.
+  virtual void enqueue(void* stream, std::span<const std::uint64_t> args) const = 0;
+};
+
 struct CudaLaunch {
   CudaText text;
   std::int64_t blocks = 1;  // of the grid, a line; 0: nothing is launched
   int threads = 256;        // of a block, a line
   int shared_bytes = 0;     // dynamic
   std::vector<CudaArg> args;
-  std::vector<CudaArg> table = {};  // 8 bytes each, in device memory
+  std::vector<CudaArg> table = {};                           // 8 bytes each, in device memory
+  std::shared_ptr<const CudaLibraryCall> library = nullptr;  // in place of the text, if not null
 };
 
 /// What a node becomes.
@@ -68,11 +80,17 @@ struct CudaState {
   std::uint64_t slot = ~std::uint64_t{0};
 };
 
+/// What makers know of the device, and of what the user allows.
+struct CudaTarget {
+  CudaLimits limits;
+  CudaMath math = CudaMath::exact;
+};
+
 struct CudaRequest {
   const GraphNode& node;
   std::span<const Operand> inputs, outputs;
   bool is_update = false;  // writes storage: nothing, where the step failed or its guard is false
-  CudaLimits limits = {};
+  CudaTarget target = {};
 };
 
 using CudaMaker = CudaWork (*)(const CudaRequest&);

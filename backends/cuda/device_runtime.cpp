@@ -197,6 +197,7 @@ std::shared_ptr<std::byte> DeviceRuntime::allocate(std::int64_t bytes) {
 
 void DeviceRuntime::launch(const CudaCall& call) {
   if (call.blocks == 0) return;
+  if (call.library) return call.library->enqueue(stream(), call.args);
   constexpr std::int64_t most_blocks = std::numeric_limits<std::int32_t>::max();
   if (call.blocks < 0 || call.blocks > most_blocks) {
     throw Error(fmt::format("{}: a grid of {} blocks, a CUDA device takes at most {}", call.node,

@@ -208,6 +208,7 @@ class HostRuntime final : public CudaRuntime {
       return;
     }
     if (call.blocks == 0) return;
+    if (call.library) return call.library->enqueue(nullptr, call.args);
     // What all drivers of the least compute capability take (CUDA C++ Programming Guide).
     constexpr std::size_t most_parameters = 4096 / 8;
     check_internal(call.args.size() <= most_parameters, call.node, ": a kernel of ",
