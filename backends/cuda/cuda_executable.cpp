@@ -30,7 +30,7 @@ std::int64_t most_scratch(std::span<const CudaWork> works) {
 }  // namespace
 
 CudaTarget cuda_target(const CudaRuntime& runtime, const CompileOptions&) {
-  return {.limits = runtime.limits()};
+  return {.limits = runtime.limits(), .libraries = runtime.libraries()};
 }
 
 std::vector<CudaWork> cuda_works(const Graph& graph, const Plan& plan, const CudaTarget& target) {

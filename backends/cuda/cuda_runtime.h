@@ -45,6 +45,8 @@ class CudaRuntime {
   /// "cuda, NVIDIA H200".
   virtual std::string title() const = 0;
   virtual CudaLimits limits() const = 0;
+  /// Valid while the runtime is.
+  virtual CudaLibraries libraries() const { return {}; }
   /// Bytes that could be allocated now.
   virtual std::int64_t free_bytes() const = 0;
 

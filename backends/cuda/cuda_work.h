@@ -80,10 +80,20 @@ struct CudaState {
   std::uint64_t slot = ~std::uint64_t{0};
 };
 
+class CudaProducts;
+class CudaSorts;
+
+/// What libraries do in place of generated kernels; null where there is none.
+struct CudaLibraries {
+  const CudaProducts* products = nullptr;
+  const CudaSorts* sorts = nullptr;
+};
+
 /// What makers know of the device, and of what the user allows.
 struct CudaTarget {
   CudaLimits limits;
   CudaMath math = CudaMath::exact;
+  CudaLibraries libraries = {};
 };
 
 struct CudaRequest {
