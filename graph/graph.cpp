@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "blockgrad/graph/leaf.h"
+#include "blockgrad/graph/view.h"
 #include "graph/flow.h"
 
 namespace blockgrad {
@@ -14,6 +15,11 @@ std::string Graph::describe(std::int32_t node) const {
   if (const auto* leaf = n.op.as<Input>()) label += " '" + leaf->label_name + "'";
   if (const auto* leaf = n.op.as<StoredLeaf>()) label += " '" + leaf->storage->name() + "'";
   return to_string(n.origin, label);
+}
+
+Value Graph::base(Value v) const {
+  while (node(v).op.as<View>()) v = node(v).inputs[0];
+  return v;
 }
 
 bool is_leaf(const GraphNode& node) {

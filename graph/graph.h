@@ -41,6 +41,8 @@ struct Graph {
   const TensorType& type(Value v) const {
     return node(v).types[static_cast<std::size_t>(v.result)];
   }
+  /// The value whose elements v shows: what a View reads, else v.
+  Value base(Value v) const;
   /// "matmul fc1 (train.cpp:41)".
   std::string describe(std::int32_t node) const;
 };

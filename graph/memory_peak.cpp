@@ -39,7 +39,7 @@ class Lives {
   }
 
   Life* life(Value v) {
-    if (graph_.node(v).op.as<View>()) v = graph_.node(v).inputs[0];
+    v = graph_.base(v);
     const std::int32_t first = first_[static_cast<std::size_t>(v.node)];
     if (first < 0) return nullptr;
     Life* l = &lives_[static_cast<std::size_t>(first + v.result)];

@@ -26,7 +26,7 @@ MemoryValues::MemoryValues(const Graph& graph) : graph_(graph) {
 }
 
 std::int32_t MemoryValues::number(Value v) const {
-  while (graph_.node(v).op.as<View>()) v = graph_.node(v).inputs[0];
+  v = graph_.base(v);
   return is_work(v.node) ? first(v.node) + v.result : -1;
 }
 

@@ -72,8 +72,6 @@ class Planner {
   std::int32_t size() const { return static_cast<std::int32_t>(graph_.nodes.size()); }
   Where& where(Value v) { return where_[v]; }
   bool is_view(std::int32_t i) const { return at(i).op.as<View>() != nullptr; }
-  // The value whose memory v names.
-  Value base(Value v) const { return is_view(v.node) ? at(v.node).inputs[0] : v; }
   std::int64_t bytes(Value v) const { return bytes_of(graph_.type(v)); }
   // The value in whose memory v lies.
   Value whole(Value v) {
@@ -141,7 +139,7 @@ class Planner {
   std::vector<std::int32_t> bases_read(std::int32_t i, Kind kind) const {
     std::vector<std::int32_t> bases;
     for (const Value v : at(i).inputs) {
-      if (kind(v)) bases.push_back(base(v).node);
+      if (kind(v)) bases.push_back(graph_.base(v).node);
     }
     std::sort(bases.begin(), bases.end());
     bases.erase(std::unique(bases.begin(), bases.end()), bases.end());
@@ -158,8 +156,8 @@ class Planner {
   // Whether PutRows reads the value as the one to change and nowhere else.
   bool replaces_rows_of(std::int32_t i, Value whole) const {
     const std::vector<Value>& inputs = at(i).inputs;
-    const auto reads =
-        std::count_if(inputs.begin(), inputs.end(), [&](Value v) { return base(v) == whole; });
+    const auto reads = std::count_if(inputs.begin(), inputs.end(),
+                                     [&](Value v) { return graph_.base(v) == whole; });
     return inputs[0] == whole && reads == 1;
   }
 
@@ -247,7 +245,7 @@ class Planner {
   void find_last_uses() {
     std::int32_t time = 0;
     const auto use = [&](Value v, std::int32_t when) {
-      Where& w = where(whole(base(v)));
+      Where& w = where(whole(graph_.base(v)));
       if (w.place == Place::arena) w.last_use = std::max(w.last_use, when);
       if (is_view(v.node)) w.pinned = true;
     };
@@ -259,7 +257,7 @@ class Planner {
     }
     const auto keep = [&](Value v) {
       use(v, forever);
-      where(base(v)).pinned = true;
+      where(graph_.base(v)).pinned = true;
     };
     for (const Value v : graph_.outputs) keep(v);
     for (const Value v : guards_) keep(v);
@@ -287,7 +285,7 @@ class Planner {
         blocks_[static_cast<std::size_t>(where(v).at)].death = time;
       };
       for (const Value in : at(i).inputs) {
-        const Value owner = whole(base(in));
+        const Value owner = whole(graph_.base(in));
         Where& w = where(owner);
         if (w.place != Place::arena || w.last_use != time) continue;
         w.last_use = forever;  // ended once
@@ -338,7 +336,7 @@ class Planner {
   }
 
   Operand operand(Value v) {
-    const Where& w = where(base(v));
+    const Where& w = where(graph_.base(v));
     const View* view = at(v.node).op.as<View>();
     return {w.place, w.at, graph_.type(v).dtype,
             view            ? view->layout

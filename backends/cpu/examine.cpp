@@ -53,8 +53,7 @@ void CpuExecutable::find_carried() {
     for (const PlanStep& step : *phase) {
       const GraphNode& node = graph_.nodes[static_cast<std::size_t>(step.node)];
       for (std::size_t n = 0; n < node.inputs.size(); ++n) {
-        Value source = node.inputs[n];
-        if (graph_.node(source).op.as<View>()) source = graph_.node(source).inputs[0];
+        const Value source = graph_.base(node.inputs[n]);
         if (carries(node, n, step.inputs[n], graph_.type(source).shape.size()))
           carried[static_cast<std::size_t>(source.node)][static_cast<std::size_t>(source.result)] =
               1;
@@ -220,8 +219,7 @@ std::string CpuExecutable::input_ranges(const PlanStep& step, const Instruction&
   const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i.node)];
   std::string text;
   for (std::size_t n = 0; n < node.inputs.size(); ++n) {
-    Value in = node.inputs[n];
-    if (graph_.node(in).op.as<View>()) in = graph_.node(in).inputs[0];
+    const Value in = graph_.base(node.inputs[n]);
     const TensorType& type = graph_.type(node.inputs[n]);
     text += (text.empty() ? "" : ", ") + graph_.describe(in.node) + " ";
     text += is_floating(type.dtype)

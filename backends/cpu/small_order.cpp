@@ -66,7 +66,6 @@ class Ordering {
   using Entry = SmallOrder::Entry;
 
   const GraphNode& node(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
-  Value base(Value v) const { return graph_.node(v).op.as<View>() ? graph_.node(v).inputs[0] : v; }
 
   // Steps as planned; small updates right behind, which large ones do not mind; all commits last.
   void order_entries() {
@@ -108,7 +107,7 @@ class Ordering {
     for (std::size_t n = 0; n < graph_.nodes.size(); ++n)
       order_.is_read_outside[n].assign(graph_.nodes[n].types.size(), 0);
     const auto read = [&](Value v, std::int32_t segment) {
-      const Value source = base(v);
+      const Value source = graph_.base(v);
       if (segment < 0 || segment_of[static_cast<std::size_t>(source.node)] != segment)
         order_.is_read_outside[static_cast<std::size_t>(source.node)]
                               [static_cast<std::size_t>(source.result)] = 1;

@@ -97,11 +97,11 @@ class RowFusion {
   std::int32_t best_cluster(std::int32_t i) const {
     const bool is_reduce = links_.space(i).has_value();
     for (const Value v : at(i).inputs) {
-      const std::int32_t cluster = clusters_.cluster_of(links_.base(v).node);
+      const std::int32_t cluster = clusters_.cluster_of(graph_.base(v).node);
       const std::string_view why = why_apart(i, cluster);
       if (why.empty()) return cluster;
       if (log_ && cluster >= 0 && is_reduce)
-        log_->refusals.push_back({i, links_.base(v).node, why});
+        log_->refusals.push_back({i, graph_.base(v).node, why});
     }
     for (const Value v : at(i).inputs) {
       const auto reader = last_reader_.find(key(v));
@@ -135,7 +135,7 @@ class RowFusion {
       return "their shapes differ";
     }
     for (const Value v : at(i).inputs) {
-      if (clusters_.cluster_of(links_.base(v).node) == cluster && !is_inside(i, v, cluster))
+      if (clusters_.cluster_of(graph_.base(v).node) == cluster && !is_inside(i, v, cluster))
         return "it is read in another layout or shape";
     }
     std::size_t news = 0;
@@ -160,7 +160,7 @@ class RowFusion {
   // Whether node i, as a member of the cluster, finds input v there: element by element, line by
   // line, or spread from its line.
   bool is_inside(std::int32_t i, Value v, std::int32_t cluster) const {
-    const std::int32_t source = links_.base(v).node;
+    const std::int32_t source = graph_.base(v).node;
     if (clusters_.cluster_of(source) != cluster) return false;
     const Group& g = group(cluster);
     const bool from_line = g.space && (links_.space(source) || is_by_line(source, g));
@@ -172,7 +172,7 @@ class RowFusion {
   std::vector<Value> outer_inputs(std::int32_t i, std::int32_t cluster) const {
     std::vector<Value> inputs = at(i).inputs;
     for (Value& v : inputs) {
-      if (clusters_.cluster_of(links_.base(v).node) == cluster) v = links_.base(v);
+      if (clusters_.cluster_of(graph_.base(v).node) == cluster) v = graph_.base(v);
     }
     return inputs;
   }
@@ -257,7 +257,7 @@ class RowFusion {
       step.origin = at(m).origin;
       for (const Value v : at(m).inputs) {
         if (is_inside(m, v, cluster)) {
-          step.inputs.push_back(made.at(key(links_.base(v))));
+          step.inputs.push_back(made.at(key(graph_.base(v))));
           continue;
         }
         const Value in = rewrite.renamed(v);

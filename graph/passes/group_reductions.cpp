@@ -61,11 +61,10 @@ class ReductionGroups {
     for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
       if (is_leaf(graph_.nodes[i])) lasts_[i] = 1;
       if (!tails[i].is_tail) continue;
-      for (const Value v : graph_.nodes[i].inputs) lasts_[index(base(v).node)] = 1;
+      for (const Value v : graph_.nodes[i].inputs) lasts_[index(graph_.base(v).node)] = 1;
     }
-    for (const Value v : graph_.outputs) lasts_[index(base(v).node)] = 1;
+    for (const Value v : graph_.outputs) lasts_[index(graph_.base(v).node)] = 1;
   }
-  Value base(Value v) const { return graph_.node(v).op.as<View>() ? graph_.node(v).inputs[0] : v; }
 
   std::optional<Reduction> reduction(std::int32_t i) const {
     const Reduce* reduce = at(i).op.as<Reduce>();
@@ -88,7 +87,7 @@ class ReductionGroups {
       found.fn = recorder.finish(results);
       found.inputs = {v};
     }
-    const auto lasts = [&](Value in) { return lasts_[index(base(in).node)] != 0; };
+    const auto lasts = [&](Value in) { return lasts_[index(graph_.base(in).node)] != 0; };
     found.joins = elements(i) <= most_together &&
                   std::all_of(found.inputs.begin(), found.inputs.end(), lasts);
     return found;

@@ -36,7 +36,6 @@ class Grouping {
   std::int32_t size() const { return static_cast<std::int32_t>(graph_.nodes.size()); }
   const GraphNode& at(std::int32_t i) const { return graph_.nodes[index(i)]; }
   bool is_view(Value v) const { return graph_.node(v).op.as<View>() != nullptr; }
-  std::int32_t base(Value v) const { return is_view(v) ? graph_.node(v).inputs[0].node : v.node; }
 
   // Maps that may join a group, and their guards.
   void find_updates() {
@@ -66,7 +65,7 @@ class Grouping {
 
   // Storage that the update of other storage reads, or its own one in another order than it writes.
   void note_read(std::int32_t i, Value v) {
-    const std::int32_t writer = writer_[index(base(v))];
+    const std::int32_t writer = writer_[index(graph_.base(v).node)];
     if (writer < 0 || (writer == i && !is_view(v))) return;
     is_update_[index(i)] = 0;
     is_update_[index(writer)] = 0;

@@ -68,11 +68,6 @@ RowLinks::RowLinks(const Graph& graph)
   find_returns();
 }
 
-Value RowLinks::base(Value v) const {
-  const GraphNode& node = graph_.node(v);
-  return node.op.as<View>() ? node.inputs[0] : v;
-}
-
 Value RowLinks::same_elements(Value v) const {
   const GraphNode& node = graph_.node(v);
   const View* view = node.op.as<View>();
@@ -84,7 +79,8 @@ Value RowLinks::same_elements(Value v) const {
 
 bool RowLinks::is_spread(Value v, const RowSpace& space) const {
   const View* view = graph_.node(v).op.as<View>();
-  return view && graph_.type(base(v)).shape.size() == space.lines() && spreads(view->layout, space);
+  return view && graph_.type(graph_.base(v)).shape.size() == space.lines() &&
+         spreads(view->layout, space);
 }
 
 void RowLinks::find_spaces() {
@@ -120,7 +116,7 @@ void RowLinks::find_returns() {
         }
       } else if (const View* view = graph_.node(v).op.as<View>()) {
         const std::optional<RowSpace> space = spread_space(view->layout);
-        if (space && space->n > 1 && is_spread(v, *space)) want(base(v).node, *space);
+        if (space && space->n > 1 && is_spread(v, *space)) want(graph_.base(v).node, *space);
       }
     }
   }

@@ -38,8 +38,6 @@ class RowLinks {
  public:
   explicit RowLinks(const Graph& graph);
 
-  /// The value whose memory v names.
-  Value base(Value v) const;
   /// The base if v has its elements in the same order, else nothing.
   Value same_elements(Value v) const;
   /// Whether v is a value per line, spread over the elements of the space.

@@ -82,19 +82,18 @@ class Sharing {
   const Map* map_of(std::int32_t i) const {
     return tails_[static_cast<std::size_t>(i)].is_tail ? nullptr : at(i).op.as<Map>();
   }
-  Value base(Value v) const { return graph_.node(v).op.as<View>() ? graph_.node(v).inputs[0] : v; }
 
   // The nodes that read a value, if only through a View, by the node that made it.
   void note_readers() {
     for (std::int32_t i = 0; i < size(); ++i) {
       if (at(i).op.as<View>()) continue;
       for (const Value v : at(i).inputs)
-        readers_[static_cast<std::size_t>(base(v).node)].push_back(i);
+        readers_[static_cast<std::size_t>(graph_.base(v).node)].push_back(i);
     }
     for (const Value v : graph_.outputs)
-      readers_[static_cast<std::size_t>(base(v).node)].push_back(size());
+      readers_[static_cast<std::size_t>(graph_.base(v).node)].push_back(size());
     for (const GraphUpdate& u : graph_.updates)
-      readers_[static_cast<std::size_t>(base(u.value).node)].push_back(size());
+      readers_[static_cast<std::size_t>(graph_.base(u.value).node)].push_back(size());
   }
 
   // Equal instructions on equal values have equal numbers, in all Maps.
@@ -199,7 +198,7 @@ class Sharing {
     for (const std::int32_t j : now.taken) last = std::max(last, source_of(i, j).node);
     for (std::size_t n = 0; n < before.inputs.size(); ++n) {
       if (!before.inputs[n] || now.inputs[n]) continue;
-      const Value v = base(at(i).inputs[n]);
+      const Value v = graph_.base(at(i).inputs[n]);
       if (is_leaf(graph_.node(v)) || graph_.type(v).shape.size() < at(i).types[0].shape.size())
         return static_cast<int>(n);
       for (const std::int32_t reader : readers_[static_cast<std::size_t>(v.node)]) {
