@@ -9,6 +9,7 @@
 #include "backends/fit_memory.h"
 #include "backends/join_products.h"
 #include "backends/panels.h"
+#include "backends/products.h"
 #include "backends/program_state.h"
 #include "backends/text_table.h"
 #include "blockgrad/graph/grad.h"
@@ -34,6 +35,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"group_reductions", group_reductions},
       {"group_updates", group_updates},
       {"group_small_maps", group_small_maps},
+      {"widen_products", [&](const Graph& graph) { return widen_products(graph, backend); }, false},
       {"shorten_lives", shorten_lives},
   };
   std::vector<std::string> skip = options.skip;

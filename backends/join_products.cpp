@@ -104,7 +104,8 @@ class Joining {
     std::vector<Value> products, others;
     double operands = 0, results = 0;
     for (const Value v : terms_of(top)) {
-      if (!at(v.node).op.as<MatMul>() || !is_read_once(v)) {
+      if (!at(v.node).op.as<MatMul>() || !is_read_once(v) ||
+          (!products.empty() && !are_alike(v, products[0]))) {
         others.push_back(v);
         continue;
       }
@@ -117,10 +118,16 @@ class Joining {
     std::reverse(products.begin(), products.end());  // gradients come last one first
     const Origin& origin = at(top).origin;
     const Value a = operand(products, 0, origin), b = operand(products, 1, origin);
-    Value all = add({MatMul{}, {a, b}, at(top).types, origin});
+    Value all = add({at(products[0].node).op, {a, b}, at(top).types, origin});
     for (const Value other : others) all = add_up(all, rewrite_.renamed(other), origin);
     rewrite_.rename({top, 0}, all);
     return true;
+  }
+
+  // Whether two products multiply and give the same dtypes.
+  bool are_alike(Value a, Value b) const {
+    const auto dtype = [&](Value v) { return graph_.type(at(v.node).inputs[0]).dtype; };
+    return at(a.node).op == at(b.node).op && dtype(a) == dtype(b);
   }
 
   // One operand of each product, joined. Transposed ones stay so: what lies behind them is joined.

@@ -20,8 +20,8 @@ constexpr int least_readers = 4;
 bool may_share(const Graph& graph, const GraphNode& node) {
   if (!node.op.as<MatMul>()) return false;
   const Shape &a = graph.type(node.inputs[0]).shape, &b = graph.type(node.inputs[1]).shape;
-  return b.rank() == 2 && a[0] >= least_rows && a[0] <= most_rows && b[1] >= panel_columns &&
-         b.size() >= least_elements;
+  return !is_half(graph.type(node.inputs[1]).dtype) && b.rank() == 2 && a[0] >= least_rows &&
+         a[0] <= most_rows && b[1] >= panel_columns && b.size() >= least_elements;
 }
 
 }  // namespace

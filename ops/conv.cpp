@@ -12,6 +12,8 @@
 
 namespace blockgrad {
 
+using detail::product_gradient;
+
 namespace {
 
 // How a kernel moves along one axis.
@@ -182,8 +184,12 @@ Expr with_bias(const Expr& y, const Expr& bias) {
   return y + reshape(bias, Shape(sizes));
 }
 
-void require_wide(const TensorType& type, std::string_view function) {
-  require(!is_half(type.dtype), "multiplies ", type.dtype, " as f32 only; use ", function, "()");
+// `op` of operands that are expanded in their working dtype.
+template <class Op, class F>
+Expr expanded(const Op& op, std::span<const Expr> in, F expand) {
+  const DType dtype = op.infer(std::array{in[0].type(), in[1].type()}).dtype;
+  const DType wide = working_dtype(in[0].dtype());
+  return astype(expand(astype(in[0], wide), astype(in[1], wide)), dtype);
 }
 
 // bf16 and f16 are only stored: their products are added in f32 and rounded once.
@@ -204,22 +210,28 @@ Expr reaching(const Expr& x, const Pair& more, const Pair& stride) {
 }  // namespace
 
 TensorType Conv2d::infer(Types in) const {
-  require_wide(in[0], "conv2d");
-  return convolved(in[0], in[1], steps_of(options), options.groups);
+  const Shape y = convolved(in[0], in[1], steps_of(options), options.groups).shape;
+  return {detail::product_dtype(in[0].dtype, result, "conv2d"), y};
 }
 
 std::vector<Expr> Conv2d::vjp(const Backward& b) const {
   const Expr &x = b.input(0), &w = b.input(1);
   std::vector<Expr> gradients(2);
-  if (b.wants(0)) gradients[0] = make(Conv2dInput{options, last_two(x.shape())}, {b.dy(), w});
-  if (b.wants(1)) gradients[1] = make(Conv2dWeight{options, last_two(w.shape())}, {x, b.dy()});
+  if (b.wants(0))
+    gradients[0] =
+        product_gradient(Conv2dInput{options, last_two(x.shape())}, b.dy(), w, x.dtype());
+  if (b.wants(1))
+    gradients[1] =
+        product_gradient(Conv2dWeight{options, last_two(w.shape())}, x, b.dy(), w.dtype());
   return gradients;
 }
 
 Expr Conv2d::expand(std::span<const Expr> in) const {
   const Shape y = infer(std::array{in[0].type(), in[1].type()}).shape;
-  const Geometry g(options, in[0].shape(), in[1].shape(), y);
-  return reshape(matmul(g.weight_rows(in[1]), g.columns(in[0])), y);
+  return expanded(*this, in, [&](const Expr& x, const Expr& w) {
+    const Geometry g(options, x.shape(), w.shape(), y);
+    return reshape(matmul(g.weight_rows(w), g.columns(x)), y);
+  });
 }
 
 std::string Conv2d::print() const { return text_of(options); }
@@ -230,26 +242,30 @@ Cost Conv2d::cost(Types in, Types out) const {
 
 TensorType Conv2dInput::infer(Types in) const {
   require_kinds(in[0], in[1], 2);
-  require_wide(in[0], "conv_transpose2d");
+  const DType dtype = detail::product_dtype(in[0].dtype, result, "conv_transpose2d");
   const TensorType x{in[0].dtype,
                      four(in[0].shape[0], checked_multiply(in[1].shape[1], options.groups), size)};
   const Shape dy = convolved(x, in[1], steps_of(options), options.groups).shape;
   require(in[0].shape == dy, "the adjoint must have shape ", dy, ", got ", in[0].shape);
-  return x;
+  return {dtype, x.shape};
 }
 
 std::vector<Expr> Conv2dInput::vjp(const Backward& b) const {
   std::vector<Expr> gradients(2);
   const Expr &dy = b.input(0), &w = b.input(1);
-  if (b.wants(0)) gradients[0] = make(Conv2d{options}, {b.dy(), w});
-  if (b.wants(1)) gradients[1] = make(Conv2dWeight{options, last_two(w.shape())}, {b.dy(), dy});
+  if (b.wants(0)) gradients[0] = product_gradient(Conv2d{options}, b.dy(), w, dy.dtype());
+  if (b.wants(1))
+    gradients[1] =
+        product_gradient(Conv2dWeight{options, last_two(w.shape())}, b.dy(), dy, w.dtype());
   return gradients;
 }
 
 Expr Conv2dInput::expand(std::span<const Expr> in) const {
   const Shape x = infer(std::array{in[0].type(), in[1].type()}).shape;
-  const Geometry g(options, x, in[1].shape(), in[0].shape());
-  return g.added(matmul(transpose(g.weight_rows(in[1])), g.output_rows(in[0])));
+  return expanded(*this, in, [&](const Expr& dy, const Expr& w) {
+    const Geometry g(options, x, w.shape(), dy.shape());
+    return g.added(matmul(transpose(g.weight_rows(w)), g.output_rows(dy)));
+  });
 }
 
 std::string Conv2dInput::print() const { return text_of(options); }
@@ -260,27 +276,31 @@ Cost Conv2dInput::cost(Types in, Types out) const {
 
 TensorType Conv2dWeight::infer(Types in) const {
   require_kinds(in[0], in[1], 2);
-  require_wide(in[0], "conv2d");
+  const DType dtype = detail::product_dtype(in[0].dtype, result, "conv2d");
   require(options.groups >= 1, "groups must be at least 1, got ", options.groups);
   const TensorType w{in[0].dtype, four(in[1].shape[1], in[0].shape[1] / options.groups, size)};
   const Shape dy = convolved(in[0], w, steps_of(options), options.groups).shape;
   require(in[1].shape == dy, "the adjoint must have shape ", dy, ", got ", in[1].shape);
-  return w;
+  return {dtype, w.shape};
 }
 
 std::vector<Expr> Conv2dWeight::vjp(const Backward& b) const {
   std::vector<Expr> gradients(2);
   const Expr &x = b.input(0), &dy = b.input(1);
-  if (b.wants(0)) gradients[0] = make(Conv2dInput{options, last_two(x.shape())}, {dy, b.dy()});
-  if (b.wants(1)) gradients[1] = make(Conv2d{options}, {x, b.dy()});
+  if (b.wants(0))
+    gradients[0] =
+        product_gradient(Conv2dInput{options, last_two(x.shape())}, dy, b.dy(), x.dtype());
+  if (b.wants(1)) gradients[1] = product_gradient(Conv2d{options}, x, b.dy(), dy.dtype());
   return gradients;
 }
 
 Expr Conv2dWeight::expand(std::span<const Expr> in) const {
   const Shape w = infer(std::array{in[0].type(), in[1].type()}).shape;
-  const Geometry g(options, in[0].shape(), w, in[1].shape());
-  const Expr each = matmul(g.output_rows(in[1]), g.columns(in[0]), {.transpose_b = true});
-  return reshape(sum(each, 0), w);
+  return expanded(*this, in, [&](const Expr& x, const Expr& dy) {
+    const Geometry g(options, x.shape(), w, dy.shape());
+    const Expr each = matmul(g.output_rows(dy), g.columns(x), {.transpose_b = true});
+    return reshape(sum(each, 0), w);
+  });
 }
 
 std::string Conv2dWeight::print() const { return text_of(options); }

@@ -29,8 +29,7 @@ TensorType MatMul::infer(Types in) const {
   const Shape& b = in[1].shape;
   require(in[0].dtype == in[1].dtype, "dtypes differ: ", in[0].dtype, " and ", in[1].dtype,
           "; convert one with astype");
-  require(is_floating(in[0].dtype), "wants a floating dtype, got ", in[0].dtype);
-  require(!is_half(in[0].dtype), "multiplies ", in[0].dtype, " as f32 only; use matmul()");
+  const DType dtype = detail::product_dtype(in[0].dtype, result, "matmul");
   require(a.rank() >= 2 && b.rank() >= 2, "wants matrices, got ", a, " x ", b);
   const std::int64_t ka = a[a.rank() - 1];
   const std::int64_t kb = b[b.rank() - 2];
@@ -38,13 +37,16 @@ TensorType MatMul::infer(Types in) const {
   require(ka == kb, "inner sizes differ: ", a, " x ", b,
           fits_transposed ? "; the second operand would fit with {.transpose_b = true}" : "");
   check_internal(batch_of(a) == batch_of(b), "matmul of unequal batches ", a, " x ", b);
-  return {in[0].dtype, with_batch(batch_of(a), a[a.rank() - 2], b[b.rank() - 1])};
+  return {dtype, with_batch(batch_of(a), a[a.rank() - 2], b[b.rank() - 1])};
 }
 
 std::vector<Expr> MatMul::vjp(const Backward& b) const {
+  const Expr &x = b.input(0), &w = b.input(1);
   std::vector<Expr> gradients(2);
-  if (b.wants(0)) gradients[0] = make(MatMul{}, {b.dy(), transpose(b.input(1))});
-  if (b.wants(1)) gradients[1] = make(MatMul{}, {transpose(b.input(0)), b.dy()});
+  if (b.wants(0))
+    gradients[0] = detail::product_gradient(MatMul{}, b.dy(), transpose(w), x.dtype());
+  if (b.wants(1))
+    gradients[1] = detail::product_gradient(MatMul{}, transpose(x), b.dy(), w.dtype());
   return gradients;
 }
 

@@ -22,4 +22,17 @@ std::vector<int> normalize_axes(const Axes& axes, int rank) {
   return result;
 }
 
+DType product_dtype(DType operands, std::optional<DType> result, std::string_view function) {
+  require(is_floating(operands), "wants a floating dtype, got ", operands);
+  if (!is_half(operands)) {
+    require(!result || *result == operands, "the product of ", operands, " is ", operands, ", not ",
+            *result);
+    return operands;
+  }
+  require(result.has_value(), "multiplies ", operands, " as f32 only; use ", function, "()");
+  require(*result == DType::f32 || *result == operands, "the product of ", operands, " is f32 or ",
+          operands, ", not ", *result);
+  return *result;
+}
+
 }  // namespace blockgrad::detail

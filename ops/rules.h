@@ -1,11 +1,12 @@
 #pragma once
 // What the type rules and the functions of several families share.
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "blockgrad/graph/expr.h"
+#include "blockgrad/graph/map.h"
 #include "blockgrad/ops/axes.h"
 
 namespace blockgrad::detail {
@@ -36,5 +37,21 @@ int axis_of(const Shape& shape, int axis);
 
 /// Counted from the front, ascending. Throws Error if one is outside [-rank, rank) or named twice.
 std::vector<int> normalize_axes(const Axes& axes, int rank);
+
+/// The dtype of a product of `operands`; see MatMul. Throws Error, which names what users call, if
+/// they or `result` do not fit.
+DType product_dtype(DType operands, std::optional<DType> result, std::string_view function);
+
+/// A gradient of a product: that of an adjoint and an operand, in either order, rounded once to
+/// `dtype`, the operands'.
+template <class Product>
+Expr product_gradient(Product product, const Expr& a, const Expr& b, DType dtype) {
+  if (a.dtype() == b.dtype()) {
+    if (is_half(dtype)) product.result = dtype;
+    return make(product, {a, b});
+  }
+  const DType wide = working_dtype(dtype);
+  return cast(make(product, {cast(a, wide), cast(b, wide)}), dtype);
+}
 
 }  // namespace blockgrad::detail

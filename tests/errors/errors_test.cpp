@@ -50,6 +50,8 @@ const Row rows[] = {
     BG_ROW(matmul(m23, m43), "matmul (@): inner sizes differ: [2, 3] x [4, 3]; the second operand would fit with {.transpose_b = true}"),
     BG_ROW(matmul(m23, d23, {.transpose_b = true}), "matmul (@): dtypes differ: f32 and f64; convert one with astype"),
     BG_ROW(matmul(i2, i2), "matmul (@): wants a floating dtype, got i32"),
+    BG_ROW(make(MatMul{DType::f16}, {m23, transpose(m23)}), "matmul (@): the product of f32 is f32, not f16"),
+    BG_ROW(make(MatMul{DType::f16}, {astype(m23, DType::bf16), astype(transpose(m23), DType::bf16)}), "matmul (@): the product of bf16 is f32 or bf16, not f16"),
     BG_ROW(matmul(one, m23), "matmul (@): wants matrices, got [] x [2, 3]"),
     BG_ROW(matmul(broadcast_to(m23, {2, 2, 3}), broadcast_to(m43, {5, 3, 4, 3}), {.transpose_b = true}), "matmul (@): batch axes do not broadcast: [2, 2, 3] x [5, 3, 3, 4]"),
     BG_ROW(linear(m23, m45, v4), "matmul (@): inner sizes differ: [2, 3] x [4, 5]"),

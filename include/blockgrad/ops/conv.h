@@ -4,10 +4,11 @@
 //   sum over n, o, c, i, j, p, q of dy[n, o, i, j] w[o, c, p, q] x[n, c, i s + p d - P, j s + q d -
 //   P],
 // so each one's gradients are the other two. All expand to windows and a matrix product; bf16 and
-// f16 are multiplied as f32 and rounded once.
+// f16 are multiplied as f32 and rounded once, to `result` as in MatMul.
 // Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
 
 #include <cstdint>
+#include <optional>
 
 #include "blockgrad/graph/op.h"
 
@@ -35,8 +36,11 @@ struct Conv2d {
   static constexpr std::string_view name = "conv2d";
   Conv2dOptions options;
   std::string_view short_name = name;  // a literal; for messages only, not compared
+  std::optional<DType> result = {};
 
-  bool operator==(const Conv2d& other) const { return options == other.options; }
+  bool operator==(const Conv2d& other) const {
+    return options == other.options && result == other.result;
+  }
   TensorType infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
   Expr expand(std::span<const Expr> in) const;
@@ -51,9 +55,10 @@ struct Conv2dInput {
   Conv2dOptions options;
   Pair size;  // H, W
   std::string_view short_name = name;
+  std::optional<DType> result = {};
 
   bool operator==(const Conv2dInput& other) const {
-    return options == other.options && size == other.size;
+    return options == other.options && size == other.size && result == other.result;
   }
   TensorType infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
@@ -69,9 +74,10 @@ struct Conv2dWeight {
   Conv2dOptions options;
   Pair size;  // h, w
   std::string_view short_name = name;
+  std::optional<DType> result = {};
 
   bool operator==(const Conv2dWeight& other) const {
-    return options == other.options && size == other.size;
+    return options == other.options && size == other.size && result == other.result;
   }
   TensorType infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;

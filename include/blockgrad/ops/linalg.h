@@ -2,6 +2,7 @@
 // Products of vectors, matrices and tensors.
 
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -12,8 +13,13 @@ namespace blockgrad {
 /// C[.., i, j] = sum over p of A[.., i, p] * B[.., p, j], one fused multiply-add chain over
 /// ascending p. Transposed operands are Views: the kernels read them in place. The cut into blocks
 /// is in the program's report. Gradients: dA = dC B^T, dB = A^T dC (Giles 2008, section 2.2).
+///
+/// bf16 and f16 operands are exact in f32: they are multiplied and added there, and each sum is
+/// rounded once to `result`, which is f32 or their own dtype and must be given for them alone. On
+/// CUDA their order of sums is that of its tensor cores. A gradient has its operand's dtype.
 struct MatMul {
   static constexpr std::string_view name = "matmul";
+  std::optional<DType> result = {};  // empty: f32 or f64, as the operands
   bool operator==(const MatMul&) const = default;
   TensorType infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;

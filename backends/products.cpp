@@ -1,0 +1,96 @@
+#include "backends/products.h"
+
+#include <utility>
+
+#include "blockgrad/graph/map.h"
+#include "blockgrad/graph/view.h"
+#include "blockgrad/ops/conv.h"
+#include "blockgrad/ops/linalg.h"
+
+namespace blockgrad {
+
+namespace {
+
+// f(op) with the struct of a product; false for other ops.
+template <class F>
+bool visit_product(const Op& op, F f) {
+  const auto is_one = [&](const auto* product) {
+    if (product) f(*product);
+    return product != nullptr;
+  };
+  return is_one(op.as<MatMul>()) || is_one(op.as<Conv2d>()) || is_one(op.as<Conv2dInput>()) ||
+         is_one(op.as<Conv2dWeight>());
+}
+
+class Widening {
+ public:
+  Widening(const Graph& graph, const Backend& backend)
+      : graph_(graph), backend_(backend), rewrite_(graph) {}
+
+  Graph run() {
+    for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph_.nodes.size()); ++i) {
+      const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i)];
+      if (is_product(node.op) && is_half(graph_.type(node.inputs[0]).dtype) &&
+          !backend_.multiplies_halves(node.op))
+        widen(i, node);
+      else rewrite_.keep(i);
+    }
+    return rewrite_.finish();
+  }
+
+ private:
+  void widen(std::int32_t i, const GraphNode& node) {
+    const Value a = operand(node.inputs[0], node.origin), b = operand(node.inputs[1], node.origin);
+    const TensorType type = {DType::f32, node.types[0].shape};
+    const Value product = {rewrite_.add({with_result(node.op, {}), {a, b}, {type}, node.origin}),
+                           0};
+    rewrite_.rename({i, 0}, as(node.types[0].dtype, product, node.origin));
+  }
+
+  // What a View only turns is widened as it lies, and turned then.
+  Value operand(Value v, const Origin& origin) {
+    const GraphNode& node = graph_.node(v);
+    const View* view = node.op.as<View>();
+    if (!view || graph_.type(node.inputs[0]).shape.size() != view->layout.shape.size())
+      return as(DType::f32, rewrite_.renamed(v), origin);
+    const Value source = as(DType::f32, rewrite_.renamed(node.inputs[0]), origin);
+    return {rewrite_.add({*view, {source}, {{DType::f32, view->layout.shape}}, node.origin}), 0};
+  }
+
+  Value as(DType dtype, Value v, const Origin& origin) {
+    const TensorType type = rewrite_.result().type(v);
+    if (type.dtype == dtype) return v;
+    const DType dtypes[] = {type.dtype};
+    ScalarRecorder recorder(dtypes);
+    const Scalar results[] = {recorder.cast(recorder.input(0), dtype)};
+    return {
+        rewrite_.add({Map{recorder.finish(results), "astype"}, {v}, {{dtype, type.shape}}, origin}),
+        0};
+  }
+
+  const Graph& graph_;
+  const Backend& backend_;
+  Rewrite rewrite_;
+};
+
+}  // namespace
+
+bool is_product(const Op& op) {
+  return visit_product(op, [](const auto&) {});
+}
+
+Op with_result(const Op& product, std::optional<DType> result) {
+  Op changed = product;
+  const bool is_one = visit_product(product, [&](auto op) {
+    op.result = result;
+    changed = std::move(op);
+  });
+  check_internal(is_one, product->name(), " is no product");
+  return changed;
+}
+
+Graph widen_products(const Graph& graph, const Backend& backend) {
+  return Widening(graph, backend).run();
+}
+
+}  // namespace blockgrad

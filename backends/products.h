@@ -1,0 +1,21 @@
+#pragma once
+// Products as a family: the ops that multiply two operands and add up, in a dtype of their choice.
+
+#include <optional>
+
+#include "backends/backend.h"
+#include "graph/graph.h"
+
+namespace blockgrad {
+
+/// MatMul, Conv2d, Conv2dInput or Conv2dWeight.
+bool is_product(const Op& op);
+/// The product with this dtype of its result; see MatMul::result.
+Op with_result(const Op& product, std::optional<DType> result);
+
+/// The graph with products of bf16 and f16 that `backend` has no kernels for as products of f32:
+/// Maps around each of them widen its operands, just before it is computed, and round its result.
+/// Equal bits.
+Graph widen_products(const Graph& graph, const Backend& backend);
+
+}  // namespace blockgrad
