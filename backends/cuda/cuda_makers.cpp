@@ -2,6 +2,7 @@
 #include <map>
 #include <typeindex>
 
+#include "backends/cuda/cuda_attention.h"
 #include "backends/cuda/cuda_conv.h"
 #include "backends/cuda/cuda_index.h"
 #include "backends/cuda/cuda_maps.h"
@@ -16,6 +17,7 @@
 #include "blockgrad/graph/put_rows.h"
 #include "blockgrad/graph/reduce.h"
 #include "blockgrad/graph/view.h"
+#include "blockgrad/ops/attention.h"
 #include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/index.h"
@@ -37,6 +39,8 @@ CudaMaker cuda_maker(const Op& op) {
       {typeid(Conv2d), conv2d_kernel},
       {typeid(Conv2dInput), conv2d_input_kernel},
       {typeid(Conv2dWeight), conv2d_weight_kernel},
+      {typeid(Attention), attention_kernel},
+      {typeid(AttentionGradient), attention_gradient_kernel},
       {typeid(Reduce), reduce_kernel},
       {typeid(ReduceGroup), reduce_group_kernel},
       {typeid(RowProgram), row_kernel},

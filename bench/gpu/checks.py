@@ -15,7 +15,7 @@ from gpu.results import Outcome
 
 LONGEST_DETAIL = 2000  # characters of what a program said
 SANITIZERS = ("memcheck", "initcheck", "racecheck", "synccheck")
-SANITIZED = ("maps", "product_program", "rows", "cuda_index", "cuda_order")  # suites of test_cuda with small shapes
+SANITIZED = ("maps", "product_program", "attention_program", "rows", "cuda_index", "cuda_order")  # suites of test_cuda with small shapes
 NOT_THERE_YET = {
     "kernels": ("copy bandwidth", "elementwise against the copy", "norms, softmax and loss", "updates", "attention",
                 "products against cuBLASLt's best"),

@@ -25,6 +25,8 @@ FAMILIES = (
     Family("products in programs", ("product_text_test",), ("product_program_test",), ("test_cuda/product_program",),
            "at least cuBLASLt's best", "products against cuBLASLt's best"),
     Family("convolution", ("product_text_test",), ("conv_program_test",), ("test_cuda/conv_program",), "none yet"),
+    Family("attention", ("attention_program_test",), ("attention_program_test",), ("test_cuda/attention_program",),
+           "cuDNN's rate in bf16; no score matrix"),
     Family("reductions and row programs", ("rows_test",), ("rows_test",), ("test_cuda/rows",), "norms 3.8 TB/s forward, 3.4 backward",
            "norms, softmax and loss"),
     Family("index, scatter, embedding", ("cuda_index_test",), ("cuda_index_test",), ("test_cuda/cuda_index",), "none yet"),

@@ -106,11 +106,13 @@ std::vector<Kernel> read(const std::string& cubin, std::string_view log) {
     if (!name.starts_with(text_prefix)) continue;
     const std::string mangled = name.substr(text_prefix.size());
     Kernel kernel = kernel_of(cubin, one, mangled);
-    const std::string report = report_of(log, mangled);
-    kernel.registers = static_cast<int>(number(report, "Used ([0-9]+) registers"));
-    kernel.stack = number(report, "([0-9]+) bytes stack frame");
-    kernel.spills = number(report, "([0-9]+) bytes spill stores") +
-                    number(report, "([0-9]+) bytes spill loads");
+    if (!log.empty()) {
+      const std::string report = report_of(log, mangled);
+      kernel.registers = static_cast<int>(number(report, "Used ([0-9]+) registers"));
+      kernel.stack = number(report, "([0-9]+) bytes stack frame");
+      kernel.spills = number(report, "([0-9]+) bytes spill stores") +
+                      number(report, "([0-9]+) bytes spill loads");
+    }
     kernels.push_back(std::move(kernel));
   }
   return kernels;

@@ -39,8 +39,8 @@ struct Kernel {
   std::int64_t count(Kind kind, int bits = 0) const;
 };
 
-/// The kernels of a cubin and of the log of its compilation. Throws std::runtime_error for what is
-/// not both of one compilation.
-std::vector<Kernel> read(const std::string& cubin, std::string_view log);
+/// The kernels of a cubin and of the log of its compilation; without a log nothing is known of
+/// registers, stack and spills. Throws std::runtime_error for what is not both of one compilation.
+std::vector<Kernel> read(const std::string& cubin, std::string_view log = {});
 
 }  // namespace blockgrad::cubin
