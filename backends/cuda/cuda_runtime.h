@@ -1,7 +1,8 @@
 #pragma once
 // What the executable of a program needs of a device. The GPU's is cuda_device.cpp; in tests the
 // thread-block harness stands in, so that whole programs run from the same kernels on the CPU.
-// Calls take effect in their order; none but copy_out and wait waits for the device.
+// Calls take effect in their order, but for copies ahead, which have an order of their own. None
+// but copy_out and the waits waits for the device.
 
 #include <cstddef>
 #include <cstdint>
@@ -38,6 +39,30 @@ class CudaSequence {
   virtual void start() = 0;
 };
 
+/// An order in which calls take effect.
+enum class CudaLine : std::uint8_t {
+  work,   // of all calls but
+  ahead,  // copies from the host that run while the device works
+};
+
+/// A point in a line, set again and again by one thread at a time.
+class CudaMark {
+ public:
+  virtual ~CudaMark() = default;
+  /// Behind what the line has been given so far.
+  virtual void set(CudaLine line) = 0;
+  /// What the line is given from now on begins when the mark is past. One never set is past.
+  virtual void hold(CudaLine line) = 0;
+  /// Until it is past.
+  virtual void wait() = 0;
+};
+
+/// Bytes of the host, and where they go.
+struct CudaPart {
+  const std::byte* from = nullptr;
+  std::int64_t at = 0, bytes = 0;
+};
+
 class CudaRuntime {
  public:
   virtual ~CudaRuntime() = default;
@@ -62,6 +87,11 @@ class CudaRuntime {
   /// To the host, waiting for everything before it.
   virtual void copy_out(std::byte* to, const std::byte* from, std::int64_t bytes) = 0;
   virtual void wait() = 0;
+
+  virtual std::unique_ptr<CudaMark> mark();
+  /// As copy_in, on the line ahead: each part to `to + at`, in ascending order. What lies between
+  /// them may be written too. Here and in mark(): for a runtime that does each call at once.
+  virtual void copy_ahead(std::byte* to, std::span<const CudaPart> parts);
 
   /// Launches and copies within the device that `calls` makes, to be started often. The calls are
   /// kept, not run.

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "backends/cuda/cuda_event.h"
 #include "backends/cuda/cuda_owner.h"
 #include "backends/cuda/errors.h"
 #include "backends/cuda/upload_ring.h"
@@ -89,6 +90,30 @@ class GraphSequence final : public CudaSequence {
   std::shared_ptr<CUgraphExec_st> exec_;
 };
 
+class EventMark final : public CudaMark {
+ public:
+  EventMark(const Calls& calls, const Stream& work, const Stream& ahead)
+      : calls_(calls), work_(work), ahead_(ahead), event_(make_event(calls)) {}
+
+  void set(CudaLine line) override {
+    calls_->check([&] { return cudaEventRecord(event_.get(), stream(line)); }, "an event's record");
+  }
+  void hold(CudaLine line) override {
+    calls_->check([&] { return cudaStreamWaitEvent(stream(line), event_.get(), 0); },
+                  "a stream's wait for an event");
+  }
+  void wait() override { wait_for_event(*calls_, event_.get()); }
+
+ private:
+  cudaStream_t stream(CudaLine line) const {
+    return line == CudaLine::work ? work_.get() : ahead_.get();
+  }
+
+  Calls calls_;
+  Stream work_, ahead_;
+  std::shared_ptr<CUevent_st> event_;
+};
+
 class DeviceRuntime final : public CudaRuntime {
  public:
   DeviceRuntime(const CudaFindings& found, CubinMaker make_cubin)
@@ -100,8 +125,10 @@ class DeviceRuntime final : public CudaRuntime {
         },
         stream_(make_stream(calls_)),
         recorded_(make_stream(calls_)),
+        ahead_(make_stream(calls_)),
         kernels_(calls_, std::move(make_cubin)),
-        uploads_(calls_, stream_) {}
+        uploads_(calls_, stream_),
+        uploads_ahead_(calls_, ahead_) {}
   /// Kernels are unloaded after their last launch is done.
   ~DeviceRuntime() override {
     calls_->release([&] { return cudaStreamSynchronize(stream_.get()); }, "a wait for the device");
@@ -143,6 +170,15 @@ class DeviceRuntime final : public CudaRuntime {
     calls_->check([&] { return cudaStreamSynchronize(stream_.get()); }, "a wait for the device");
   }
 
+  std::unique_ptr<CudaMark> mark() override {
+    require_not_recording("an event");
+    return std::make_unique<EventMark>(calls_, stream_, ahead_);
+  }
+  void copy_ahead(std::byte* to, std::span<const CudaPart> parts) override {
+    require_not_recording("a copy from the host");
+    uploads_ahead_.copy(to, parts);
+  }
+
   std::unique_ptr<CudaSequence> record(const std::function<void()>& calls) override;
 
  private:
@@ -164,9 +200,9 @@ class DeviceRuntime final : public CudaRuntime {
   Calls calls_ = std::make_shared<CudaCalls>();
   std::string title_;
   CudaLimits limits_;
-  Stream stream_, recorded_;
+  Stream stream_, recorded_, ahead_;
   DeviceKernels kernels_;
-  UploadRing uploads_;
+  UploadRing uploads_, uploads_ahead_;
   std::mutex recording_;  // one thread at a time
   std::atomic<std::thread::id> recorder_{};
 };

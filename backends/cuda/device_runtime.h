@@ -1,5 +1,6 @@
 #pragma once
-// The CUDA runtime's device 0 as a CudaRuntime: one stream, in whose order everything takes effect.
+// The CUDA runtime's device 0 as a CudaRuntime: one stream, in whose order everything
+// takes effect, and one for copies ahead of it.
 
 #include <memory>
 

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "backends/cuda/cuda_event.h"
 #include "backends/cuda/cuda_owner.h"
 
 namespace blockgrad {
@@ -16,23 +17,49 @@ UploadRing::~UploadRing() {
 
 void UploadRing::copy(std::byte* to, const std::byte* from, std::int64_t bytes) {
   const std::lock_guard lock(mutex_);
+  piece(to, from, bytes);
+}
+
+void UploadRing::copy(std::byte* to, std::span<const CudaPart> parts) {
+  if (parts.empty()) return;
+  const std::lock_guard lock(mutex_);
+  const std::int64_t first = parts.front().at, bytes = parts.back().at + parts.back().bytes - first;
+  if (bytes > most_buffer) {
+    for (const CudaPart& part : parts) piece(to + part.at, part.from, part.bytes);
+    return;
+  }
+  if (bytes == 0) return;
+  if (bytes > size_) grow(bytes);
+  std::byte* const pinned = place(bytes);
+  for (const CudaPart& part : parts) {
+    if (part.bytes > 0)
+      std::memcpy(pinned + part.at - first, part.from, static_cast<std::size_t>(part.bytes));
+  }
+  send(to + first, pinned, bytes);
+}
+
+void UploadRing::piece(std::byte* to, const std::byte* from, std::int64_t bytes) {
   if (bytes > size_ && size_ < most_buffer) grow(bytes);
   while (bytes > 0) {
     const std::int64_t part = std::min(bytes, size_);
     std::byte* const pinned = place(part);
     std::memcpy(pinned, from, static_cast<std::size_t>(part));
-    calls_->check(
-        [&] {
-          return cudaMemcpyAsync(to, pinned, static_cast<std::size_t>(part), cudaMemcpyHostToDevice,
-                                 stream_.get());
-        },
-        "a copy to the device");
-    constexpr std::int64_t line = 64;
-    used_ += (part + line - 1) / line * line;
+    send(to, pinned, part);
     to += part;
     from += part;
     bytes -= part;
   }
+}
+
+void UploadRing::send(std::byte* to, const std::byte* pinned, std::int64_t bytes) {
+  calls_->check(
+      [&] {
+        return cudaMemcpyAsync(to, pinned, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice,
+                               stream_.get());
+      },
+      "a copy to the device");
+  constexpr std::int64_t line = 64;
+  used_ += (bytes + line - 1) / line * line;
 }
 
 UploadRing::Buffers UploadRing::make_buffers(std::int64_t size) const {
@@ -48,10 +75,7 @@ UploadRing::Buffers UploadRing::make_buffers(std::int64_t size) const {
           return error;
         },
         [](std::byte* bytes) { return cudaFreeHost(bytes); });
-    buffer.left = cuda_owner<CUevent_st>(
-        calls_, "an event",
-        [](cudaEvent_t* made) { return cudaEventCreateWithFlags(made, cudaEventDisableTiming); },
-        [](cudaEvent_t event) { return cudaEventDestroy(event); });
+    buffer.left = make_event(calls_);
   }
   return buffers;
 }
@@ -88,7 +112,7 @@ void UploadRing::leave() {
 
 void UploadRing::wait(const Buffer& buffer) {
   // An event that was never recorded is past.
-  calls_->check([&] { return cudaEventSynchronize(buffer.left.get()); }, "a wait for an event");
+  wait_for_event(*calls_, buffer.left.get());
 }
 
 }  // namespace blockgrad

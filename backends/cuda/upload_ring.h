@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 
 #include "backends/cuda/calls.h"
+#include "backends/cuda/cuda_runtime.h"
 
 struct CUevent_st;
 struct CUstream_st;
@@ -30,6 +32,8 @@ class UploadRing {
   /// In the stream. Small copies share a buffer. What is larger than the buffers makes them grow;
   /// what is larger than most_buffer goes in pieces.
   void copy(std::byte* to, const std::byte* from, std::int64_t bytes);
+  /// Parts in ascending order, each to `to + at`; by one copy if they fit into a buffer.
+  void copy(std::byte* to, std::span<const CudaPart> parts);
 
  private:
   struct Buffer {
@@ -40,7 +44,9 @@ class UploadRing {
 
   Buffers make_buffers(std::int64_t size) const;
   void grow(std::int64_t bytes);
+  void piece(std::byte* to, const std::byte* from, std::int64_t bytes);
   std::byte* place(std::int64_t bytes);
+  void send(std::byte* to, const std::byte* pinned, std::int64_t bytes);
   void leave();
   void wait(const Buffer& buffer);
 

@@ -66,7 +66,8 @@ void put(CudaRuntime& runtime, std::byte* memory, std::int64_t number) {
   runtime.copy_in(memory, reinterpret_cast<const std::byte*>(&number), sizeof number);
 }
 
-/// All that a program does: 5 in, 1 added, 10 added twice by a recording, a copy of it out.
+/// All that a program does: 5 in, 1 added, 10 added twice by a recording, 7 of a copy ahead added,
+/// a copy of it out.
 std::int64_t use(CudaRuntime& runtime) {
   const CudaFunction function = runtime.load(std::vector{text_of("add")})[0];
   const auto x = runtime.allocate(8), y = runtime.allocate(8);
@@ -81,7 +82,17 @@ std::int64_t use(CudaRuntime& runtime) {
   recording->start();
   recording->start();
   BOOST_TEST(runtime.free_bytes() > 0);
-  return number_in(runtime, y.get());
+  const std::int64_t seven = 7;
+  const CudaPart part{reinterpret_cast<const std::byte*>(&seven), 0, sizeof seven};
+  const auto mark = runtime.mark();
+  mark->set(CudaLine::work);
+  mark->hold(CudaLine::ahead);
+  runtime.copy_ahead(x.get(), {&part, 1});
+  mark->set(CudaLine::ahead);
+  mark->hold(CudaLine::work);
+  const std::int64_t before = number_in(runtime, y.get());
+  mark->wait();
+  return before + number_in(runtime, x.get());
 }
 
 std::string content_of(std::int64_t bytes, unsigned seed) {
@@ -110,7 +121,7 @@ BOOST_AUTO_TEST_SUITE(device)
 BOOST_AUTO_TEST_CASE(what_a_program_does_comes_out_and_nothing_is_left) {
   {
     Device device;
-    BOOST_TEST(use(*device.runtime) == 26);
+    BOOST_TEST(use(*device.runtime) == 33);
     BOOST_TEST(device.runtime->title() == "cuda, NVIDIA H200");
     BOOST_TEST(device.runtime->limits().processors == 7);
     BOOST_TEST(device.runtime->limits().shared_bytes == 200 * 1024);
@@ -313,6 +324,87 @@ BOOST_AUTO_TEST_CASE(copies_wait_only_where_every_buffer_is_on_its_way) {
   BOOST_TEST(fake_cuda::count("cudaHostAlloc") == 0);
 }
 
+BOOST_AUTO_TEST_CASE(parts_go_ahead_by_one_copy_or_piece_by_piece) {
+  Device device;
+  CudaRuntime& runtime = *device.runtime;
+  for (const std::int64_t bytes :
+       {std::int64_t{1}, std::int64_t{100}, UploadRing::most_buffer + 13}) {
+    const std::string first = content_of(bytes, 3), second = content_of(7, 4);
+    const std::int64_t at = (bytes + 255) / 256 * 256;
+    const auto memory = runtime.allocate(at + 7);
+    const std::vector<CudaPart> parts = {
+        {bytes_of(first), 0, bytes}, {bytes_of(first), at, 0}, {bytes_of(second), at, 7}};
+    fake_cuda::clear();
+    const auto mark = runtime.mark();
+    mark->set(CudaLine::work);  // behind the allocation
+    mark->hold(CudaLine::ahead);
+    runtime.copy_ahead(memory.get(), parts);
+    BOOST_TEST(fake_cuda::count("cudaMemcpyAsync") == (bytes > UploadRing::most_buffer ? 3 : 1));
+    mark->set(CudaLine::ahead);
+    mark->wait();
+    std::string got(first.size() + second.size(), '\0');
+    runtime.copy_out(reinterpret_cast<std::byte*>(got.data()), memory.get(), bytes);
+    runtime.copy_out(reinterpret_cast<std::byte*>(got.data()) + bytes, memory.get() + at, 7);
+    BOOST_TEST((got == first + second));
+  }
+}
+
+// Sums what each step is fed: 1000 starts on two places in turns, copied ahead.
+BOOST_AUTO_TEST_CASE(copies_ahead_keep_their_order_with_the_work_that_reads_them) {
+  for (const bool is_behind : {false, true}) {
+    Device device;
+    CudaRuntime& runtime = *device.runtime;
+    fake_cuda::set_kernel("blockgrad_sum", 2, [](const std::vector<std::uint64_t>& args) {
+      auto& sum = *reinterpret_cast<std::uint64_t*>(args[0]);
+      sum = 3 * sum + *reinterpret_cast<const std::uint64_t*>(args[1]);
+    });
+    const CudaFunction function = runtime.load(std::vector{text_of("sum")})[0];
+    const auto sum = runtime.allocate(8), fed = runtime.allocate(512);
+    put(runtime, sum.get(), 0);
+    const std::int64_t zero = 0;
+    const CudaPart warm{reinterpret_cast<const std::byte*>(&zero), 0, 8};
+    runtime.copy_ahead(fed.get(), {&warm, 1});
+    std::vector<std::unique_ptr<CudaSequence>> steps;
+    std::vector<std::unique_ptr<CudaMark>> is_fed, is_read;
+    for (int turn = 0; turn < 2; ++turn) {
+      CudaCall call = add(function, sum.get(), 0);
+      call.args[1] = reinterpret_cast<std::uint64_t>(fed.get() + 256 * turn);
+      steps.push_back(runtime.record([&] { runtime.launch(call); }));
+      is_fed.push_back(runtime.mark());
+      is_read.push_back(runtime.mark());
+    }
+    runtime.wait();
+    fake_cuda::clear();
+    if (!is_behind) fake_cuda::keep_up(true);
+    std::int64_t expected = 0;
+    for (std::int64_t i = 0; i < 1000; ++i) {
+      const auto turn = static_cast<std::size_t>(i % 2);
+      const std::int64_t number = i * i % 97;
+      const CudaPart part{reinterpret_cast<const std::byte*>(&number), 256 * (i % 2), 8};
+      is_read[turn]->wait();
+      is_read[turn]->hold(CudaLine::ahead);
+      runtime.copy_ahead(fed.get(), {&part, 1});
+      is_fed[turn]->set(CudaLine::ahead);
+      is_fed[turn]->hold(CudaLine::work);
+      steps[turn]->start();
+      is_read[turn]->set(CudaLine::work);
+      expected = static_cast<std::int64_t>(3 * static_cast<std::uint64_t>(expected) +
+                                           static_cast<std::uint64_t>(number));
+    }
+    std::map<std::string, int> counts = counts_of(fake_cuda::calls());
+    BOOST_TEST(counts["cudaEventSynchronize"] == (is_behind ? 998 : 0));
+    BOOST_TEST(fake_cuda::waits() == counts["cudaEventSynchronize"]);
+    counts.erase("cudaEventSynchronize");
+    const std::map<std::string, int> per_1000 = {{"cudaEventQuery", 1000},
+                                                 {"cudaEventRecord", 2000},
+                                                 {"cudaGraphLaunch", 1000},
+                                                 {"cudaMemcpyAsync", 1000},
+                                                 {"cudaStreamWaitEvent", 2000}};
+    BOOST_TEST((counts == per_1000));
+    BOOST_TEST(number_in(runtime, sum.get()) == expected);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_recording_keeps_calls_and_its_start_neither_allocates_nor_waits) {
   Device device;
   CudaRuntime& runtime = *device.runtime;
@@ -351,12 +443,14 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_recorded_is_refused_and_the_runtime_goes_on)
       [&] { runtime.copy_in(x.get(), host, 8); },
       [&] { runtime.copy_out(host, x.get(), 8); },
       [&] { runtime.wait(); },
+      [&] { runtime.copy_ahead(x.get(), {}); },
+      [&] { runtime.mark(); },
       [&] { runtime.load(std::vector{text_of("add")}); },
       [&] { runtime.record([] {}); },
   };
   for (const auto& call : forbidden) BOOST_CHECK_THROW(runtime.record(call), InternalError);
   BOOST_CHECK_THROW(runtime.record([] { throw Error("of the caller"); }), Error);
-  BOOST_TEST(use(runtime) == 26);
+  BOOST_TEST(use(runtime) == 33);
 }
 
 BOOST_AUTO_TEST_CASE(other_threads_work_while_one_records) {
@@ -389,7 +483,7 @@ BOOST_AUTO_TEST_CASE(programs_of_several_threads_do_not_meet) {
     std::vector<std::jthread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
-        for (int i = 0; i < 20; ++i) right += use(*device.runtime) == 26 ? 1 : 0;
+        for (int i = 0; i < 20; ++i) right += use(*device.runtime) == 33 ? 1 : 0;
       });
     }
   }

@@ -19,6 +19,7 @@ void reset() {
   w.failures.clear();
   w.misuse.clear();
   w.waits = 0;
+  w.keeps_up = false;
   w.last = cudaSuccess;
   w.memory = std::size_t{1} << 40;
   w.used = 0;
@@ -86,6 +87,7 @@ std::string misuse() { return world().misuse; }
 int waits() { return world().waits; }
 cudaError_t last_error() { return world().last; }
 void set_memory(std::size_t bytes) { world().memory = bytes; }
+void keep_up(bool keeps_up) { world().keeps_up = keeps_up; }
 void set_kernel(const std::string& name, int arguments, Kernel kernel) {
   world().bodies[name] = {arguments, std::move(kernel)};
 }

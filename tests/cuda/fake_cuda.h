@@ -33,6 +33,8 @@ int waits();
 cudaError_t last_error();
 
 void set_memory(std::size_t bytes);
+/// The device is done with everything as soon as it has it.
+void keep_up(bool keeps_up);
 
 /// What a kernel of that name does, with its arguments.
 using Kernel = std::function<void(const std::vector<std::uint64_t>& args)>;

@@ -46,6 +46,14 @@ bool spoils() {
   return spoilt;
 }
 
+void run_until(CUstream_st* stream, std::int64_t position) {
+  while (stream->done < position) {
+    stream->work.front()();
+    stream->work.pop_front();
+    ++stream->done;
+  }
+}
+
 void give(CUstream_st* stream, std::function<void()> work) {
   if (stream->recorder) {
     if (*stream->recorder != std::this_thread::get_id())
@@ -55,14 +63,7 @@ void give(CUstream_st* stream, std::function<void()> work) {
   }
   stream->work.push_back(std::move(work));
   ++stream->given;
-}
-
-void run_until(CUstream_st* stream, std::int64_t position) {
-  while (stream->done < position) {
-    stream->work.front()();
-    stream->work.pop_front();
-    ++stream->done;
-  }
+  if (world().keeps_up) run_until(stream, stream->given);
 }
 
 void finish_all() {
@@ -176,6 +177,24 @@ cudaError_t CUDARTAPI cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t error = enter("cudaEventRecord")) return error;
   *event = {stream, stream->given};
   return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const Lock lock(world().mutex);
+  if (const cudaError_t error = enter("cudaStreamWaitEvent")) return error;
+  // "as if the record has already completed" where there was none (CUDA Runtime API).
+  if (event->stream == nullptr) return cudaSuccess;
+  give(stream, [on = event->stream, position = event->position] {
+    if (world().streams.contains(on)) run_until(on, position);
+  });
+  return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaEventQuery(cudaEvent_t event) {
+  const Lock lock(world().mutex);
+  if (const cudaError_t error = enter("cudaEventQuery")) return error;
+  if (event->stream == nullptr || event->stream->done >= event->position) return cudaSuccess;
+  return failed(cudaErrorNotReady);
 }
 
 cudaError_t CUDARTAPI cudaEventSynchronize(cudaEvent_t event) {

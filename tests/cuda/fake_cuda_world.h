@@ -61,6 +61,7 @@ struct World {
   std::multimap<std::string, std::pair<int, cudaError_t>> failures;
   std::string misuse;
   int waits = 0;
+  bool keeps_up = false;
   cudaError_t last = cudaSuccess;
   std::size_t memory = std::size_t{1} << 40, used = 0;
   std::map<std::byte*, std::size_t> device, pinned;

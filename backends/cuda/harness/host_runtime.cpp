@@ -17,6 +17,7 @@
 #include "backends/cuda/emit.h"
 #include "backends/cuda/harness/guarded.h"
 #include "backends/cuda/harness/host_call.h"
+#include "backends/cuda/harness/host_lines.h"
 
 #ifdef BG_POISON
 // LeakSanitizer's tracer crashes, now and then, where libraries with fibers were loaded at run
@@ -166,9 +167,39 @@ class HostSequence final : public CudaSequence {
   std::vector<CudaCall> calls_;
 };
 
+class HostMark final : public CudaMark {
+ public:
+  explicit HostMark(std::shared_ptr<HostLines> lines) : lines_(std::move(lines)) {}
+
+  void set(CudaLine line) override {
+    const std::lock_guard lock(one_at_a_time());
+    line_ = line;
+    calls_ = lines_->given(line);
+  }
+  void hold(CudaLine line) override {
+    const std::lock_guard lock(one_at_a_time());
+    lines_->hold(line, line_, calls_);
+  }
+  void wait() override {
+    const std::lock_guard lock(one_at_a_time());
+    lines_->finish(line_, calls_);
+  }
+
+ private:
+  std::shared_ptr<HostLines> lines_;
+  CudaLine line_ = CudaLine::work;
+  std::int64_t calls_ = 0;
+};
+
 class HostRuntime final : public CudaRuntime {
  public:
-  explicit HostRuntime(std::uint64_t seed) : seed_(seed) {}
+  explicit HostRuntime(std::uint64_t seed)
+      : seed_(seed), lines_(std::make_shared<HostLines>(seed)) {
+    one_at_a_time();  // lives longer
+  }
+  ~HostRuntime() override { finish(*lines_); }
+  HostRuntime(const HostRuntime&) = delete;
+  HostRuntime& operator=(const HostRuntime&) = delete;
 
   std::string title() const override { return "cuda on the CPU"; }
   CudaLimits limits() const override { return {}; }  // of an H200: its cuts are tested
@@ -186,7 +217,8 @@ class HostRuntime final : public CudaRuntime {
 #ifdef BG_POISON
     __asan_poison_memory_region(memory + bytes, guard_zone);
 #endif
-    return {memory, [bytes](std::byte* p) {
+    return {memory, [bytes, lines = lines_](std::byte* p) {
+              finish(*lines);
 #ifdef BG_POISON
               __asan_unpoison_memory_region(p, static_cast<std::size_t>(bytes + guard_zone));
 #endif
@@ -207,6 +239,44 @@ class HostRuntime final : public CudaRuntime {
       recorded_.push_back(call);
       return;
     }
+    if (lines_->are_idle()) return run(call);
+    lines_->give(CudaLine::work, [this, call] { run(call); });
+  }
+
+  void copy_in(std::byte* to, const std::byte* from, std::int64_t bytes) override {
+    const std::lock_guard lock(one_at_a_time());
+    give_copy(CudaLine::work, to, from, bytes);
+  }
+  void copy_within(std::byte* to, const std::byte* from, std::int64_t bytes) override {
+    const std::lock_guard lock(one_at_a_time());
+    lines_->give(CudaLine::work, [=] { std::memcpy(to, from, static_cast<std::size_t>(bytes)); });
+  }
+  void copy_out(std::byte* to, const std::byte* from, std::int64_t bytes) override {
+    wait();
+    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  }
+  void wait() override {
+    const std::lock_guard lock(one_at_a_time());
+    lines_->finish(CudaLine::work, lines_->given(CudaLine::work));
+  }
+
+  std::unique_ptr<CudaMark> mark() override { return std::make_unique<HostMark>(lines_); }
+  void copy_ahead(std::byte* to, std::span<const CudaPart> parts) override {
+    const std::lock_guard lock(one_at_a_time());
+    for (const CudaPart& part : parts)
+      give_copy(CudaLine::ahead, to + part.at, part.from, part.bytes);
+  }
+
+  std::unique_ptr<CudaSequence> record(const std::function<void()>& calls) override {
+    const std::lock_guard lock(one_at_a_time());
+    is_recording_ = true;
+    calls();
+    is_recording_ = false;
+    return std::make_unique<HostSequence>(*this, std::move(recorded_));
+  }
+
+ private:
+  void run(const CudaCall& call) {
     if (call.blocks == 0) return;
     if (call.library) return call.library->enqueue(nullptr, call.args);
     // What all drivers of the least compute capability take (CUDA C++ Programming Guide).
@@ -222,27 +292,29 @@ class HostRuntime final : public CudaRuntime {
     if (!host.fault.empty()) fail_internal({call.node, ": ", host.fault});
   }
 
-  void copy_in(std::byte* to, const std::byte* from, std::int64_t bytes) override {
-    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  void give_copy(CudaLine line, std::byte* to, const std::byte* from, std::int64_t bytes) {
+    if (line == CudaLine::work && lines_->are_idle()) {
+      std::memcpy(to, from, static_cast<std::size_t>(bytes));
+      return;
+    }
+    lines_->give(line, [to, kept = std::vector<std::byte>(from, from + bytes)] {
+      std::memcpy(to, kept.data(), kept.size());
+    });
   }
-  void copy_within(std::byte* to, const std::byte* from, std::int64_t bytes) override {
-    std::memcpy(to, from, static_cast<std::size_t>(bytes));
-  }
-  void copy_out(std::byte* to, const std::byte* from, std::int64_t bytes) override {
-    std::memcpy(to, from, static_cast<std::size_t>(bytes));
-  }
-  void wait() override {}
 
-  std::unique_ptr<CudaSequence> record(const std::function<void()>& calls) override {
+  /// As cudaFree does, so what is still asked for has its memory.
+  static void finish(HostLines& lines) noexcept {
     const std::lock_guard lock(one_at_a_time());
-    is_recording_ = true;
-    calls();
-    is_recording_ = false;
-    return std::make_unique<HostSequence>(*this, std::move(recorded_));
+    try {
+      lines.finish();
+    } catch (const std::exception& error) {
+      fmt::print(stderr, "while nobody waited: {}\n", error.what());
+      std::abort();
+    }
   }
 
- private:
   std::uint64_t seed_;
+  std::shared_ptr<HostLines> lines_;
   bool is_recording_ = false;
   std::vector<CudaCall> recorded_;
 };
