@@ -21,6 +21,39 @@ CudaWork work_of(const Graph& graph, const PlanStep& step, bool is_update,
   return maker({node, step.inputs, step.outputs, is_update, target});
 }
 
+// Of a step, with the commits and its end.
+std::int64_t launches_of(const Plan& plan, std::span<const CudaWork> works) {
+  std::int64_t launches = 1 + (plan.commits.empty() ? 0 : 1);
+  for (const CudaWork& work : works) {
+    launches += std::ranges::count_if(work.launches,
+                                      [](const CudaLaunch& launch) { return launch.blocks > 0; });
+    if (!work.thing.empty()) ++launches;
+  }
+  return launches;
+}
+
+CudaFeeds feeds_of(const Graph& graph, const Plan& plan, const CompileOptions& options,
+                   std::span<const CudaWork> works) {
+  std::vector<std::int64_t> bytes;
+  for (const std::int32_t node : plan.feeds)
+    bytes.push_back(bytes_of(graph.nodes[static_cast<std::size_t>(node)].types[0]));
+  return cuda_feeds(bytes, options.check_numerics ? 0 : steps_together(launches_of(plan, works)));
+}
+
+std::int64_t aligned(std::int64_t bytes) {
+  constexpr std::int64_t alignment = 256;
+  return checked_add(bytes, alignment - 1) / alignment * alignment;
+}
+
+std::int64_t table_bytes(std::span<const CudaArg> table) {
+  return static_cast<std::int64_t>(table.size() * sizeof(std::uint64_t));
+}
+
+// A table with addresses of feeds is there for every set.
+std::int64_t bytes_of_tables(std::int64_t bytes, bool is_fed, const CudaFeeds& feeds) {
+  return is_fed ? feeds.sets() * aligned(bytes) : aligned(bytes);
+}
+
 std::int64_t most_scratch(std::span<const CudaWork> works) {
   std::int64_t most = 0;
   for (const CudaWork& work : works) most = std::max(most, work.scratch);
@@ -43,20 +76,25 @@ std::vector<CudaWork> cuda_works(const Graph& graph, const Plan& plan, const Cud
 std::int64_t cuda_own_bytes(const Graph& graph, const Plan& plan, const CompileOptions& options,
                             std::span<const CudaWork> works) {
   std::int64_t others = 0;
-  const auto add = [&](std::int64_t bytes) {
-    constexpr std::int64_t alignment = 256;
-    others = checked_add(others, (bytes + alignment - 1) / alignment * alignment);
-  };
+  const auto add = [&](std::int64_t bytes) { others = checked_add(others, aligned(bytes)); };
+  const CudaFeeds feeds = feeds_of(graph, plan, options, works);
   const auto type = [&](std::int32_t node) -> const TensorType& {
     return graph.nodes[static_cast<std::size_t>(node)].types[0];
   };
-  for (const CudaWork& work : works) {
-    for (const CudaLaunch& launch : work.launches)
-      add(static_cast<std::int64_t>(launch.table.size() * sizeof(std::uint64_t)));
+  for (std::size_t w = 0; w < works.size(); ++w) {
+    const PlanStep& step =
+        w < plan.steps.size() ? plan.steps[w] : plan.updates[w - plan.steps.size()];
+    for (const CudaLaunch& launch : works[w].launches)
+      add(bytes_of_tables(table_bytes(launch.table), is_fed(launch.table, plan, step), feeds));
   }
-  add(static_cast<std::int64_t>(5 * plan.commits.size() * sizeof(std::uint64_t)));
+  const auto is_feed = [](const Operand& operand) { return operand.place == Place::feed; };
+  const bool commits_feeds =
+      std::ranges::any_of(plan.guards, is_feed) ||
+      std::ranges::any_of(plan.commits, [&](const Commit& c) { return is_feed(c.source); });
+  add(bytes_of_tables(static_cast<std::int64_t>(5 * plan.commits.size() * sizeof(std::uint64_t)),
+                      commits_feeds, feeds));
   add(sizeof(CudaState));
-  for (const std::int32_t node : plan.feeds) add(bytes_of(type(node)));
+  add(feeds.sets() * feeds.set_bytes);
   for (const std::int32_t node : plan.constants) add(bytes_of(type(node)));
   if (options.check_numerics) {
     std::size_t results = 0;
@@ -78,10 +116,10 @@ CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const Compi
   arena_ = runtime_->allocate(plan.arena_bytes);
   scratch_ = runtime_->allocate(most_scratch(works));
   state_ = runtime_->allocate(sizeof(CudaState));
-  for (const std::int32_t node : plan.feeds) {
-    feeds_.push_back(
-        runtime_->allocate(bytes_of(graph.nodes[static_cast<std::size_t>(node)].types[0])));
-  }
+  launches_ = launches_of(plan, works);
+  layout_ = feeds_of(graph, plan, options, works);
+  feeds_ = runtime_->allocate(layout_.sets() * layout_.set_bytes);
+  parts_.reserve(static_cast<std::size_t>(layout_.group) * plan.feeds.size());
   for (const std::int32_t node : plan.constants) {
     const Tensor& value = leaf<Constant>(node).tensor;
     constants_.push_back(runtime_->allocate(bytes_of(value.type())));
@@ -105,7 +143,11 @@ CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const Compi
   items_.push_back(end_item());
   if (options.check_numerics) prepare_watch();
   load_kernels();
-  record_step();
+  record({});
+  for (auto* marks : {&fed_, &read_})
+    for (auto& mark : *marks) mark = runtime_->mark();
+  for (auto& mark : done_) mark = runtime_->mark();
+  for (auto& mark : read_) mark->set(CudaLine::work);  // the memory is set
   outputs_.resize(plan.outputs.size());
 }
 
@@ -123,11 +165,11 @@ CudaExecutable::Item CudaExecutable::node_item(const PlanStep& step, CudaWork wo
             node.op->cost(in, node.types),
             {}};
   for (const CudaLaunch& launch : work.launches) {
-    if (launch.blocks > 0) item.calls.push_back(call(launch, step));
+    if (launch.blocks > 0) item.launches.push_back(launch_of(launch, step));
   }
   if (!item.thing.empty()) {
     may_fail_ = true;
-    item.calls.push_back(call(settling(step), step));
+    item.launches.push_back(launch_of(settling(step), step));
   }
   return item;
 }
@@ -159,7 +201,7 @@ void CudaExecutable::add_commits() {
     all.inputs.push_back(plan_.guards[static_cast<std::size_t>(commit.guard)]);
   }
   const CudaLaunch launch = cuda_commit(all.outputs, guards);
-  if (launch.blocks > 0) items_[first].calls.push_back(call(launch, all));
+  if (launch.blocks > 0) items_[first].launches.push_back(launch_of(launch, all));
 }
 
 // The step's number goes up.
@@ -170,7 +212,7 @@ CudaExecutable::Item CudaExecutable::end_item() {
       "\nextern \"C\" __global__ void KERNEL(long* state) { state[0] += 1; }\n", {}, "end_of_step"};
   launch.args = {{CudaArg::Kind::state}};
   Item item{-1, "the end of the step", {}, {}, {}, {}, {}};
-  item.calls.push_back(call(launch, {}));
+  item.launches.push_back(launch_of(launch, {}));
   return item;
 }
 
@@ -203,28 +245,42 @@ CudaLaunch CudaExecutable::settling(const PlanStep& step) const {
   return launch;
 }
 
-CudaCall CudaExecutable::call(const CudaLaunch& launch, const PlanStep& step) {
-  CudaCall made;
+CudaExecutable::Launch CudaExecutable::launch_of(const CudaLaunch& launch, const PlanStep& step) {
+  Launch it;
+  CudaCall& made = it.call;
   made.blocks = launch.blocks;
   made.threads = launch.threads;
   made.shared_bytes = launch.shared_bytes;
   made.library = launch.library;
-  std::uint64_t table = 0;
-  if (!launch.table.empty()) {
-    std::vector<std::uint64_t> entries;
-    for (const CudaArg& arg : launch.table) entries.push_back(address(arg, step));
-    const auto bytes = static_cast<std::int64_t>(entries.size() * sizeof(std::uint64_t));
-    tables_.push_back(runtime_->allocate(bytes));
-    runtime_->copy_in(tables_.back().get(), reinterpret_cast<const std::byte*>(entries.data()),
-                      bytes);
-    table = reinterpret_cast<std::uint64_t>(tables_.back().get());
+  const std::uint64_t table = launch.table.empty() ? 0 : table_of(launch, step);
+  for (const CudaArg& arg : launch.args) {
+    const bool is_table = arg.kind == CudaArg::Kind::table;
+    made.args.push_back(is_table ? table + static_cast<std::uint64_t>(arg.offset)
+                                 : address(arg, step));
+    std::int64_t stride = 0;
+    if (is_fed(arg, plan_, step)) stride = layout_.set_bytes;
+    if (is_table && is_fed(launch.table, plan_, step)) stride = aligned(table_bytes(launch.table));
+    it.strides.push_back(static_cast<std::uint64_t>(stride));
   }
-  for (const CudaArg& arg : launch.args)
-    made.args.push_back(arg.kind == CudaArg::Kind::table
-                            ? table + static_cast<std::uint64_t>(arg.offset)
-                            : address(arg, step));
   if (!launch.library) texts_.push_back(launch.text);
-  return made;
+  return it;
+}
+
+std::uint64_t CudaExecutable::table_of(const CudaLaunch& launch, const PlanStep& step) {
+  const bool varies = is_fed(launch.table, plan_, step);
+  const std::int64_t bytes = table_bytes(launch.table);
+  tables_.push_back(runtime_->allocate(bytes_of_tables(bytes, varies, layout_)));
+  std::byte* const first = tables_.back().get();
+  for (std::int64_t set = 0; set < (varies ? layout_.sets() : 1); ++set) {
+    std::vector<std::uint64_t> entries;
+    for (const CudaArg& arg : launch.table) {
+      const std::int64_t further = is_fed(arg, plan_, step) ? set * layout_.set_bytes : 0;
+      entries.push_back(address(arg, step) + static_cast<std::uint64_t>(further));
+    }
+    runtime_->copy_in(first + set * aligned(bytes),
+                      reinterpret_cast<const std::byte*>(entries.data()), bytes);
+  }
+  return reinterpret_cast<std::uint64_t>(first);
 }
 
 std::uint64_t CudaExecutable::address(const CudaArg& arg, const PlanStep& step) const {
@@ -251,7 +307,7 @@ std::byte* CudaExecutable::place(const Operand& operand) const {
     case Place::arena: return arena_.get() + operand.at;
     case Place::stored: return copies_[at]->memory();
     case Place::constant: return constants_[at].get();
-    case Place::feed: return feeds_[at].get();
+    case Place::feed: return feeds_.get() + layout_.at[at];
   }
   return nullptr;
 }
@@ -261,9 +317,9 @@ void CudaExecutable::load_kernels() {
   const std::vector<CudaFunction> functions = runtime_->load(texts_);
   std::size_t next = 0;
   for (Item& item : items_) {
-    for (CudaCall& call : item.calls) {
-      if (!call.library) call.function = functions[next++];
-      call.node = item.label;
+    for (Launch& launch : item.launches) {
+      if (!launch.call.library) launch.call.function = functions[next++];
+      launch.call.node = item.label;
     }
   }
   for (Watch& watch : watches_) watch.call.function = functions[next++];

@@ -1,12 +1,14 @@
 #pragma once
 // A program on a CUDA device: the plan's nodes as launches with resolved addresses, recorded once
-// as one sequence, which a step starts. Data that is wrong closes the gate in front of all updates,
-// of this step and those behind it, until the run has told it.
+// as one sequence for a step, and one for many, which a run starts. Data that is wrong closes the
+// gate in front of all updates, of this step and those behind it, until the run has told it.
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "backends/cuda/cuda_feeds.h"
 #include "backends/cuda/cuda_runtime.h"
 #include "backends/cuda/cuda_work.h"
 #include "backends/cuda/device_copy.h"
@@ -32,7 +34,8 @@ class CudaExecutable final : public Executable {
                  std::shared_ptr<CudaRuntime> runtime);
   ~CudaExecutable() override;
 
-  /// Returns when the steps are enqueued, or, where a step may find its data wrong, are done.
+  /// Returns when the steps are started and all but the last few are done, or, where a step may
+  /// find its data wrong, all are. A stop is looked for before each start, of up to 32 steps.
   std::int64_t run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) override;
   void on_bad_value(Examine examine) override { examine_ = std::move(examine); }
   void examine(std::span<const std::byte* const> feeds, std::int64_t step) override;
@@ -42,13 +45,19 @@ class CudaExecutable final : public Executable {
   void describe(Report& report) const override;
 
  private:
+  /// A launch on the first set of feeds. On set s, args[i] is s * strides[i] further on.
+  struct Launch {
+    CudaCall call;
+    std::vector<std::uint64_t> strides;
+  };
+
   /// A node of the step, or a commit.
   struct Item {
     std::int32_t node = -1;
     std::string label;
     std::string why, thing, rule;
     Cost cost;
-    std::vector<CudaCall> calls;
+    std::vector<Launch> launches;
   };
 
   /// A value that is looked at when it is made.
@@ -58,20 +67,38 @@ class CudaExecutable final : public Executable {
     bool is_on = true;
   };
 
+  /// Steps that are started together: all on one set of feeds, or each on its own, from it on.
+  struct Start {
+    std::int64_t set = 0, steps = 1;
+    bool is_fed_each = false;
+
+    bool operator==(const Start&) const = default;
+  };
+  struct Recorded {
+    Start start;
+    std::unique_ptr<CudaSequence> sequence;
+  };
+
   Item node_item(const PlanStep& step, CudaWork work);
   void add_commits();
   Item end_item();
-  CudaCall call(const CudaLaunch& launch, const PlanStep& step);
+  Launch launch_of(const CudaLaunch& launch, const PlanStep& step);
+  std::uint64_t table_of(const CudaLaunch& launch, const PlanStep& step);
   CudaLaunch settling(const PlanStep& step) const;
   std::uint64_t address(const CudaArg& arg, const PlanStep& step) const;
   std::byte* place(const Operand& operand) const;
   void load_kernels();
 
   // cuda_run.cpp
-  void record_step();
+  void record(const Start& start);
+  CudaSequence& recorded(const Start& start);
   void begin_run();
   void leave_storage();
   void bind(std::span<const std::byte* const> feeds);
+  std::int64_t run_steps(std::int64_t n, const FeedRing& feeds, const StopToken* stop);
+  std::int64_t run_watched(std::int64_t n, const FeedRing& feeds, const StopToken* stop);
+  std::size_t upload(const FeedRing& feeds, std::int64_t first, std::int64_t steps);
+  void start(const Start& start);
   void check_state();
 
   // cuda_watch.cpp
@@ -88,8 +115,10 @@ class CudaExecutable final : public Executable {
   const Plan& plan_;
   std::shared_ptr<CudaRuntime> runtime_;
   std::shared_ptr<std::byte> arena_, scratch_, state_;
-  std::int64_t own_bytes_ = 0;
-  std::vector<std::shared_ptr<std::byte>> feeds_, constants_, tables_;
+  std::int64_t own_bytes_ = 0, launches_ = 0;
+  CudaFeeds layout_;
+  std::shared_ptr<std::byte> feeds_;
+  std::vector<std::shared_ptr<std::byte>> constants_, tables_;
   std::vector<std::shared_ptr<Stored>> storages_;
   std::vector<std::shared_ptr<DeviceCopy>> copies_;  // of the storages
   std::vector<Item> items_;
@@ -98,7 +127,16 @@ class CudaExecutable final : public Executable {
   std::vector<std::shared_ptr<std::byte>> kept_;  // storage before a watched step
   Examine examine_;
   std::vector<CudaText> texts_;  // of all calls, in the order of making them, until they are loaded
-  std::unique_ptr<CudaSequence> step_;
+  std::vector<Recorded> recorded_;
+  // What keeps the host from being far ahead: set in turns, each after some launches.
+  std::array<std::unique_ptr<CudaMark>, 4> done_;
+  std::size_t next_done_ = 0;
+  std::int64_t launches_since_ = 0;
+  // For each group of feeds: that it is there, and that it has been read.
+  std::array<std::unique_ptr<CudaMark>, 2> fed_, read_;
+  std::size_t next_group_ = 0;
+  bool is_bound_ = false;  // the first set, on the line of work
+  std::vector<CudaPart> parts_;
   bool may_fail_ = false;
   mutable std::vector<std::shared_ptr<std::byte>> outputs_;  // on the host
 };

@@ -47,7 +47,7 @@ void CudaExecutable::prepare_watch() {
         PlanStep one = step;
         one.outputs = {value};
         const auto number = static_cast<std::int64_t>(watches_.size());
-        watches_.push_back({call(watching(value, number), one), item});
+        watches_.push_back({launch_of(watching(value, number), one).call, item});
       }
       ++item;
     }
@@ -69,8 +69,8 @@ void CudaExecutable::run_watched_step(std::span<const std::byte* const> feeds, s
         runtime_->copy_within(copies_[s]->memory(), kept_[s].get(), copies_[s]->bytes());
     }
     examine_(feeds, step);
-    leave_storage();  // which it has brought home
-    record_step();    // such values are meant: what made them is not watched any more
+    leave_storage();    // which it has brought home
+    recorded_.clear();  // such values are meant: what made them is not watched any more
   }
 }
 
@@ -82,7 +82,7 @@ bool CudaExecutable::start_watched(std::int64_t step) {
   CudaState state;
   state.step = step;
   runtime_->copy_in(state_.get(), reinterpret_cast<const std::byte*>(&state), sizeof state);
-  step_->start();
+  recorded({}).start();
   if (may_fail_) check_state();
   runtime_->copy_out(reinterpret_cast<std::byte*>(flags.data()), flags_.get(), bytes);
   bool is_finite = true;

@@ -82,7 +82,7 @@ class Output {
   Expr expr_;
 };
 
-/// Ends a run after the current step. Setting it is async-signal-safe.
+/// Ends a run after the current step, on CUDA those underway. Setting it is async-signal-safe.
 class StopToken {
  public:
   void request_stop() noexcept { stop_.store(true, std::memory_order_relaxed); }
