@@ -11,6 +11,7 @@
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/cuda_device.h"
 #include "backends/cuda/findings.h"
+#include "backends/cuda/product_table.h"
 #include "backends/cuda/report.h"
 #include "backends/cuda/shared_library.h"
 #include "backends/program_state.h"
@@ -143,7 +144,7 @@ std::string device_report() {
   return fmt::format("cpu: {} thread{}, instruction set {}{}\ncuda: {}\n", available_threads(),
                      available_threads() == 1 ? "" : "s", isa_name(isa),
                      isa == Isa::portable ? " (slow: no AVX2 or AVX-512 here)" : "",
-                     cuda_report(cuda_findings(), cuda_library_folders()));
+                     cuda_report(cuda_findings(), cuda_library_folders(), product_table_path()));
 }
 
 ProgramState& Program::state() const {

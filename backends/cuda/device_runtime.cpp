@@ -11,6 +11,7 @@
 
 #include "backends/cuda/cuda_event.h"
 #include "backends/cuda/cuda_owner.h"
+#include "backends/cuda/cuda_products.h"
 #include "backends/cuda/errors.h"
 #include "backends/cuda/upload_ring.h"
 #include "blockgrad/graph/error.h"
@@ -127,6 +128,7 @@ class DeviceRuntime final : public CudaRuntime {
         recorded_(make_stream(calls_)),
         ahead_(make_stream(calls_)),
         kernels_(calls_, std::move(make_cubin)),
+        products_(cuda_product_source(found.name, limits_.processors)),
         uploads_(calls_, stream_),
         uploads_ahead_(calls_, ahead_) {}
   /// Kernels are unloaded after their last launch is done.
@@ -138,6 +140,7 @@ class DeviceRuntime final : public CudaRuntime {
 
   std::string title() const override { return title_; }
   CudaLimits limits() const override { return limits_; }
+  CudaLibraries libraries() const override { return {.products = &products_}; }
 
   std::int64_t free_bytes() const override {
     std::size_t free = 0, total = 0;
@@ -202,6 +205,7 @@ class DeviceRuntime final : public CudaRuntime {
   CudaLimits limits_;
   Stream stream_, recorded_, ahead_;
   DeviceKernels kernels_;
+  CudaProducts products_;
   UploadRing uploads_, uploads_ahead_;
   std::mutex recording_;  // one thread at a time
   std::atomic<std::thread::id> recorder_{};
@@ -233,7 +237,15 @@ std::shared_ptr<std::byte> DeviceRuntime::allocate(std::int64_t bytes) {
 
 void DeviceRuntime::launch(const CudaCall& call) {
   if (call.blocks == 0) return;
-  if (call.library) return call.library->enqueue(stream(), call.args);
+  if (call.library) {
+    calls_->check(
+        [&] {
+          call.library->enqueue(stream(), call.args);
+          return cudaSuccess;
+        },
+        "a library's call", call.node);
+    return;
+  }
   constexpr std::int64_t most_blocks = std::numeric_limits<std::int32_t>::max();
   if (call.blocks < 0 || call.blocks > most_blocks) {
     throw Error(fmt::format("{}: a grid of {} blocks, a CUDA device takes at most {}", call.node,

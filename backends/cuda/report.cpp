@@ -4,6 +4,7 @@
 
 #include "backends/cuda/cublaslt.h"
 #include "backends/cuda/nvrtc.h"
+#include "backends/cuda/product_table.h"
 #include "blockgrad/graph/error.h"
 
 namespace blockgrad {
@@ -28,18 +29,29 @@ std::string cublaslt_line(std::span<const std::string> folders) {
   }
 }
 
+std::string products_line(const std::string& table) {
+  if (table.empty()) return "no table of measured products";
+  try {
+    return fmt::format("{} measured products, {}", read_product_table(table).size(), table);
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
 }  // namespace
 
-std::string cuda_report(const CudaFindings& findings, std::span<const std::string> folders) {
+std::string cuda_report(const CudaFindings& findings, std::span<const std::string> folders,
+                        const std::string& table) {
   const std::string why = why_unusable(findings);
   if (!why.empty()) return "off, " + why;
   return fmt::format(
       "{}, {} multiprocessors, {:.1f} GiB, compute capability {}, driver {}, runtime {}\n  {}\n  "
-      "{}",
+      "{}\n  {}",
       findings.name, findings.processors,
       static_cast<double>(findings.memory_bytes) / (std::int64_t{1} << 30),
       capability_text(findings.capability), cuda_version_text(findings.driver_version),
-      cuda_version_text(findings.runtime_version), nvrtc_line(folders), cublaslt_line(folders));
+      cuda_version_text(findings.runtime_version), nvrtc_line(folders), cublaslt_line(folders),
+      products_line(table));
 }
 
 }  // namespace blockgrad

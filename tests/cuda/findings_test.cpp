@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "backends/cuda/product_table.h"
 #include "backends/cuda/report.h"
 #include "backends/cuda/shared_library.h"
 #include "blockgrad/backends/program.h"
@@ -106,8 +107,9 @@ BOOST_AUTO_TEST_CASE(cuda_is_a_device_or_an_error_with_the_reason_but_never_the_
 BOOST_AUTO_TEST_CASE(the_report_has_both_devices_and_the_best_one_runs_programs) {
   const std::string report = device_report();
   BOOST_TEST(report.starts_with("cpu: "));
-  BOOST_TEST(
-      report.ends_with("\ncuda: " + cuda_report(cuda_findings(), cuda_library_folders()) + "\n"));
+  BOOST_TEST(report.ends_with(
+      "\ncuda: " + cuda_report(cuda_findings(), cuda_library_folders(), product_table_path()) +
+      "\n"));
   const Expr x = input("x", {}, DType::f64);
   Program program = compile({x + 1.0}, {}, best_device());
   BOOST_TEST(program.run({{x, full({}, 1.0, DType::f64)}}).number(0) == 2);

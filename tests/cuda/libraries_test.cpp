@@ -8,6 +8,7 @@
 
 #include "backends/cuda/cublaslt.h"
 #include "backends/cuda/nvrtc.h"
+#include "backends/cuda/product_table.h"
 #include "backends/cuda/report.h"
 #include "backends/cuda/shared_library.h"
 #include "data/support.h"
@@ -123,7 +124,14 @@ BOOST_AUTO_TEST_CASE(the_report_of_a_device_tells_which_library_is_there_and_whi
              "runtime 13.0\n  NVRTC" +
                  start + "\n  " + folder.path() +
                  ": no libnvrtc.so.13, libnvrtc.so.12\n  cuBLASLt 13.1.0, " +
-                 (folder / "libcublasLt.so.13"));
+                 (folder / "libcublasLt.so.13") + "\n  no table of measured products");
+  data_test::write_bytes(folder / "table", "x\n");
+  BOOST_TEST(cuda_report(h200, {}, folder / "table")
+                 .ends_with("\n  " + (folder / "table") +
+                            ", line 1: no table of products, or one of another version"));
+  write_product_table(folder / "table", {{ProductKey{}, ProductEntry{}}});
+  BOOST_TEST(cuda_report(h200, {}, folder / "table")
+                 .ends_with("\n  1 measured products, " + (folder / "table")));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
