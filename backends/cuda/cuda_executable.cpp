@@ -17,7 +17,9 @@ CudaWork work_of(const Graph& graph, const PlanStep& step, bool is_update,
   const GraphNode& node = graph.nodes[static_cast<std::size_t>(step.node)];
   const CudaMaker maker = cuda_maker(node.op);
   if (maker == nullptr)
-    fail({graph.describe(step.node), ": CUDA has no kernel for this op, and it has no expand"});
+    fail({graph.describe(step.node),
+          ": CUDA has no kernel for this op, and it has no expand; "
+          "cuda_kernels().add gives it one"});
   return maker({node, step.inputs, step.outputs, is_update, target});
 }
 
@@ -163,7 +165,8 @@ CudaExecutable::Item CudaExecutable::node_item(const PlanStep& step, CudaWork wo
             std::move(work.thing),
             std::move(work.rule),
             node.op->cost(in, node.types),
-            {}};
+            {},
+            std::move(work.declaration)};
   for (const CudaLaunch& launch : work.launches) {
     if (launch.blocks > 0) item.launches.push_back(launch_of(launch, step));
   }
@@ -312,9 +315,33 @@ std::byte* CudaExecutable::place(const Operand& operand) const {
   return nullptr;
 }
 
+// Throws Error for the first text of a user that does not compile, if there is one.
+void CudaExecutable::name_refused_text() const {
+  std::size_t next = 0;
+  for (const Item& item : items_) {
+    for (const Launch& launch : item.launches) {
+      if (launch.call.library) continue;
+      const CudaText& text = texts_[next++];
+      if (item.declaration.empty()) continue;
+      try {
+        runtime_->load({&text, 1});
+      } catch (const CudaTextError& error) {
+        fail({item.label, ": its CUDA kernel does not compile as `", item.declaration,
+              "`: ", error.what()});
+      }
+    }
+  }
+}
+
 // Watches are made after all items.
 void CudaExecutable::load_kernels() {
-  const std::vector<CudaFunction> functions = runtime_->load(texts_);
+  std::vector<CudaFunction> functions;
+  try {
+    functions = runtime_->load(texts_);
+  } catch (const CudaTextError&) {
+    name_refused_text();
+    throw;
+  }
   std::size_t next = 0;
   for (Item& item : items_) {
     for (Launch& launch : item.launches) {

@@ -58,6 +58,7 @@ class CudaExecutable final : public Executable {
     std::string why, thing, rule;
     Cost cost;
     std::vector<Launch> launches;
+    std::string declaration = {};
   };
 
   /// A value that is looked at when it is made.
@@ -88,6 +89,7 @@ class CudaExecutable final : public Executable {
   std::uint64_t address(const CudaArg& arg, const PlanStep& step) const;
   std::byte* place(const Operand& operand) const;
   void load_kernels();
+  void name_refused_text() const;
 
   // cuda_run.cpp
   void record(const Start& start);

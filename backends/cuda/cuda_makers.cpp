@@ -12,6 +12,7 @@
 #include "backends/cuda/cuda_scan.h"
 #include "backends/cuda/cuda_sort.h"
 #include "backends/cuda/cuda_unview.h"
+#include "backends/cuda/cuda_user_kernels.h"
 #include "backends/cuda/cuda_work.h"
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/put_rows.h"
@@ -31,7 +32,7 @@
 
 namespace blockgrad {
 
-CudaMaker cuda_maker(const Op& op) {
+CudaMaker cuda_own_maker(std::type_index op) {
   static const std::map<std::type_index, CudaMaker> makers = {
       {typeid(Map), map_kernel},
       {typeid(MapGroup), map_group_kernel},
@@ -56,8 +57,13 @@ CudaMaker cuda_maker(const Op& op) {
       {typeid(Scan), scan_kernel},
       {typeid(Unview), unview_kernel},
   };
-  const auto found = makers.find(op.type());
+  const auto found = makers.find(op);
   return found == makers.end() ? nullptr : found->second;
+}
+
+CudaMaker cuda_maker(const Op& op) {
+  const CudaMaker own = cuda_own_maker(op.type());
+  return own == nullptr ? cuda_user_maker(op) : own;
 }
 
 }  // namespace blockgrad

@@ -17,6 +17,12 @@
 
 namespace blockgrad {
 
+/// What a compiler says against the text of a kernel.
+class CudaTextError : public DeviceError {
+ public:
+  using DeviceError::DeviceError;
+};
+
 /// A loaded kernel; valid while the runtime is.
 using CudaFunction = const void*;
 
@@ -75,7 +81,8 @@ class CudaRuntime {
   /// Bytes that could be allocated now.
   virtual std::int64_t free_bytes() const = 0;
 
-  /// A function for each text, equal ones once. Throws DeviceError with the compiler's messages.
+  /// A function for each text, equal ones once. Throws CudaTextError with the compiler's messages,
+  /// DeviceError if there is no compiler or memory.
   virtual std::vector<CudaFunction> load(std::span<const CudaText> texts) = 0;
   /// Device memory, aligned to 256 bytes, all bits set. Throws DeviceError if there is not enough.
   virtual std::shared_ptr<std::byte> allocate(std::int64_t bytes) = 0;

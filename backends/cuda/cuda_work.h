@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <typeindex>
 #include <vector>
 
 #include "backends/cuda/cuda_tile.h"
@@ -67,6 +68,7 @@ struct CudaWork {
   std::int64_t scratch = 0;           // bytes, for all launches together, 256-byte aligned
   std::string why = {};               // for the report
   std::string thing = {}, rule = {};  // of a value that it reports: "index", "is out of range"
+  std::string declaration = {};       // of the kernel, where a user wrote its text
 };
 
 /// In device memory, one for a program. Kernels that check data lower `slot` to the least position
@@ -107,5 +109,7 @@ using CudaMaker = CudaWork (*)(const CudaRequest&);
 
 /// Null if CUDA has no kernel for the op, which then runs as its expand.
 CudaMaker cuda_maker(const Op& op);
+/// The same without those of users.
+CudaMaker cuda_own_maker(std::type_index op);
 
 }  // namespace blockgrad

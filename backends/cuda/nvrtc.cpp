@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "backends/cuda/cuda_runtime.h"
 #include "backends/cuda/shared_library.h"
 #include "blockgrad/graph/error.h"
 
@@ -99,7 +100,7 @@ std::string compile_cubin(const Nvrtc& nvrtc, const CubinRequest& request) {
   for (const std::string& option : request.options) options.push_back(option.c_str());
   const int error = program.compile(options);
   if (error == 0) return program.cubin();
-  throw DeviceError(fmt::format("NVRTC {}.{} does not compile the program for {}: {}\n{}",
+  throw CudaTextError(fmt::format("NVRTC {}.{} does not compile the program for {}: {}\n{}",
                                 nvrtc.major, nvrtc.minor, request.processor,
                                 nvrtc.error_text(error), program.log().c_str()));
 }

@@ -37,7 +37,7 @@ struct CubinRequest {
   std::vector<std::string> options = {"--fmad=false"};
 };
 
-/// The machine code for one processor. Throws DeviceError with the compiler's messages.
+/// The machine code for one processor. Throws CudaTextError with the compiler's messages.
 std::string compile_cubin(const Nvrtc& nvrtc, const CubinRequest& request);
 
 }  // namespace blockgrad

@@ -1,5 +1,5 @@
 // Three ways to write an operation of your own: a function of other operations, a formula, and an
-// op with a kernel. Each is differentiated and compiled like a built-in one.
+// op with kernels. Each is differentiated and compiled like a built-in one.
 
 #include <cstdio>
 #include <functional>
@@ -27,7 +27,8 @@ using Function = std::function<Expr(std::span<const Expr>)>;
 
 /// Prints the op's value, the gradient of its sum by the last input, and what central differences
 /// say of all gradients.
-void show(const char* title, const Function& op, const std::vector<Tensor>& at) {
+void show(const char* title, const Function& op, const std::vector<Tensor>& at,
+          const Device& device) {
   std::vector<Expr> inputs;
   std::vector<Feed> feeds;
   for (const Tensor& tensor : at) {
@@ -35,7 +36,7 @@ void show(const char* title, const Function& op, const std::vector<Tensor>& at) 
     feeds.push_back({inputs.back(), tensor});
   }
   const Expr y = op(inputs);
-  Program program = compile({y, grad(sum(y), {inputs.back()})[0]});
+  Program program = compile({y, grad(sum(y), {inputs.back()})[0]}, {}, device);
   const Results results = program.run(feeds);
   const GradientReport checked = check_gradient(op, at, {.second_order = true});
   std::printf("%s\n  value    %s\n  gradient %s\n  kernels  %lld\n", title,
@@ -49,17 +50,24 @@ void show(const char* title, const Function& op, const std::vector<Tensor>& at) 
 int run(int argc, char** argv) {
   CLI::App app("Three ways to write an operation of your own; see docs/custom_ops.md.",
                "custom_op");
+  std::string name = "cpu";
+  app.add_option("--device", name, "what computes values and gradients: cpu or cuda (default: cpu)")
+      ->type_name("NAME");
   if (const auto end = examples::parse(app, argc, argv)) return *end;
+  const Device device = blockgrad::device(name);
 
-  show("1. squash, a function of other operations", [](auto x) { return squash(x[0]); },
-       {tensor({3.0, 4.0, 0.3, 0.4}, {2, 2})});
+  show(
+      "1. squash, a function of other operations", [](auto x) { return squash(x[0]); },
+      {tensor({3.0, 4.0, 0.3, 0.4}, {2, 2})}, device);
   const Tensor numbers = tensor({-1.0, 0.0, 1.0}, {3});
-  show("2. swish, one formula", [](auto x) { return swish(x[0]); }, {numbers});
-  show("   gated, one formula of two inputs", [](auto x) { return gated(x[0], x[1]); },
-       {numbers, tensor({2.0, 2.0, -2.0}, {3})});
-  custom_op::add_smooth_kernel();
-  show("3. smooth, an op with its own kernel", [](auto x) { return custom_op::smooth(x[0], 0.5); },
-       {tensor({8.0, 0.0, 0.0, 8.0}, {4})});
+  show("2. swish, one formula", [](auto x) { return swish(x[0]); }, {numbers}, device);
+  show(
+      "   gated, one formula of two inputs", [](auto x) { return gated(x[0], x[1]); },
+      {numbers, tensor({2.0, 2.0, -2.0}, {3})}, device);
+  custom_op::add_smooth_kernels();
+  show(
+      "3. smooth, an op with its own kernels", [](auto x) { return custom_op::smooth(x[0], 0.5); },
+      {tensor({8.0, 0.0, 0.0, 8.0}, {4})}, device);
 
   std::printf("Mistakes name the op and the line that uses it:\n");
   try {

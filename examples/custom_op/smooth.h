@@ -1,5 +1,5 @@
 #pragma once
-// An op with a kernel of its own: what no formula can say, because every element waits for the one
+// An op with kernels of its own: what no formula can say, because every element waits for the one
 // before it.
 
 #include "blockgrad/graph/op.h"
@@ -21,7 +21,8 @@ struct Smooth {
 
 blockgrad::Expr smooth(blockgrad::Arg x, double memory);
 
-/// Gives the CPU the kernel; to be called once before programs with `smooth` are compiled.
-void add_smooth_kernel();
+/// Gives the CPU and CUDA their kernels; to be called once before programs with `smooth` are
+/// compiled.
+void add_smooth_kernels();
 
 }  // namespace custom_op

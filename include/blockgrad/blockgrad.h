@@ -2,6 +2,7 @@
 // Everything a user needs.
 
 #include "blockgrad/backends/check_gradient.h"
+#include "blockgrad/backends/cuda_kernels.h"
 #include "blockgrad/backends/kernels.h"
 #include "blockgrad/backends/program.h"
 #include "blockgrad/data/dataset.h"

@@ -129,6 +129,8 @@ BOOST_AUTO_TEST_CASE(custom_op_shows_three_ways_and_the_line_of_a_mistake) {
                {"1. squash", "2. swish", "   gated", "3. smooth",
                 "value    [4, 2, 1, 4.5]\n  gradient [0.9375, 0.875, 0.75, 0.5]",
                 "  smooth (main.cpp:", "): wants one series of fractions, got f32 [2, 2]\n"});
+  check_fails(call("custom_op", {"--device", "tpu"}), 1,
+              "custom_op: there is no device 'tpu'; there are cpu and cuda\n");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

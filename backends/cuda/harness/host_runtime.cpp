@@ -129,7 +129,7 @@ class Kernels {
     if (std::system(command.c_str()) != 0) {
       const char* kept = std::getenv("BLOCKGRAD_KEEP_KERNELS");
       if (kept != nullptr) std::filesystem::copy(stem + ".cpp", kept);
-      throw DeviceError("the host's compiler refuses a kernel: " + text_of(stem + ".log"));
+      throw CudaTextError("the host's compiler refuses a kernel: " + text_of(stem + ".log"));
     }
     void* library = dlopen((stem + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) throw DeviceError(dlerror());
