@@ -19,7 +19,7 @@ STAGES = ("correctness", "sanitizers", "kernels", "steps")
 TARGETS = {
     "correctness": ("test_cuda_loading", "test_cuda", "test_ops", "matmul_ladder", "ad_spend"),
     "sanitizers": ("test_cuda",),
-    "kernels": ("matmul_ladder",),
+    "kernels": ("matmul_ladder", "bench_kernels"),
     "steps": ("bench_ladder",),
 }
 NO_GPU, LEFT = 3, 4
@@ -102,6 +102,7 @@ def main(arguments=None):
     parser.add_argument("--page", type=pathlib.Path, default=ROOT / "docs" / "gpu-results.md")
     parser.add_argument("--commit", default="", help="of the build, where git is not there to tell")
     parser.add_argument("--minutes", type=float, default=8.5, help="after which a call ends, with what is left for the next")
+    parser.add_argument("--python", type=pathlib.Path, help="the interpreter that has PyTorch and JAX; build/peers, else the one of this script")
     parser.add_argument("--again", action="store_true", help="do the stage anew")
     options = parser.parse_args(arguments)
     try:
@@ -114,7 +115,7 @@ def main(arguments=None):
             print(f"no GPU: not run ({why})" if why else said)
             return NO_GPU if why else 0
         else:
-            return check(options, Programs(options.build))
+            return check(options, Programs(options.build, python=options.python))
     except Unreadable as error:
         sys.exit(f"gpu-check: {error}")
     return 0

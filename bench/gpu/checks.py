@@ -8,19 +8,17 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 from typing import Callable
 
+from gpu import kernels
 from gpu.results import Outcome
 
+ON_GPU = {"BLOCKGRAD_TEST_DEVICE": "cuda", "BLOCKGRAD_TEST_ALL": "1"}  # every dtype of every row, not a tenth
 LONGEST_DETAIL = 2000  # characters of what a program said
 SANITIZERS = ("memcheck", "initcheck", "racecheck", "synccheck")
 SANITIZED = ("maps", "product_program", "attention_program", "rows", "cuda_index", "cuda_order")  # suites of test_cuda with small shapes
-NOT_THERE_YET = {
-    "kernels": ("copy bandwidth", "elementwise against the copy", "norms, softmax and loss", "updates", "attention",
-                "products against cuBLASLt's best"),
-    "steps": ("steps beside PyTorch and JAX on the GPU", "GPT-2 124M in bf16", "loss curve of 20 steps against PyTorch"),
-}
 
 
 class OutOfTime(Exception):
@@ -38,8 +36,12 @@ class Item:
 class Programs:
     """Executables of a build, on the GPU."""
 
-    def __init__(self, build, sanitizer="compute-sanitizer"):
+    peers = pathlib.Path(__file__).resolve().parents[1] / "peers"
+
+    def __init__(self, build, sanitizer="compute-sanitizer", python=None):
         self.build, self.sanitizer = pathlib.Path(build), sanitizer
+        installed = self.peers.parents[1] / "build" / "peers" / "bin" / "python"
+        self.python = python or (installed if installed.exists() else sys.executable)
 
     def path(self, name):
         for folder in ("tests", "examples", "bench"):
@@ -50,7 +52,7 @@ class Programs:
     def call(self, command, seconds):
         """The exit status, and all that was said."""
         with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace", text=True,
-                              env=os.environ | {"BLOCKGRAD_TEST_DEVICE": "cuda"}, start_new_session=True) as program:
+                              env=os.environ | ON_GPU, start_new_session=True) as program:
             try:
                 said, _ = program.communicate(timeout=seconds)
             except BaseException as error:
@@ -59,6 +61,14 @@ class Programs:
                     raise OutOfTime from error
                 raise
         return program.returncode, said
+
+    def peers_beside(self, command, seconds):
+        """Runs a script by the interpreter that has the peers, for so many seconds. Empty, or why it did not get to its end."""
+        try:
+            status, said = self.call([self.python, "-B", *command], seconds)
+        except OutOfTime:
+            return "the peers were not done in time"
+        return "" if status == 0 else "no peers: " + (said.strip().splitlines() or ["they said nothing"])[-1]
 
     def why_no_gpu(self):
         """Empty where there is one; and what the engine says of its devices."""
@@ -203,10 +213,6 @@ def rows_of_the_ladder(programs):
     return re.findall(r"^([a-z0-9_]+)\b", said, re.MULTILINE)
 
 
-def absent(name):
-    return Item(name, lambda seconds: Outcome("not there yet"))
-
-
 def program_items(programs, name, make):
     return make() if programs.path(name) is not None else [Item(name, lambda seconds: Outcome("skipped", f"{name} is not built"))]
 
@@ -226,6 +232,6 @@ def items(programs, stage):
                                                              for tool in SANITIZERS for suite in there])
     if stage == "kernels":
         return [*program_items(programs, "matmul_ladder", lambda: [Item("matmul_ladder", ladder(programs, 20))]),
-                *map(absent, NOT_THERE_YET["kernels"])]
-    return [*program_items(programs, "bench_ladder", lambda: [Item(f"ladder/{name}", row(programs, name)) for name in rows_of_the_ladder(programs)]),
-            *map(absent, NOT_THERE_YET["steps"])]
+                *program_items(programs, "bench_kernels", lambda: [
+                    Item(group, kernels.timed(programs, rows)) for group, rows in kernels.groups(kernels.row_names(programs)).items()])]
+    return program_items(programs, "bench_ladder", lambda: [Item(f"ladder/{name}", row(programs, name)) for name in rows_of_the_ladder(programs)])

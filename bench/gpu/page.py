@@ -12,28 +12,31 @@ class Family:
     harness: tuple
     items: tuple
     goal: str
-    speed: str = ""  # the item of the stage `kernels` that times it
+    speed: tuple = ()  # the items of the stage `kernels` that time it
 
 
 COMPILES = ("compile_cubin", "cubin_of", "BG_NVCC", "check_machine_code", "drawn_case.h")
 RUNS = ("on_cuda.h", "host_runtime.h", "backends/cuda/harness/")
 
 FAMILIES = (
-    Family("elementwise (Map)", ("emit_test",), ("maps_test",), ("test_cuda/maps",), "at least 90 % of the copy", "elementwise against the copy"),
+    Family("elementwise (Map)", ("emit_test",), ("maps_test",), ("test_cuda/maps",), "at least 90 % of the copy",
+           ("elementwise against the copy", "updates")),
     Family("products, the ladder", ("kernel_code_test",), ("matmul_test", "matmul_mma_test"), ("matmul_ladder",),
-           "at least cuBLAS SGEMM in exact mode", "matmul_ladder"),
+           "at least cuBLAS SGEMM in exact mode", ("matmul_ladder",)),
     Family("products in programs", ("product_text_test",), ("product_program_test",), ("test_cuda/product_program",),
-           "at least cuBLASLt's best", "products against cuBLASLt's best"),
+           "at least cuBLASLt's best", ("products in f32", "products in tf32", "products in bf16")),
     Family("convolution", ("product_text_test",), ("conv_program_test",), ("test_cuda/conv_program",), "none yet"),
     Family("attention", ("attention_program_test",), ("attention_program_test",), ("test_cuda/attention_program",),
-           "cuDNN's rate in bf16; no score matrix"),
-    Family("reductions and row programs", ("rows_test",), ("rows_test",), ("test_cuda/rows",), "norms 3.8 TB/s forward, 3.4 backward",
-           "norms, softmax and loss"),
-    Family("index, scatter, embedding", ("cuda_index_test",), ("cuda_index_test",), ("test_cuda/cuda_index",), "none yet"),
-    Family("sort, scan", ("cuda_order_test",), ("cuda_order_test",), ("test_cuda/cuda_order",), "none yet"),
+           "cuDNN's rate in bf16; no score matrix", ("attention",)),
+    Family("reductions and row programs", ("rows_test",), ("rows_test",), ("test_cuda/rows",), "90 % of the copy; norm backward 1.8x torch.compile",
+           ("norms and softmax", "loss with gradient")),
+    Family("index, scatter, embedding", ("cuda_index_test",), ("cuda_index_test",), ("test_cuda/cuda_index",), "none yet",
+           ("gather, scatter and embedding",)),
+    Family("sort, scan", ("cuda_order_test",), ("cuda_order_test",), ("test_cuda/cuda_order",), "none yet", ("sort",)),
     Family("every row of every op", ("../support/op_check_cuda",), ("../support/op_check_cuda",), ("test_ops/elementwise", "test_ops/norms"),
            "right only"),
     Family("random graphs", ("random_graphs_test",), ("random_graphs_test",), ("test_cuda/random_graphs",), "right only"),
+    Family("kernels of users", ("user_kernels_test",), ("user_kernels_test",), ("test_cuda/user_kernels",), "right only"),
     Family("whole steps as graphs", ("models_test",), ("models_test",), ("test_cuda/models",), "5x PyTorch eager, 2x torch.compile"),
 )
 
@@ -63,12 +66,33 @@ def on_gpu(family, all_results):
     return "; ".join(dict.fromkeys(parts))
 
 
+def range_of(numbers, form):
+    texts = [form(number) for number in (min(numbers), max(numbers))]
+    return texts[0] if texts[0] == texts[1] else " to ".join(texts)
+
+
+def speed_of(figures):
+    """The best rate of products, else shares of the copy; and ratios to the fastest peer."""
+    parts = []
+    best = max(figures, key=lambda row: row.get("teraflops", 0))
+    shares = [row["share_of_copy"] for row in figures if row.get("share_of_copy") and not row.get("teraflops")]
+    ratios = [row["ratio"] for row in figures if "ratio" in row]
+    if best.get("teraflops"):
+        parts.append(f"{best['of']}: {best['teraflops']:.1f} TFLOP/s")
+    if shares:
+        parts.append(range_of(shares, lambda share: f"{100 * share:.0f} %") + " of the copy")
+    if ratios:
+        parts.append(range_of(ratios, lambda ratio: f"{ratio:.2f}x") + " the fastest peer")
+    return ", ".join(parts)
+
+
 def speed(family, all_results):
-    last = newest(all_results, "kernels", family.speed) if family.speed else None
-    if last is None or not last[1].figures:
-        return "not run" if last is None else last[1].status
-    best = max(last[1].figures, key=lambda row: row.get("teraflops", 0))
-    return f"{best['of']}: {best['teraflops']:.1f} TFLOP/s ({place(last[0])})"
+    parts = []
+    for name in family.speed:
+        last = newest(all_results, "kernels", name)
+        if last is not None:
+            parts.append(f"{speed_of(last[1].figures) if last[1].figures else last[1].status} ({place(last[0])})")
+    return "; ".join(parts) or "not run"
 
 
 def tests_there(names, root, signs):
@@ -91,8 +115,21 @@ def status_table(all_results, root):
     return table(["kernels", "compiled to machine code by", "run on the CPU harness by", "on a GPU", "speed", "goal"], rows)
 
 
-def figures(row):
-    return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
+COLUMNS = {"of": "of", "by": "by", "milliseconds": "ms", "tokens_per_second": "tokens/s", "gigabytes_per_second": "GB/s",
+           "share_of_copy": "of the copy", "teraflops": "TFLOP/s", "loss": "loss", "off": "off", "best_peer": "fastest peer",
+           "ratio": "its time / ours", "peers": "peers, ms", "peers_without": "peers without a time"}
+
+
+def cell(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(one)}" for key, one in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else escaped(str(value))[:300]
+
+
+def figures(rows):
+    """A table of the columns that some row has."""
+    keys = [key for key in COLUMNS if any(row.get(key) not in (None, 0, {}) for row in rows)]
+    return table([COLUMNS[key] for key in keys], [[cell(row[key]) if key in row else "" for key in keys] for row in rows])
 
 
 def run_section(results):
@@ -103,10 +140,25 @@ def run_section(results):
         for outcome in items.values():
             counts[outcome.status] = counts.get(outcome.status, 0) + 1
         text += f"\n### {stage}: " + ", ".join(f"{count} {status}" for status, count in counts.items()) + "\n\n"
-        told = [[escaped(name), outcome.status, escaped(outcome.detail[-300:] or "; ".join(map(figures, outcome.figures)))]
-                for name, outcome in items.items() if outcome.status != "passed" or outcome.figures or outcome.detail]
+        told = [[escaped(name), outcome.status, escaped(outcome.detail[-300:])]
+                for name, outcome in items.items() if outcome.status != "passed" or outcome.detail]
         text += table(["item", "outcome", "what it said"], told) if told else "Nothing else to tell.\n"
+        for name, outcome in items.items():
+            if outcome.figures:
+                text += f"\n#### {name}\n\n" + figures(outcome.figures)
     return text + "\n"
+
+
+def text_of_run(results):
+    """The short text beside the file of a run."""
+    data = results.data
+    known = [[key, escaped(", ".join(data[key]) if isinstance(data[key], list) else data[key])]
+             for key in ("date", "commit", "nvidia_smi", "toolkit", "math") if data.get(key)]
+    items = {f"{stage}: {name}": outcome for stage in data["stages"] for name, outcome in results.items(stage).items()}
+    names = {status: [name for name, outcome in items.items() if outcome.status == status]
+             for status in dict.fromkeys(outcome.status for outcome in items.values())}
+    lists = "".join(f"\n{status}: {', '.join(found)}\n" for status, found in names.items())
+    return f"# On a GPU\n\n{table(['of', 'this run'], known)}\n{run_section(results)}## All items\n{lists}"
 
 
 def page(all_results, root):

@@ -1,9 +1,11 @@
-"""What checks on a GPU left: one file for a commit, written anew after every item."""
+"""What checks on a GPU left: one file for a commit, written anew after every item, and a text of it beside it."""
 
 import dataclasses
 import json
 import os
 import pathlib
+
+from gpu.page import text_of_run
 
 STATUSES = ("passed", "failed", "refused", "skipped", "not there yet")
 
@@ -65,8 +67,9 @@ class Results:
         self.data["stages"].setdefault(stage, {})[name] = dataclasses.asdict(outcome)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_suffix(".writing")
-        beside.write_text(json.dumps(self.data, indent=1) + "\n")
-        os.replace(beside, self.path)
+        for path, text in ((self.path, json.dumps(self.data, indent=1) + "\n"), (self.path.with_suffix(".md"), text_of_run(self))):
+            beside.write_text(text)
+            os.replace(beside, path)
 
 
 def all_results(folder):

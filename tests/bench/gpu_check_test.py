@@ -143,17 +143,79 @@ class Check(unittest.TestCase):
         self.assertEqual([item.name for item in todo][:2], ["memcheck test_cuda/maps", "memcheck test_cuda/rows"])
         self.assertEqual(todo[0].run(60).status, "refused")
 
-    def test_times_of_rungs_are_kept_and_what_is_not_there_yet_is_said(self):
+    def test_times_of_rungs_are_kept(self):
         self.device()
         self.program("examples/matmul_ladder", f"cat << 'END'\n{TABLE}\nEND")
         self.assertEqual(self.check("kernels")[0], 0)
         outcomes = self.outcomes("kernels")
         self.assertEqual(outcomes["matmul_ladder"].figures[1],
                          {"of": "tiles, 8x8", "milliseconds": 0.125, "teraflops": 20.5, "off": 1.2e-7, "at_most": 1e-6})
-        self.assertEqual(outcomes["copy bandwidth"].status, "not there yet")
+        self.assertEqual((outcomes["bench_kernels"].status, outcomes["bench_kernels"].detail), ("skipped", "bench_kernels is not built"))
         self.program("examples/matmul_ladder", "echo nothing")
         self.check("kernels", "--again")
         self.assertEqual(self.outcomes("kernels")["matmul_ladder"].status, "failed")
+
+    def timer(self, **times):
+        """A bench_kernels of these rows: seconds, or why there are none."""
+        rows = [{"name": name, "family": name, "sizes": {"n": 8}, "dtype": "f32", "math": "exact", "bytes": 4e9, "flops": 2e12,
+                 **({"why": time} if isinstance(time, str) else {"seconds": time, "low": time, "high": time, "repetitions": 9,
+                                                                 "share_of_copy": 0.5, "off": 0.0, "kernel": "k"})}
+                for name, time in times.items()]
+        content = json.dumps({"rows": rows})
+        self.program("bench/bench_kernels", f"""#!/bin/sh
+[ "$1" = --list ] && {{ printf '%s  a title\\n' {" ".join(times)}; exit 0; }}
+while [ $# -gt 0 ]; do [ "$1" = --json ] && printf '%s' '{content}' > "$2"; shift; done
+""")
+
+    def peer_script(self, rows, end="exit 0"):
+        return self.program("python", f"""#!/bin/sh
+while [ $# -gt 0 ]; do [ "$1" = --json ] && printf '%s' '{json.dumps({"rows": rows})}' > "$2"; shift; done
+{end}
+""")
+
+    def test_rows_of_kernels_are_kept_by_group_beside_the_fastest_peer(self):
+        self.device()
+        self.timer(copy=1e-3, layer_norm_backward=2e-3)
+        python = self.peer_script([{"name": "layer_norm_backward", "peer": "torch eager", "seconds": 4e-3},
+                                   {"name": "layer_norm_backward", "peer": "torch compile", "seconds": 3e-3},
+                                   {"name": "layer_norm_backward", "peer": "other", "why": "cannot"}])
+        self.assertEqual(self.check("kernels", "--python", str(python))[0], 0)
+        outcomes = self.outcomes("kernels")
+        self.assertEqual(list(outcomes), ["matmul_ladder", "copy bandwidth", "norms and softmax"])
+        norm = outcomes["norms and softmax"].figures[1]
+        self.assertEqual((norm["of"], norm["milliseconds"], norm["share_of_copy"]), ("layer_norm_backward", 2.0, 0.5))
+        self.assertEqual((norm["best_peer"], norm["ratio"], norm["peers_without"]), ("torch compile", 1.5, {"other": "cannot"}))
+        self.assertAlmostEqual(norm["gigabytes_per_second"], 2000)
+        text = next(self.results.glob("*-abc1234.md")).read_text()
+        self.assertIn("#### norms and softmax\n\n| of | ms |", text)
+        self.assertIn("| torch compile | 1.5 | torch eager 4, torch compile 3 | other cannot |", text)
+        self.assertIn("passed: kernels: copy bandwidth, kernels: norms and softmax\n", text)
+
+    def test_rows_without_peers_or_without_a_time_say_so(self):
+        self.device()
+        wrong = "differs by 1 from the CPU, at most 0.1 is allowed"
+        self.timer(copy=1e-3, gelu=wrong, matmul_qkv_tf32=checks.kernels.NO_MODE)
+        self.assertEqual(self.check("kernels", "--python", str(self.program("python", "echo no torch here; exit 1")))[0], 1)
+        outcomes = self.outcomes("kernels")
+        self.assertEqual((outcomes["copy bandwidth"].status, outcomes["copy bandwidth"].detail),
+                         ("failed", f"gelu: {wrong}; no peers: no torch here"))
+        self.timer(matmul_qkv_tf32=checks.kernels.NO_MODE)
+        self.check("kernels", "--again", "--python", str(self.peer_script([{"name": "matmul_qkv_tf32", "peer": "torch eager", "seconds": 1}])))
+        tf32 = self.outcomes("kernels")["products in tf32"]
+        self.assertEqual((tf32.status, tf32.figures[0]["peers"]), ("not there yet", {"torch eager": 1e3}))
+
+    def test_peers_that_are_late_leave_what_they_have(self):
+        self.timer(copy=1e-3)
+        python = self.peer_script([{"name": "copy", "peer": "torch eager", "seconds": 2e-3}], "sleep 30")
+        outcome = checks.kernels.timed(checks.Programs(self.folder, python=python), ["copy"])(3)
+        self.assertEqual((outcome.status, outcome.detail, outcome.figures[0]["ratio"]), ("passed", "the peers were not done in time", 2.0))
+
+    def test_every_row_of_kernels_has_a_group(self):
+        for row, group in (("copy", "copy bandwidth"), ("gelu_bf16", "elementwise against the copy"), ("sort_lines", "sort"),
+                           ("softmax_backward_bf16", "norms and softmax"), ("matmul_wide_to_weight", "products in f32"),
+                           ("matmul_qkv_tf32", "products in tf32"), ("matmul_square_bf16", "products in bf16"), ("new", "")):
+            self.assertEqual(checks.kernels.group_of(row), group)
+        self.assertEqual(checks.kernels.groups(["new", "copy"]), {"copy bandwidth": ["copy"], "new": ["new"]})
 
     def trainer(self, loss, weights):
         self.program("examples/ad_spend", f"""#!/bin/sh
@@ -195,6 +257,11 @@ done
                    sanitizers__memcheck=Outcome("refused", "not supported"))
         text = page(all_results(self.results), ROOT)
         self.assertIn("| passed (2027-01-02, new1234) | warps: 41.5 TFLOP/s (2027-01-02, new1234) |", text)
+        norms = [{"of": "layer_norm", "share_of_copy": share, "ratio": ratio} for share, ratio in ((0.93, 1.5), (0.81, 2.25))]
+        self.leave("new1234", "2027-01-02T10:00:00Z", **{"kernels__norms and softmax": Outcome("passed", figures=norms)})
+        self.assertIn("| 81 % to 93 % of the copy, 1.50x to 2.25x the fastest peer (2027-01-02, new1234) |", page(all_results(self.results), ROOT))
+        self.leave("new1234", "2027-01-02T10:00:00Z", sanitizers__memcheck=Outcome("refused", "not supported"))
+        text = page(all_results(self.results), ROOT)
         self.assertIn("| memcheck | refused | not supported |", text)
         self.assertIn("wrong \\| broken", text)
         self.assertLess(text.index("new1234\n\n```"), text.index("old1234\n\n```"))
