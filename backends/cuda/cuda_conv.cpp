@@ -86,6 +86,16 @@ struct ImageOf {
 
 CudaArg output() { return {Kind::output, 0}; }
 
+CudaProduct product_of(const CudaRequest& request, std::int64_t m, std::int64_t n, std::int64_t k,
+                       std::int64_t batch) {
+  const DType dtype = request.inputs[0].dtype;
+  return {m, n, k, batch, dtype, cuda_math(request, dtype), request.outputs[0].dtype};
+}
+
+CudaFactor matrix_of_c(const CudaRequest& request, const Shape& shape) {
+  return cuda_matrix(CudaSide::c, output(), request.outputs[0].dtype, Layout::dense(shape));
+}
+
 Layout broadcast_images(const Sizes& s, const Shape& shape) {
   Layout layout = Layout::dense(shape);
   if (s.images > 0) layout.strides[0] = 0;
@@ -119,12 +129,8 @@ std::vector<Residue> residues(const Axis& axis) {
 
 void add_residue(CudaWork& work, const CudaRequest& request, const Sizes& s, const Residue& down,
                  const Residue& across) {
-  const DType dtype = request.outputs[0].dtype;
-  const CudaProduct product{.m = s.in,
-                            .n = down.elements * across.elements,
-                            .k = s.out * down.taps * across.taps,
-                            .batch = s.images * s.groups,
-                            .dtype = dtype};
+  const CudaProduct product = product_of(request, s.in, down.elements * across.elements,
+                                         s.out * down.taps * across.taps, s.images * s.groups);
   const std::int64_t tap_rows = std::max<std::int64_t>(down.taps, 1),
                      tap_columns = std::max<std::int64_t>(across.taps, 1);
   const ImageOf w{.side = CudaSide::a,
@@ -152,8 +158,7 @@ void add_residue(CudaWork& work, const CudaRequest& request, const Sizes& s, con
                    .k = {tap_rows, tap_columns, s.y_plane(), down.place_step, across.place_step},
                    .reads = gpu::Reads::one_by_one};
   const std::int64_t batch_stride = s.in * s.x_plane();
-  CudaFactor dx =
-      cuda_matrix(CudaSide::c, output(), dtype, Layout::dense({product.batch, s.in, s.x_plane()}));
+  CudaFactor dx = matrix_of_c(request, {product.batch, s.in, s.x_plane()});
   if (s.rows.stride > 1 || s.columns.stride > 1) {
     const std::int64_t first = down.first * s.columns.x + across.first;
     dx = {.type = "Lattice",
@@ -163,7 +168,7 @@ void add_residue(CudaWork& work, const CudaRequest& request, const Sizes& s, con
                      {"columns", across.elements},
                      {"line", s.rows.stride * s.columns.x},
                      {"step", s.columns.stride}}};
-    dx.memory.offset = first * static_cast<std::int64_t>(size_of(dtype));
+    dx.memory.offset = first * static_cast<std::int64_t>(size_of(request.outputs[0].dtype));
   }
   add_product(work, request, product, w.factor(), dy.factor(), dx);
 }
@@ -171,7 +176,6 @@ void add_residue(CudaWork& work, const CudaRequest& request, const Sizes& s, con
 }  // namespace
 
 CudaWork conv2d_kernel(const CudaRequest& request) {
-  const DType dtype = request.outputs[0].dtype;
   const Sizes s(request.node.op.as<Conv2d>()->options, request.inputs[0].layout.shape,
                 request.inputs[1].layout.shape, request.outputs[0].layout.shape);
   const std::int64_t k = s.in * s.taps();
@@ -188,13 +192,10 @@ CudaWork conv2d_kernel(const CudaRequest& request) {
                   .k = {s.rows.w, s.columns.w, s.x_plane(), s.rows.dilation, s.columns.dilation},
                   .reads = gpu::Reads::one_by_one};
   CudaWork work;
-  add_product(work, request,
-              {.m = s.out, .n = s.y_plane(), .k = k, .batch = s.images * s.groups, .dtype = dtype},
-              cuda_matrix(CudaSide::a, {Kind::input, 1}, dtype,
+  add_product(work, request, product_of(request, s.out, s.y_plane(), k, s.images * s.groups),
+              cuda_matrix(CudaSide::a, {Kind::input, 1}, request.inputs[1].dtype,
                           broadcast_images(s, {s.images, s.groups, s.out, k})),
-              x.factor(),
-              cuda_matrix(CudaSide::c, output(), dtype,
-                          Layout::dense({s.images, s.groups, s.out, s.y_plane()})));
+              x.factor(), matrix_of_c(request, {s.images, s.groups, s.out, s.y_plane()}));
   work.why = "implicit " + work.why;
   return work;
 }
@@ -216,7 +217,6 @@ CudaWork conv2d_input_kernel(const CudaRequest& request) {
 }
 
 CudaWork conv2d_weight_kernel(const CudaRequest& request) {
-  const DType dtype = request.outputs[0].dtype;
   const Sizes s(request.node.op.as<Conv2dWeight>()->options, request.inputs[0].layout.shape,
                 request.outputs[0].layout.shape, request.inputs[1].layout.shape);
   const std::int64_t y_image = s.groups * s.out * s.y_plane(),
@@ -246,15 +246,9 @@ CudaWork conv2d_weight_kernel(const CudaRequest& request) {
                   .k = {s.rows.y, s.columns.y, x_image, s.rows.stride, s.columns.stride},
                   .reads = gpu::Reads::along_k};
   CudaWork work;
-  add_product(
-      work, request,
-      {.m = s.out,
-       .n = s.in * s.taps(),
-       .k = s.images * s.y_plane(),
-       .batch = s.groups,
-       .dtype = dtype},
-      dy.factor(), x.factor(),
-      cuda_matrix(CudaSide::c, output(), dtype, Layout::dense({s.groups, s.out, s.in * s.taps()})));
+  add_product(work, request,
+              product_of(request, s.out, s.in * s.taps(), s.images * s.y_plane(), s.groups),
+              dy.factor(), x.factor(), matrix_of_c(request, {s.groups, s.out, s.in * s.taps()}));
   work.why = "implicit " + work.why;
   return work;
 }

@@ -64,8 +64,10 @@ std::int64_t most_scratch(std::span<const CudaWork> works) {
 
 }  // namespace
 
-CudaTarget cuda_target(const CudaRuntime& runtime, const CompileOptions&) {
-  return {.limits = runtime.limits(), .libraries = runtime.libraries()};
+CudaTarget cuda_target(const CudaRuntime& runtime, const CompileOptions& options) {
+  return {.limits = runtime.limits(),
+          .math = options.math == MathMode::tf32 ? CudaMath::tf32 : CudaMath::exact,
+          .libraries = runtime.libraries()};
 }
 
 std::vector<CudaWork> cuda_works(const Graph& graph, const Plan& plan, const CudaTarget& target) {

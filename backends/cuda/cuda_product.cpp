@@ -62,12 +62,13 @@ class Parameters {
     }
     return value + "}";
   }
-  /// The whole kernel around its body.
-  std::string kernel(std::string_view body, int threads, bool is_gated) const {
+  /// The whole kernel around its body; `resident` blocks are to fit the registers together.
+  std::string kernel(std::string_view body, int threads, int resident, bool is_gated) const {
     return fmt::format(
-        "\nnamespace blockgrad {{\nextern \"C\" __global__ void __launch_bounds__({}) "
+        "\nnamespace blockgrad {{\nextern \"C\" __global__ void __launch_bounds__({}, {}) "
         "KERNEL({}{}) {{\n{}  using namespace gpu;\n{}}}\n}}  // namespace blockgrad\n",
-        threads, text_, is_gated ? cuda_gate_parameters : "", is_gated ? cuda_gate : "", body);
+        threads, resident, text_, is_gated ? cuda_gate_parameters : "", is_gated ? cuda_gate : "",
+        body);
   }
 
  private:
@@ -78,8 +79,8 @@ class Parameters {
 };
 
 void finish(CudaLaunch& launch, const Parameters& parameters, std::string_view body,
-            std::string_view name, bool is_update) {
-  launch.text = {parameters.kernel(body, launch.threads, is_update),
+            std::string_view name, bool is_update, int resident = 1) {
+  launch.text = {parameters.kernel(body, launch.threads, resident, is_update),
                  std::string(detail::matmul_text), name};
   if (is_update) {
     launch.args.push_back({Kind::state});
@@ -87,26 +88,38 @@ void finish(CudaLaunch& launch, const Parameters& parameters, std::string_view b
   }
 }
 
-std::string call_of(const CudaConfig& config, const CudaFactor& a, const CudaFactor& b) {
-  if (config.kernel == CudaKernel::elements)
-    return fmt::format("multiply_elements<{}>", text_of(config.block));
-  check_internal(config.kernel == CudaKernel::warps, "CUDA has no generated kernel of this rung");
-  return fmt::format("multiply_warps<{}, {}, {}, {}>", text_of(config.block), text_of(config.warp),
-                     text_of(a.reads), text_of(b.reads));
+/// Whether a factor is read one by one, through registers.
+bool is_gathered(const CudaFactor& factor) {
+  return factor.type.starts_with("Image") || factor.reads == gpu::Reads::one_by_one;
 }
 
+std::string call_of(const CudaConfig& config, const CudaFactor& a, const CudaFactor& b) {
+  const std::string block = text_of(config.block), warp = text_of(config.warp);
+  switch (config.kernel) {
+    case CudaKernel::elements: return fmt::format("multiply_elements<{}>", block);
+    case CudaKernel::warps:
+      return fmt::format("multiply_warps<{}, {}, {}, {}>", block, warp, text_of(a.reads),
+                         text_of(b.reads));
+    case CudaKernel::mma:
+      return fmt::format("multiply_mma<{}, {}, {}, {}, {}>", block, warp, config.stages,
+                         text_of(a.reads), text_of(b.reads));
+    default: fail_internal({"CUDA has no generated kernel of this rung"});
+  }
+}
+
+/// C may be that of the product, or the sums of its slices.
 CudaLaunch tiles(const CudaTile& tile, const CudaFactor& a, const CudaFactor& b,
-                 const CudaFactor& c, bool is_update) {
+                 const CudaFactor& c, DType dtype_of_c, bool is_update) {
   CudaLaunch launch;
   launch.blocks = tile.blocks;
   launch.threads = tile.config.threads;
   launch.shared_bytes = static_cast<int>(tile.config.shared_bytes);
-  const std::string_view type = cuda_type(tile.product.dtype);
-  const std::string input = fmt::format("const {}", type);
+  const std::string_view in = cuda_type(tile.product.dtype), out = cuda_type(dtype_of_c);
+  const std::string input = fmt::format("const {}", in);
   Parameters parameters(launch);
   const std::string value_a = parameters.add("a", input, a);
   const std::string value_b = parameters.add("b", input, b);
-  const std::string value_c = parameters.add("c", type, c);
+  const std::string value_c = parameters.add("c", out, c);
   parameters.add("m", tile.product.m);
   parameters.add("n", tile.product.n);
   parameters.add("k", tile.product.k);
@@ -115,13 +128,18 @@ CudaLaunch tiles(const CudaTile& tile, const CudaFactor& a, const CudaFactor& b,
   parameters.add("band", tile.band);
   parameters.add("c_in_packs", c.in_packs);
   const std::string body = fmt::format(
-      "  const Product<{0}, {0}, {1}<{2}>, {3}<{2}>, {4}<{0}>> p{{\n"
-      "      {5}, {6}, {7},\n"
+      "  const Product<{0}, {1}, {2}<{3}>, {4}<{3}>, {5}<{1}>> p{{\n"
+      "      {6}, {7}, {8},\n"
       "      m, n, k, k_slice, static_cast<int>(k_splits), static_cast<int>(band), c_in_packs != "
       "0}};\n"
-      "  {8}(p, Plain{{}});\n",
-      type, a.type, input, b.type, c.type, value_a, value_b, value_c, call_of(tile.config, a, b));
-  finish(launch, parameters, body, "product", is_update);
+      "  {9}(p, Plain{{}});\n",
+      in, out, a.type, input, b.type, c.type, value_a, value_b, value_c,
+      call_of(tile.config, a, b));
+  const bool is_mma = tile.config.kernel == CudaKernel::mma;
+  finish(launch, parameters, body, "product", is_update,
+         is_mma ? gpu::mma_blocks(static_cast<int>(size_of(tile.config.dtype)), tile.config.block,
+                                  tile.product.is_gathered)
+                : 1);
   return launch;
 }
 
@@ -131,10 +149,11 @@ CudaLaunch joining(const CudaTile& tile, const CudaFactor& sums, const CudaFacto
   CudaLaunch launch;
   launch.threads = threads_of_join;
   launch.blocks = (elements + launch.threads - 1) / launch.threads;
-  const std::string_view type = cuda_type(tile.product.dtype);
+  const std::string_view sum = cuda_type(tile.product.sum_dtype()),
+                         out = cuda_type(tile.product.result_dtype());
   Parameters parameters(launch);
-  parameters.add(fmt::format("const {}*", type), "sums", sums.memory);
-  const std::string value_c = parameters.add("c", type, c);
+  parameters.add(fmt::format("const {}*", sum), "sums", sums.memory);
+  const std::string value_c = parameters.add("c", out, c);
   parameters.add("m", tile.product.m);
   parameters.add("n", tile.product.n);
   parameters.add("k_splits", tile.plan.k_splits);
@@ -143,7 +162,7 @@ CudaLaunch joining(const CudaTile& tile, const CudaFactor& sums, const CudaFacto
       "  const Product<{0}, {0}, Matrix<const {0}>, Matrix<const {0}>, {1}<{0}>> p{{\n"
       "      {{}}, {{}}, {2}, m, n, 0, 0, static_cast<int>(k_splits), 1, false}};\n"
       "  add_splits(p, sums, batches, Plain{{}});\n",
-      type, c.type, value_c);
+      out, c.type, value_c);
   finish(launch, parameters, body, "join_splits", is_update);
   return launch;
 }
@@ -205,21 +224,28 @@ CudaFactor cuda_matrix(CudaSide side, const CudaArg& memory, DType dtype, const 
   return factor;
 }
 
-void add_product(CudaWork& work, const CudaRequest& request, const CudaProduct& product,
+CudaMath cuda_math(const CudaRequest& request, DType dtype) {
+  return dtype == DType::f32 ? request.target.math : CudaMath::exact;
+}
+
+void add_product(CudaWork& work, const CudaRequest& request, const CudaProduct& of,
                  const CudaFactor& a, const CudaFactor& b, const CudaFactor& c) {
+  CudaProduct product = of;
+  product.is_gathered = is_gathered(a) || is_gathered(b);
   const CudaTile tile = choose_cuda_tile(product, request.target.limits);
   if (work.why.empty()) work.why = to_string(tile);
   if (tile.blocks == 0) return;
   if (tile.plan.k_splits == 1) {
-    work.launches.push_back(tiles(tile, a, b, c, request.is_update));
+    work.launches.push_back(tiles(tile, a, b, c, product.result_dtype(), request.is_update));
     return;
   }
-  const auto size = static_cast<std::int64_t>(size_of(product.dtype));
+  const DType sum = product.sum_dtype();
+  const auto size = static_cast<std::int64_t>(size_of(sum));
   const Shape shape{product.batch, tile.plan.k_splits, product.m, product.n};
   const CudaFactor sums =
-      cuda_matrix(CudaSide::c, {.kind = Kind::scratch}, product.dtype, Layout::dense(shape));
+      cuda_matrix(CudaSide::c, {.kind = Kind::scratch}, sum, Layout::dense(shape));
   work.scratch = std::max(work.scratch, (shape.size() * size + 255) / 256 * 256);
-  work.launches.push_back(tiles(tile, a, b, sums, false));
+  work.launches.push_back(tiles(tile, a, b, sums, sum, false));
   work.launches.push_back(joining(tile, sums, c, request.is_update));
 }
 

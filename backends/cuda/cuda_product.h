@@ -32,6 +32,9 @@ struct CudaFactor {
 enum class CudaSide { a, b, c };
 CudaFactor cuda_matrix(CudaSide side, const CudaArg& memory, DType dtype, const Layout& layout);
 
+/// How products of operands of this dtype are multiplied: TF32 is for f32 alone.
+CudaMath cuda_math(const CudaRequest& request, DType dtype);
+
 /// Adds launches of C = A B to the work: the tiles and, where there are slices of k, their sum. All
 /// products of a node use the same scratch.
 void add_product(CudaWork& work, const CudaRequest& request, const CudaProduct& product,

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <vector>
 
+#include "backends/cuda/cuda_cost.h"
 #include "blockgrad/graph/error.h"
 
 namespace blockgrad {
@@ -41,27 +41,52 @@ std::int64_t shared_bytes(const CudaConfig& config) {
 
 CudaConfig config(CudaKernel kernel, DType dtype, CudaMath math, Tile block, Tile warp,
                   Tile instruction, int threads, int stages, int registers) {
-  CudaConfig result{kernel, dtype, math, block, warp, instruction, threads, stages, registers, 0};
+  CudaConfig result{.kernel = kernel,
+                    .dtype = dtype,
+                    .math = math,
+                    .block = block,
+                    .warp = warp,
+                    .instruction = instruction,
+                    .threads = threads,
+                    .stages = stages,
+                    .registers = registers};
   result.shared_bytes = shared_bytes(result);
+  const CudaLimits limits;
+  constexpr int most_threads = 2048;  // of a processor
+  result.resident = std::min(most_threads / threads, limits.registers / (threads * registers));
+  if (result.shared_bytes > 0)
+    result.resident =
+        std::min(result.resident, static_cast<int>(limits.shared_bytes / result.shared_bytes));
   return result;
 }
 
 /// Those of one dtype and math from the largest to the smallest block tile.
-const std::array<CudaConfig, 10>& configs() {
+std::vector<CudaConfig> all_configs() {
   using enum CudaKernel;
   using enum CudaMath;
-  static const std::array<CudaConfig, 10> all{
+  std::vector<CudaConfig> all{
       config(warps, DType::f32, exact, {128, 128, 8}, {64, 32, 8}, {8, 8, 1}, 256, 2, 168),
       config(warps, DType::f32, exact, {64, 64, 16}, {32, 16, 16}, {4, 4, 1}, 256, 2, 120),
+      config(warps, DType::f32, exact, {32, 32, 32}, {32, 16, 32}, {4, 4, 1}, 64, 2, 248),
       config(registers, DType::f32, exact, {128, 128, 8}, {16, 128, 8}, {8, 8, 1}, 256, 1, 168),
       config(registers, DType::f32, exact, {64, 64, 8}, {8, 32, 8}, {8, 1, 1}, 512, 1, 40),
       config(shared, DType::f32, exact, {32, 32, 32}, {1, 32, 32}, {1, 1, 1}, 1024, 1, 32),
       config(elements, DType::f32, exact, {8, 16, 1}, {2, 16, 1}, {1, 1, 1}, 128, 1, 32),
       config(warps, DType::f64, exact, {64, 64, 8}, {32, 16, 8}, {4, 4, 1}, 256, 2, 128),
       config(elements, DType::f64, exact, {8, 16, 1}, {2, 16, 1}, {1, 1, 1}, 128, 1, 32),
-      config(mma, DType::bf16, exact, {128, 128, 32}, {64, 32, 32}, {16, 8, 16}, 256, 4, 128),
-      config(mma, DType::f32, tf32, {128, 128, 16}, {64, 32, 16}, {16, 8, 8}, 256, 4, 208),
+      config(mma, DType::f32, tf32, {128, 128, 16}, {64, 32, 16}, {16, 8, 8}, 256, 4, 216),
+      config(mma, DType::f32, tf32, {64, 64, 16}, {32, 32, 16}, {16, 8, 8}, 128, 4, 168),
   };
+  for (const DType half : {DType::bf16, DType::f16}) {
+    all.push_back(config(mma, half, exact, {128, 256, 32}, {64, 64, 32}, {16, 8, 16}, 256, 4, 255));
+    all.push_back(config(mma, half, exact, {128, 128, 32}, {64, 32, 32}, {16, 8, 16}, 256, 4, 128));
+    all.push_back(config(mma, half, exact, {64, 64, 32}, {32, 32, 32}, {16, 8, 16}, 128, 4, 128));
+  }
+  return all;
+}
+
+const std::vector<CudaConfig>& configs() {
+  static const std::vector<CudaConfig> all = all_configs();
   return all;
 }
 
@@ -78,30 +103,31 @@ std::int64_t tiles(const CudaConfig& config, const CudaProduct& product) {
 }
 
 // Below it the sums of a slice are written and read again for too little work.
-constexpr std::int64_t least_slice = 512;
-constexpr std::int64_t most_splits = 32;
+constexpr std::int64_t least_slice = 192;
+constexpr std::int64_t most_splits = 64;
 
-/// Whether a kernel stores the sums of a slice as they were summed, for join_splits: those of bf16
-/// round to bf16, once for the whole of k.
+/// Whether a kernel keeps the sums of slices apart.
 bool can_split(const CudaConfig& config) {
-  return config.kernel != CudaKernel::elements && config.kernel != CudaKernel::shared &&
-         config.dtype != DType::bf16;
+  return config.kernel != CudaKernel::elements && config.kernel != CudaKernel::shared;
 }
 
-/// Slices that give every processor a block, as far as k is long enough.
-std::int64_t splits(const CudaConfig& config, const CudaProduct& product,
-                    const CudaLimits& limits) {
-  const std::int64_t count = tiles(config, product);
-  if (count == 0 || !can_split(config)) return 1;
-  return std::clamp<std::int64_t>(
-      whole_parts(limits.processors, count), 1,
-      std::clamp<std::int64_t>(product.k / least_slice, 1, most_splits));
+/// The most slices that k is long enough for.
+std::int64_t most_slices(const CudaConfig& config, const CudaProduct& product) {
+  if (!can_split(config)) return 1;
+  return std::clamp<std::int64_t>(product.k / least_slice, 1, most_splits);
+}
+
+/// A slice is a whole number of steps, so only the last one has a tail.
+std::int64_t slice_of(const CudaConfig& config, const CudaProduct& product, std::int64_t splits) {
+  return whole_parts(whole_parts(product.k, splits), config.block.k) * config.block.k;
 }
 
 /// What a product may use; the rungs below are for comparison.
 bool is_candidate(const CudaConfig& config, const CudaProduct& product) {
+  const bool fits_registers = config.kernel != CudaKernel::mma || config.block.n <= 128;
   return config.dtype == product.dtype && config.math == product.math &&
-         config.kernel != CudaKernel::registers && config.kernel != CudaKernel::shared;
+         config.kernel != CudaKernel::registers && config.kernel != CudaKernel::shared &&
+         (fits_registers || !product.is_gathered);
 }
 
 /// A grid's extents. Kernels that place blocks by place_of_block lie along x; the others have rows
@@ -120,22 +146,33 @@ Grid grid_of(const CudaConfig& config, const CudaProduct& product, std::int64_t 
 // Of a grid (CUDA C++ Programming Guide, as CudaLimits).
 constexpr std::int64_t most_blocks_x = 0x7fffffff, most_blocks_yz = 65535;
 
-/// The largest tiles of which there are enough, by slices of k if need be, else the smallest ones.
-const CudaConfig& choose(const CudaProduct& product, const CudaLimits& limits) {
+struct Choice {
+  const CudaConfig* config = nullptr;
+  std::int64_t k_slice = 0;
+  double clocks = 0;
+};
+
+/// The tiles and slices of the least cost; of equal ones the larger tiles and fewer slices.
+Choice choose(const CudaProduct& product, const CudaLimits& limits) {
   constexpr std::int64_t few_elements = 32 * 32, short_k = 128;
   const bool is_tiny = product_up_to_most(product.m, product.n) <= few_elements &&
                        product.k <= short_k && product.batch <= most_blocks_yz;
-  const CudaConfig* chosen = nullptr;
+  Choice best;
   for (const CudaConfig& config : configs()) {
     if (!is_candidate(config, product)) continue;
-    const bool is_simple = config.kernel == CudaKernel::elements;
-    if (is_simple && chosen && !is_tiny) continue;
-    const bool was_enough =
-        chosen && tiles(*chosen, product) * splits(*chosen, product, limits) >= limits.processors;
-    if (!was_enough || (is_simple && is_tiny)) chosen = &config;
+    if (config.kernel == CudaKernel::elements) {
+      if (is_tiny) return {&config, slice_of(config, product, 1)};
+      continue;
+    }
+    for (std::int64_t splits = 1; splits <= most_slices(config, product); ++splits) {
+      const Choice choice{&config, slice_of(config, product, splits),
+                          cuda_clocks(config, product, tiles(config, product),
+                                      slice_of(config, product, splits), limits)};
+      if (best.config == nullptr || choice.clocks < best.clocks) best = choice;
+    }
   }
-  check_internal(chosen != nullptr, "no CUDA kernel multiplies ", name(product.dtype));
-  return *chosen;
+  check_internal(best.config != nullptr, "no CUDA kernel multiplies ", name(product.dtype));
+  return best;
 }
 
 std::string_view to_string(CudaKernel kernel) {
@@ -154,11 +191,10 @@ std::string_view to_string(CudaKernel kernel) {
 std::span<const CudaConfig> cuda_configs() { return configs(); }
 
 CudaTile choose_cuda_tile(const CudaProduct& product, const CudaLimits& limits) {
-  CudaTile tile{.product = product, .config = choose(product, limits), .plan = {}};
+  const Choice choice = choose(product, limits);
+  CudaTile tile{
+      .product = product, .config = *choice.config, .plan = {}, .k_slice = choice.k_slice};
   const CudaConfig& config = tile.config;
-  const std::int64_t wanted = splits(config, product, limits);
-  // A slice is a whole number of steps, so only the last one has a tail.
-  tile.k_slice = whole_parts(whole_parts(product.k, wanted), config.block.k) * config.block.k;
   tile.plan = {product.m, product.n, product.k, {}, 1, ""};
   if (product.k > 0) tile.plan.k_splits = static_cast<int>(whole_parts(product.k, tile.k_slice));
   tile.plan.levels = {clipped(Level::grid, config.block, product),
@@ -200,12 +236,14 @@ void CudaTile::verify(const CudaLimits& limits) const {
 
 std::string to_string(const CudaTile& tile) {
   const CudaConfig& config = tile.config;
+  const DType result = tile.product.result_dtype();
   return fmt::format(
-      "{} {}{} | {} | {} block{} of {} threads, {} registers, {} stage{}, {} bytes of shared "
+      "{} {}{}{} | {} | {} block{} of {} threads, {} registers, {} stage{}, {} bytes of shared "
       "memory",
       to_string(config.kernel), name(config.dtype), config.math == CudaMath::tf32 ? " as tf32" : "",
-      to_string(tile.plan), tile.blocks, tile.blocks == 1 ? "" : "s", config.threads,
-      config.registers, config.stages, config.stages == 1 ? "" : "s", config.shared_bytes);
+      result == config.dtype ? "" : fmt::format(" to {}", name(result)), to_string(tile.plan),
+      tile.blocks, tile.blocks == 1 ? "" : "s", config.threads, config.registers, config.stages,
+      config.stages == 1 ? "" : "s", config.shared_bytes);
 }
 
 }  // namespace blockgrad

@@ -1,9 +1,10 @@
 #pragma once
 // How a product is cut for CUDA: a value that is chosen on the host in one function, checked and
-// printed. Nothing here needs CUDA. What is chosen rests on counts (tiles against processors, bytes
-// of shared memory, registers); no time has been measured.
+// printed. Nothing here needs CUDA. What is chosen rests on counts (cuda_cost.h); no time has been
+// measured.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -32,6 +33,7 @@ struct CudaConfig {
   int stages = 1;           // of shared memory
   int registers = 0;
   std::int64_t shared_bytes = 0;
+  int resident = 1;  // blocks that a processor can hold at once, by registers and shared memory
 
   bool operator==(const CudaConfig&) const = default;
 };
@@ -50,8 +52,14 @@ struct CudaLimits {
 /// C[m, n] = A[m, k] B[k, n], `batch` times.
 struct CudaProduct {
   std::int64_t m = 0, n = 0, k = 0, batch = 1;
-  DType dtype = DType::f32;
+  DType dtype = DType::f32;  // of A and B
   CudaMath math = CudaMath::exact;
+  std::optional<DType> result = {};  // of C, if not that of A and B
+  bool is_gathered = false;          // operands are read one by one, which takes registers
+
+  DType result_dtype() const { return result.value_or(dtype); }
+  /// What slices of k are summed and joined in.
+  DType sum_dtype() const { return dtype == DType::f64 ? DType::f64 : DType::f32; }
 };
 
 /// The cut of a product.

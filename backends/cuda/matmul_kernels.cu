@@ -4,6 +4,8 @@
 
 #include "backends/cuda/matmul_kernels.h"
 
+#include <type_traits>
+
 #include "backends/cuda/matmul_elements.cuh"
 #include "backends/cuda/matmul_mma.cuh"
 #include "backends/cuda/matmul_registers.cuh"
@@ -40,15 +42,24 @@ using Small = Cut<64, 64, 16>;
 using SmallWarp = Cut<32, 16, 16>;
 using Wide = Cut<64, 64, 8>;  // of f64
 using WideWarp = Cut<32, 16, 8>;
-using Bf16Block = Cut<128, 128, 32>;
-using Bf16Warp = Cut<64, 32, 32>;
-using Tf32Block = Cut<128, 128, 16>;
+using Tiny = Cut<32, 32, 32>;
+using TinyWarp = Cut<32, 16, 32>;
+using WideHalf = Cut<128, 256, 32>;
+using WideHalfWarp = Cut<64, 64, 32>;
+using Half = Cut<128, 128, 32>;
+using HalfWarp = Cut<64, 32, 32>;
+using SmallHalf = Cut<64, 64, 32>;
+using SmallHalfWarp = Cut<32, 32, 32>;
+using Tf32 = Cut<128, 128, 16>;
 using Tf32Warp = Cut<64, 32, 16>;
+using SmallTf32 = Cut<64, 64, 16>;
+using SmallTf32Warp = Cut<32, 32, 16>;
 
 template <class T>
-constexpr DType dtype = sizeof(T) == 8   ? DType::f64
-                        : sizeof(T) == 4 ? DType::f32
-                                         : DType::bf16;
+constexpr DType dtype = sizeof(T) == 8            ? DType::f64
+                        : sizeof(T) == 4          ? DType::f32
+                        : std::is_same_v<T, bf16> ? DType::bf16
+                                                  : DType::f16;
 
 template <class Block>
 constexpr gpu::Tile tile{Block::m, Block::n, Block::k};
@@ -132,14 +143,25 @@ std::span<const MatmulKernel> matmul_kernels() {
       warps<float, Small, SmallWarp, any, any>(),
       warps<double, Wide, WideWarp, k, width>(),
       warps<double, Wide, WideWarp, any, any>(),
-      mma<bf16, Bf16Block, Bf16Warp, k, width>(),
-      mma<bf16, Bf16Block, Bf16Warp, k, k>(),
-      mma<bf16, Bf16Block, Bf16Warp, width, width>(),
-      mma<bf16, Bf16Block, Bf16Warp, any, any>(),
-      mma<float, Tf32Block, Tf32Warp, k, width>(),
-      mma<float, Tf32Block, Tf32Warp, k, k>(),
-      mma<float, Tf32Block, Tf32Warp, width, width>(),
-      mma<float, Tf32Block, Tf32Warp, any, any>(),
+      warps<float, Tiny, TinyWarp, k, width>(),
+      warps<float, Tiny, TinyWarp, any, any>(),
+      mma<bf16, WideHalf, WideHalfWarp, k, width>(),
+      mma<bf16, WideHalf, WideHalfWarp, k, k>(),
+      mma<bf16, Half, HalfWarp, k, width>(),
+      mma<bf16, Half, HalfWarp, k, k>(),
+      mma<bf16, Half, HalfWarp, width, width>(),
+      mma<bf16, Half, HalfWarp, any, any>(),
+      mma<bf16, SmallHalf, SmallHalfWarp, k, width>(),
+      mma<bf16, SmallHalf, SmallHalfWarp, any, any>(),
+      mma<f16, WideHalf, WideHalfWarp, width, k>(),
+      mma<f16, Half, HalfWarp, k, width>(),
+      mma<f16, SmallHalf, SmallHalfWarp, k, width>(),
+      mma<float, Tf32, Tf32Warp, k, width>(),
+      mma<float, Tf32, Tf32Warp, k, k>(),
+      mma<float, Tf32, Tf32Warp, width, width>(),
+      mma<float, Tf32, Tf32Warp, any, any>(),
+      mma<float, SmallTf32, SmallTf32Warp, k, width>(),
+      mma<float, SmallTf32, SmallTf32Warp, any, any>(),
   };
   return all;
 }

@@ -25,6 +25,13 @@ struct Cut {
   static constexpr int m = rows, n = columns, k = depth;
 };
 
+/// Blocks of the rung of tensor cores that are to fit a processor's registers together. What is
+/// gathered, element by element, passes through registers.
+BG_HOST_DEVICE constexpr int mma_blocks(int operand_size, Tile block, bool is_gathered) {
+  if (block.m * block.n <= 64 * 64) return operand_size == 2 && !is_gathered ? 4 : 3;
+  return operand_size == 2 && !is_gathered && block.n <= 128 ? 2 : 1;
+}
+
 /// How 16 bytes are read at once from an operand, if they are.
 enum class Reads {
   along_width,  // the rows of A, or columns of B, of one k lie side by side
@@ -64,6 +71,8 @@ struct Matrices {
 template <class In, class Out = In, class A = Matrix<const In>, class B = Matrix<const In>,
           class C = Matrix<Out>>
 struct Product {
+  using Result = Out;
+
   A a;  // m x k
   B b;  // k x n
   C c;  // m x n, of each batch and slice

@@ -1,8 +1,8 @@
 #pragma once
-// The rung of tensor cores, for users who opt in to bf16 or TF32: a warp multiplies 16 x 16 by 16 x
-// 8 elements with one instruction. Several stages of tiles are under way to shared memory at a time
-// (cp.async); 16-byte chunks of a line lie permuted by its number, so that neither ldmatrix nor the
-// copies meet bank conflicts.
+// The rung of tensor cores, for bf16, f16 and, where users opt in, f32 rounded to TF32: a warp
+// multiplies 16 x 16 by 16 x 8 elements with one instruction. Several stages of tiles are under way
+// to shared memory at a time (cp.async); 16-byte chunks of a line lie permuted by its number, so
+// that neither ldmatrix nor the copies meet bank conflicts.
 //
 //   grid -> block tile (m, n, k) -> warp tile (m, n) -> instruction (16, 8, 32 bytes of k)
 
@@ -33,33 +33,6 @@ struct alignas(128) ChunkedPanel {
     return at(line, place / pack)->value[place % pack];
   }
 
-  /// Begins to fill this with the panel from step k on; what lies beyond it counts as 0.
-  template <int threads>
-  __device__ __forceinline__ void fetch(const Panel<In>& panel, long k) {
-    static_assert(lines * chunks % threads == 0, "every thread moves the same");
-#pragma unroll
-    for (int i = 0; i < lines * chunks / threads; ++i) {
-      const int chunk = (static_cast<int>(threadIdx.x) + i * threads) % chunks;
-      const int line = (static_cast<int>(threadIdx.x) + i * threads) / chunks;
-      const long w = is_along_k ? line : chunk * pack;
-      const long at_k = k + (is_along_k ? chunk * pack : line);
-      const In* const from = panel.data + w * panel.width_stride + at_k * panel.k_stride;
-      const bool is_inside = w < panel.width && at_k < panel.k_end;
-      const long left = is_along_k ? panel.k_end - at_k : panel.width - w;
-      const int count = !is_inside ? 0 : left < pack ? static_cast<int>(left) : pack;
-      if constexpr (reads == Reads::one_by_one) {
-        Pack<In> values;
-#pragma unroll
-        for (int j = 0; j < pack; ++j)
-          values.value[j] = j < count ? from[j * panel.k_stride] : In(0.0f);
-        *at(line, chunk) = values;
-      } else {
-        copy_async(at(line, chunk), count > 0 ? from : panel.data,
-                   count * static_cast<int>(sizeof(In)));
-      }
-    }
-  }
-
   /// The lane's part of two by two 8 x 8 (TF32: 8 x 4) matrices from (w, k) on: x[i + 2 j] is that
   /// of the i-th along the width and the j-th along k.
   __device__ __forceinline__ void load(unsigned (&x)[4], int w, int k) {
@@ -80,6 +53,70 @@ struct alignas(128) ChunkedPanel {
   }
 };
 
+/// One thread's share of filling panels: begin() asks for the values of the panel from step k on,
+/// and finish() puts those into shared memory that do not get there by themselves. What lies beyond
+/// the operand counts as 0.
+template <class In, int width, int depth, int threads, Reads reads>
+struct ChunkShare {
+  using Shared = ChunkedPanel<In, width, depth, reads>;
+  static constexpr bool is_copied = reads != Reads::one_by_one;
+  static constexpr int pack = Shared::pack, lines = Shared::lines, chunks = Shared::chunks;
+  static constexpr int count = lines * chunks / threads;
+  static_assert(count * threads == lines * chunks, "every thread moves the same");
+
+  Panel<In> panel;
+  Pack<In> part[is_copied ? 1 : count];
+
+  // Neighbours read neighbours: chunks of one line first, or, of what is read one by one with the
+  // width side by side, lines.
+  __device__ __forceinline__ bool is_across() const {
+    return !is_copied && panel.width_stride == 1;
+  }
+  __device__ __forceinline__ int line_of(int i) const {
+    const int at = static_cast<int>(threadIdx.x) + i * threads;
+    return is_across() ? at % lines : at / chunks;
+  }
+  __device__ __forceinline__ int chunk_of(int i) const {
+    const int at = static_cast<int>(threadIdx.x) + i * threads;
+    return is_across() ? at / lines : at % chunks;
+  }
+
+  __device__ __forceinline__ void begin(Shared& shared, long k) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const int line = line_of(i), chunk = chunk_of(i);
+      const long w = Shared::is_along_k ? line : chunk * pack;
+      const long at_k = k + (Shared::is_along_k ? chunk * pack : line);
+      const In* const from = panel.data + w * panel.width_stride + at_k * panel.k_stride;
+      const bool is_inside = w < panel.width && at_k < panel.k_end;
+      const long left = Shared::is_along_k ? panel.k_end - at_k : panel.width - w;
+      const int size = !is_inside ? 0 : left < pack ? static_cast<int>(left) : pack;
+      if constexpr (is_copied) {
+        copy_async(shared.at(line, chunk), size > 0 ? from : panel.data,
+                   size * static_cast<int>(sizeof(In)));
+      } else {
+#pragma unroll
+        for (int j = 0; j < pack; ++j)
+          part[i].value[j] = j < size ? from[j * panel.k_stride] : In(0.0f);
+      }
+    }
+  }
+
+  __device__ __forceinline__ void finish(Shared& shared) const {
+    if constexpr (!is_copied) {
+#pragma unroll
+      for (int i = 0; i < count; ++i) *shared.at(line_of(i), chunk_of(i)) = part[i];
+    }
+  }
+};
+
+/// The share of the calling thread.
+template <int width, int depth, int threads, Reads reads, class In>
+__device__ __forceinline__ ChunkShare<In, width, depth, threads, reads> chunk_share_of(
+    const Panel<In>& panel, long /*k_begin*/) {
+  return {panel, {}};
+}
+
 /// One stage on its way.
 template <class In, class Block, Reads reads_a, Reads reads_b>
 struct Stage {
@@ -88,77 +125,42 @@ struct Stage {
 };
 
 /// Puts two neighbours where they belong, at once where both are inside and lie so.
-template <class In, class Out, class Epilogue>
-__device__ __forceinline__ void put_pair(const Product<In, Out>& p, const Epilogue& epilogue,
-                                         const Place& at, long row, long column, float x, float y) {
+template <class P, class Epilogue>
+__device__ __forceinline__ void put_pair(const P& p, const Epilogue& epilogue, const Place& at,
+                                         long row, long column, float x, float y) {
   if (row >= p.m || column >= p.n) return;
+  using Out = typename P::Result;
   struct alignas(2 * sizeof(Out)) Pair {
-    Out x, y;
+    Out value[2];
   };
-  Out* const to = &p.c.at(at.batch * p.k_splits + at.slice, row, column);
-  const Out first = static_cast<Out>(epilogue(x, at.batch, column));
-  if (column + 1 == p.n) {
-    to[0] = first;
-    return;
-  }
-  const Out second = static_cast<Out>(epilogue(y, at.batch, column + 1));
-  if (p.c_in_packs) {
-    *reinterpret_cast<Pair*>(to) = {first, second};
+  const long batch = at.batch * p.k_splits + at.slice;
+  Pair pair{{static_cast<Out>(epilogue(x, at.batch, column)), Out(0.0f)}};
+  if (column + 1 < p.n) pair.value[1] = static_cast<Out>(epilogue(y, at.batch, column + 1));
+  if (p.c_in_packs && column + 1 < p.n) {
+    *reinterpret_cast<Pair*>(&p.c.at(batch, row, column)) = pair;
   } else {
-    to[0] = first;
-    to[1] = second;
+    put_each(p.c, batch, row, column, p.n - column, pair.value);
   }
 }
 
-/// Grid: see place_of, of 32 Block::m / Warp::m * (Block::n / Warp::n) threads; dynamic shared
-/// memory: `stages` of Stage<...>. In is bf16, or float, which is rounded to TF32; sums are f32.
-/// Order of the sum: steps of 32 bytes of k in ascending order; within a step the tensor core's.
-template <class In, class Out, class Block, class Warp, int stages, Reads reads_a, Reads reads_b,
-          class Epilogue>
-__global__ void __launch_bounds__(32 * (Block::m / Warp::m) * (Block::n / Warp::n),
-                                  sizeof(In) == 2 ? 2 : 1)
-    matmul_mma(Product<In, Out> p, Epilogue epilogue) {
-  constexpr int threads = 32 * (Block::m / Warp::m) * (Block::n / Warp::n);
-  constexpr int tiles_m = Warp::m / 16, tiles_n = Warp::n / 8;
-  constexpr int step = 32 / static_cast<int>(sizeof(In));  // k of one instruction
-  struct Stages {
-    Stage<In, Block, reads_a, reads_b> of[stages];
-  };
-  auto& shared = shared_memory<Stages>();
-
-  // Grid to block: a tile of C, and a slice of k.
-  const Place at = place_of_block<Block>(p);
-  const long k_begin = at.slice * p.k_slice, k_end = end_of_slice(p, at);
-  const Panel<In> a = panel_of_a(p, at, k_end), b = panel_of_b(p, at, k_end);
-
-  // Block to warp.
-  const int warp_at = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int m = warp_at / (Block::n / Warp::n) * Warp::m,
-            n = warp_at % (Block::n / Warp::n) * Warp::n;
+/// The sums of one warp's tile.
+template <class In, class Warp>
+struct WarpTile {
+  static constexpr int tiles_m = Warp::m / 16, tiles_n = Warp::n / 8;
 
   float sums[tiles_m][tiles_n][4] = {};
-  const auto fetch = [&](long k) {
-    if (k < k_end) {
-      auto& stage = shared.of[(k - k_begin) / Block::k % stages];
-      stage.a.template fetch<threads>(a, k);
-      stage.b.template fetch<threads>(b, k);
-    }
-    commit_copies();
-  };
+
+  /// Adds the products of a stage, from row m and column n of the block on.
+  template <int depth, class A, class B>
+  __device__ __forceinline__ void add(A& a, B& b, int m, int n) {
+    constexpr int step = 32 / static_cast<int>(sizeof(In));  // k of one instruction
 #pragma unroll
-  for (int i = 0; i < stages - 1; ++i) fetch(k_begin + i * Block::k);
-  for (long k = k_begin; k < k_end; k += Block::k) {
-    wait_copies<stages - 2>();
-    __syncthreads();  // this stage is there for all, and the one before it is read by all
-    fetch(k + (stages - 1) * Block::k);
-    auto& stage = shared.of[(k - k_begin) / Block::k % stages];
-#pragma unroll
-    for (int i = 0; i < Block::k; i += step) {
+    for (int i = 0; i < depth; i += step) {
       unsigned from_a[tiles_m][4], from_b[tiles_n / 2][4];
 #pragma unroll
-      for (int x = 0; x < tiles_m; ++x) stage.a.load(from_a[x], m + 16 * x, i);
+      for (int x = 0; x < tiles_m; ++x) a.load(from_a[x], m + 16 * x, i);
 #pragma unroll
-      for (int y = 0; y < tiles_n / 2; ++y) stage.b.load(from_b[y], n + 16 * y, i);
+      for (int y = 0; y < tiles_n / 2; ++y) b.load(from_b[y], n + 16 * y, i);
 #pragma unroll
       for (int x = 0; x < tiles_m; ++x)
 #pragma unroll
@@ -167,19 +169,93 @@ __global__ void __launch_bounds__(32 * (Block::m / Warp::m) * (Block::n / Warp::
                        from_b[y / 2][y % 2 + 2]);
     }
   }
-  wait_copies<0>();
 
-  // A lane holds two neighbours in each of two rows of an instruction's C.
+  /// A lane holds two neighbours in each of two rows of an instruction's C.
+  template <class P, class Epilogue>
+  __device__ __forceinline__ void put(const P& p, const Epilogue& epilogue, const Place& at, int m,
+                                      int n) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
-  for (int x = 0; x < tiles_m; ++x)
+    for (int x = 0; x < tiles_m; ++x)
 #pragma unroll
-    for (int y = 0; y < tiles_n; ++y)
+      for (int y = 0; y < tiles_n; ++y)
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const long row = at.row + m + 16 * x + 8 * half + lane / 4;
-        const long column = at.column + n + 8 * y + lane % 4 * 2;
-        put_pair(p, epilogue, at, row, column, sums[x][y][2 * half], sums[x][y][2 * half + 1]);
-      }
+        for (int half = 0; half < 2; ++half)
+          put_pair(p, epilogue, at, at.row + m + 16 * x + 8 * half + lane / 4,
+                   at.column + n + 8 * y + lane % 4 * 2, sums[x][y][2 * half],
+                   sums[x][y][2 * half + 1]);
+  }
+};
+
+template <class Block, class Warp>
+inline constexpr int threads_of_mma = 32 * (Block::m / Warp::m) * (Block::n / Warp::n);
+
+/// Grid: see place_of, of threads_of_mma<Block, Warp> threads; dynamic shared memory: `stages` of
+/// Stage<...>. In is bf16 or f16, or float, which is rounded to TF32; sums are f32, and Out is
+/// rounded to once. Order of the sum: steps of 32 bytes of k in ascending order; within a step the
+/// tensor core's.
+template <class Block, class Warp, int stages, Reads reads_a, Reads reads_b, class In, class Out,
+          class A, class B, class C, class Epilogue>
+__device__ __forceinline__ void multiply_mma(const Product<In, Out, A, B, C>& p,
+                                             const Epilogue& epilogue) {
+  constexpr int threads = threads_of_mma<Block, Warp>;
+  struct Stages {
+    Stage<In, Block, reads_a, reads_b> of[stages];
+  };
+  auto& shared = shared_memory<Stages>();
+
+  // Grid to block: a tile of C, and a slice of k.
+  const Place at = place_of_block<Block>(p);
+  const long k_begin = at.slice * p.k_slice, k_end = end_of_slice(p, at);
+  auto a = chunk_share_of<Block::m, Block::k, threads, reads_a>(panel_of_a(p, at, k_end), k_begin);
+  auto b = chunk_share_of<Block::n, Block::k, threads, reads_b>(panel_of_b(p, at, k_end), k_begin);
+
+  // Block to warp.
+  const int warp_at = static_cast<int>(threadIdx.x) / 32;
+  const int m = warp_at / (Block::n / Warp::n) * Warp::m,
+            n = warp_at % (Block::n / Warp::n) * Warp::n;
+
+  WarpTile<In, Warp> tile;
+  const auto begin = [&](long k, int to) {
+    if (k < k_end) {
+      a.begin(shared.of[to].a, k);
+      b.begin(shared.of[to].b, k);
+    }
+    commit_copies();
+  };
+  const auto finish = [&](long k, int to) {
+    if (k < k_end) {
+      a.finish(shared.of[to].a);
+      b.finish(shared.of[to].b);
+    }
+  };
+#pragma unroll
+  for (int i = 0; i < stages - 1; ++i) {
+    begin(k_begin + i * Block::k, i);
+    finish(k_begin + i * Block::k, i);
+  }
+  int stage = 0;
+  for (long k = k_begin; k < k_end; k += Block::k) {
+    wait_copies<stages - 2>();
+    __syncthreads();  // this stage is there for all, and the one before it is read by all
+    const int free = stage == 0 ? stages - 1 : stage - 1;
+    begin(k + (stages - 1) * Block::k, free);
+    tile.template add<Block::k>(shared.of[stage].a, shared.of[stage].b, m, n);
+    finish(k + (stages - 1) * Block::k, free);
+    stage = stage == stages - 1 ? 0 : stage + 1;
+  }
+  wait_copies<0>();
+  tile.put(p, epilogue, at, m, n);
+}
+
+template <class In, class Out, class Block, class Warp, int stages, Reads reads_a, Reads reads_b,
+          class Epilogue>
+__global__ void __launch_bounds__(threads_of_mma<Block, Warp>,
+                                  mma_blocks(sizeof(In), {Block::m, Block::n, Block::k},
+                                             reads_a == Reads::one_by_one ||
+                                                 reads_b == Reads::one_by_one))
+    matmul_mma(Product<In, Out> p, Epilogue epilogue) {
+  multiply_mma<Block, Warp, stages, reads_a, reads_b>(p, epilogue);
 }
 
 }  // namespace blockgrad::gpu

@@ -7,8 +7,8 @@
 
 namespace blockgrad::gpu {
 
-/// c = epilogue(((s_0 + s_1) + s_2) + ...), with s_i, the sums of slice i, at `sums`, dense
-/// [batch, k_splits, m, n]. Grid: a line of blocks of any size, a thread an element.
+/// c = epilogue(((s_0 + s_1) + s_2) + ...), rounded once, with s_i, the sums of slice i, at `sums`,
+/// dense [batch, k_splits, m, n]. Grid: a line of blocks of any size, a thread an element.
 template <class P, class T, class Epilogue>
 __device__ __forceinline__ void add_splits(const P& p, const T* sums, long batches,
                                            const Epilogue& epilogue) {
@@ -19,7 +19,8 @@ __device__ __forceinline__ void add_splits(const P& p, const T* sums, long batch
   const T* const from = sums + batch * p.k_splits * size + element;
   T sum = from[0];
   for (int slice = 1; slice < p.k_splits; ++slice) sum += from[slice * size];
-  p.c.at(batch, element / p.n, element % p.n) = epilogue(sum, batch, element % p.n);
+  p.c.at(batch, element / p.n, element % p.n) =
+      static_cast<typename P::Result>(epilogue(sum, batch, element % p.n));
 }
 
 template <class T, class Epilogue>

@@ -49,7 +49,8 @@ __device__ __forceinline__ void load_transposed(unsigned (&x)[4], const void* ro
                : "memory");
 }
 
-/// C += A B of a warp for bf16: A is 16 x 16, B 16 x 8, C 16 x 8.
+/// C += A B of a warp: A is 16 x 16, B 16 x 8, C 16 x 8; of f32, which is read as TF32, A is 16 x 8
+/// and B 8 x 8. The first argument only says what the numbers are.
 __device__ __forceinline__ void multiply_add(bf16, float (&c)[4], const unsigned (&a)[4],
                                              unsigned b0, unsigned b1) {
   asm volatile(
@@ -58,8 +59,14 @@ __device__ __forceinline__ void multiply_add(bf16, float (&c)[4], const unsigned
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-
-/// C += A B of a warp for f32 rounded to TF32: A is 16 x 8, B 8 x 8, C 16 x 8.
+__device__ __forceinline__ void multiply_add(f16, float (&c)[4], const unsigned (&a)[4],
+                                             unsigned b0, unsigned b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
 __device__ __forceinline__ void multiply_add(float, float (&c)[4], const unsigned (&a)[4],
                                              unsigned b0, unsigned b1) {
   asm volatile(

@@ -39,6 +39,7 @@ void in_every_math(CudaProduct product, const Visit& visit) {
   const std::tuple<DType, CudaMath> kinds[] = {{DType::f32, CudaMath::exact},
                                                {DType::f64, CudaMath::exact},
                                                {DType::bf16, CudaMath::exact},
+                                               {DType::f16, CudaMath::exact},
                                                {DType::f32, CudaMath::tf32}};
   for (const auto& [dtype, math] : kinds) {
     product.dtype = dtype;
@@ -97,24 +98,35 @@ BOOST_AUTO_TEST_CASE(a_long_sum_with_few_tiles_is_cut_for_all_processors) {
   const CudaTile tile = choose_cuda_tile({.m = 768, .n = 768, .k = 65536});
   BOOST_TEST(to_string(tile) ==
              "warps f32 | m,n,k 768x768x65536 | grid 128x128x8 > warp 64x32x8 > instruction 8x8x1 "
-             "| k in order, 4 splits | why: 36 tiles for 132 processors | 144 blocks of 256 "
+             "| k in order, 11 splits | why: 36 tiles for 132 processors | 396 blocks of 256 "
              "threads, 168 registers, 2 stages, 16896 bytes of shared memory");
 }
 
-BOOST_AUTO_TEST_CASE(slices_are_summed_apart_only_in_the_dtype_that_they_are_stored_in) {
-  const auto splits = [](DType dtype, CudaMath math) {
-    return choose_cuda_tile({.m = 768, .n = 768, .k = 65536, .dtype = dtype, .math = math})
-        .plan.k_splits;
+BOOST_AUTO_TEST_CASE(processors_are_filled_by_slices_or_by_small_tiles) {
+  // The share of the processors' time in which they have a block.
+  const auto fill = [](const CudaProduct& product) {
+    const CudaTile tile = choose_cuda_tile(product);
+    const auto rounds = (tile.blocks + 131) / 132;
+    return static_cast<double>(tile.blocks) / static_cast<double>(132 * rounds);
   };
-  BOOST_TEST(splits(DType::f32, CudaMath::tf32) == 4);
-  BOOST_TEST(splits(DType::f64, CudaMath::exact) == 1);  // 144 tiles of 64 x 64
-  BOOST_TEST(splits(DType::bf16, CudaMath::exact) == 1);
-  BOOST_TEST(choose_cuda_tile({.m = 64, .n = 64, .k = 65536, .dtype = DType::f64}).plan.k_splits ==
-             32);
-  CudaTile tile = choose_cuda_tile({.m = 64, .n = 64, .k = 65536, .dtype = DType::bf16});
+  BOOST_TEST(fill({.m = 768, .n = 768, .k = 65536}) == 1.0);
+  for (const DType dtype : {DType::bf16, DType::f64})
+    BOOST_TEST(fill({.m = 768, .n = 768, .k = 65536, .dtype = dtype}) > 0.9);
+  BOOST_TEST(fill({.m = 768, .n = 3072, .k = 65536, .dtype = DType::bf16}) > 0.9);
+  BOOST_TEST(fill({.m = 256, .n = 128, .k = 784}) > 0.9);
+  BOOST_TEST(fill({.m = 100, .n = 300, .k = 5000, .math = CudaMath::tf32}) > 0.9);
+  // A short sum stays one chain.
+  BOOST_TEST(choose_cuda_tile({.m = 64, .n = 64, .k = 383}).plan.k_splits == 1);
+}
+
+BOOST_AUTO_TEST_CASE(slices_are_summed_apart_where_kernels_keep_their_sums) {
+  CudaTile tile = choose_cuda_tile({.m = 8, .n = 8, .k = 64});
   tile.plan.k_splits = 2;
-  tile.k_slice = 32768;
-  BOOST_TEST(begins(refusal(tile), "2 slices of k, whose sums the mma kernel of bf16"));
+  tile.k_slice = 32;
+  BOOST_TEST(begins(refusal(tile), "2 slices of k, whose sums the elements kernel of f32"));
+  const CudaProduct half{.m = 8, .n = 8, .k = 4096, .dtype = DType::f16};
+  BOOST_TEST((half.result_dtype() == DType::f16 && half.sum_dtype() == DType::f32));
+  BOOST_TEST(choose_cuda_tile(half).plan.k_splits > 1);
 }
 
 BOOST_AUTO_TEST_CASE(the_kernel_follows_from_the_shape) {
@@ -122,10 +134,15 @@ BOOST_AUTO_TEST_CASE(the_kernel_follows_from_the_shape) {
     return choose_cuda_tile(product).config.block;
   };
   BOOST_TEST((block({.m = 8192, .n = 8192, .k = 8192}) == Tile{128, 128, 8}));
-  BOOST_TEST((block({.m = 512, .n = 512, .k = 64}) == Tile{64, 64, 16}));
+  BOOST_TEST((block({.m = 640, .n = 640, .k = 64}) == Tile{64, 64, 16}));
+  BOOST_TEST((block({.m = 256, .n = 256, .k = 64}) == Tile{32, 32, 32}));
   BOOST_TEST((block({.m = 32, .n = 10, .k = 128}) == Tile{8, 16, 1}));
-  BOOST_TEST((block({.m = 32, .n = 10, .k = 129}) == Tile{64, 64, 16}));
-  BOOST_TEST((block({.m = 512, .n = 512, .k = 64, .dtype = DType::bf16}) == Tile{128, 128, 32}));
+  BOOST_TEST((block({.m = 32, .n = 10, .k = 129}) == Tile{32, 32, 32}));
+  CudaProduct half{.m = 8192, .n = 8192, .k = 8192, .dtype = DType::bf16};
+  BOOST_TEST((block(half) == Tile{128, 256, 32}));
+  half.is_gathered = true;
+  BOOST_TEST((block(half) == Tile{128, 128, 32}));
+  BOOST_TEST((block({.m = 512, .n = 512, .k = 64, .dtype = DType::bf16}) == Tile{64, 64, 32}));
 }
 
 BOOST_AUTO_TEST_CASE(a_product_without_a_kernel_is_refused) {
@@ -187,16 +204,27 @@ BOOST_AUTO_TEST_CASE(shared_memory_is_that_of_the_kernels) {
   using D = gpu::Cut<128, 128, 32>;
   using E = gpu::Cut<128, 128, 16>;
   constexpr gpu::Reads k = gpu::Reads::along_k, width = gpu::Reads::along_width;
+  using S = gpu::Cut<64, 64, 16>;
+  using T = gpu::Cut<32, 32, 32>;
+  using W = gpu::Cut<128, 256, 32>;
+  using H = gpu::Cut<64, 64, 32>;
   const std::size_t bytes[] = {sizeof(gpu::TwoPanels<float, A>),
                                sizeof(gpu::TwoPanels<float, B>),
+                               sizeof(gpu::TwoPanels<float, T>),
                                sizeof(gpu::Panels<float, A>),
                                sizeof(gpu::Panels<float, C>),
                                sizeof(gpu::SharedTiles<float, 32>),
                                0,
                                sizeof(gpu::TwoPanels<double, C>),
                                0,
+                               4 * sizeof(gpu::Stage<float, E, width, k>),
+                               4 * sizeof(gpu::Stage<float, S, width, k>),
+                               4 * sizeof(gpu::Stage<bf16, W, k, width>),
                                4 * sizeof(gpu::Stage<bf16, D, k, width>),
-                               4 * sizeof(gpu::Stage<float, E, width, k>)};
+                               4 * sizeof(gpu::Stage<bf16, H, k, width>),
+                               4 * sizeof(gpu::Stage<f16, W, k, width>),
+                               4 * sizeof(gpu::Stage<f16, D, k, width>),
+                               4 * sizeof(gpu::Stage<f16, H, k, width>)};
   BOOST_REQUIRE(cuda_configs().size() == std::size(bytes));
   for (std::size_t i = 0; i < std::size(bytes); ++i)
     BOOST_TEST(cuda_configs()[i].shared_bytes == static_cast<std::int64_t>(bytes[i]));

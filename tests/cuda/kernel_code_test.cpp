@@ -56,6 +56,7 @@ std::string text(gpu::Tile tile) {
 std::string begin_of(const CudaConfig& config) {
   const std::string dtype = config.dtype == DType::f32    ? "float"
                             : config.dtype == DType::bf16 ? "blockgrad::bf16"
+                            : config.dtype == DType::f16  ? "blockgrad::f16"
                                                           : "double";
   const std::string call = " blockgrad::gpu::matmul_";
   switch (config.kernel) {
@@ -67,7 +68,9 @@ std::string begin_of(const CudaConfig& config) {
              text(config.instruction);
     case CudaKernel::warps:
       return call + "warps<" + dtype + ", " + text(config.block) + ", " + text(config.warp);
-    case CudaKernel::mma: return call + "mma<" + dtype + ",";
+    case CudaKernel::mma:
+      return call + "mma<" + dtype + ", " + dtype + ", " + text(config.block) + ", " +
+             text(config.warp);
   }
   return "";
 }
@@ -79,7 +82,12 @@ bool reads_one_by_one(const Kernel& kernel) {
 /// What every kernel of a configuration must be made of: the steps of its innermost loop at least.
 void check(const CudaConfig& config, const Kernel& kernel) {
   BOOST_TEST_CONTEXT(kernel.name) {
-    BOOST_TEST(kernel.registers <= config.registers);
+    const bool is_mma = config.kernel == CudaKernel::mma;
+    const int resident = is_mma ? gpu::mma_blocks(static_cast<int>(size_of(config.dtype)),
+                                                  config.block, reads_one_by_one(kernel))
+                                : 1;
+    BOOST_TEST(resident * config.threads * kernel.registers <= CudaLimits{}.registers);
+    if (!is_mma || !reads_one_by_one(kernel)) BOOST_TEST(kernel.registers <= config.registers);
     const gpu::Tile block = config.block, instruction = config.instruction;
     if (config.kernel == CudaKernel::warps || config.kernel == CudaKernel::registers) {
       const bool is_f32 = config.dtype == DType::f32;
@@ -98,12 +106,12 @@ void check(const CudaConfig& config, const Kernel& kernel) {
         BOOST_TEST(2 * config.threads * kernel.registers <= CudaLimits{}.registers);  // two blocks
       }
     }
-    if (config.kernel == CudaKernel::mma) {
+    if (is_mma) {
       const long steps = block.k / instruction.k;
       const long tiles = config.warp.m / instruction.m * (config.warp.n / instruction.n);
       BOOST_TEST(kernel.count(Kind::tensor_core) == steps * tiles);
       // ldmatrix transposes elements of two bytes only.
-      BOOST_TEST((config.dtype != DType::bf16 || kernel.count(Kind::load_matrices) > 0));
+      BOOST_TEST((config.dtype == DType::f32 || kernel.count(Kind::load_matrices) > 0));
       BOOST_TEST((reads_one_by_one(kernel) || kernel.count(Kind::copy_async) > 0));
     }
   }

@@ -22,37 +22,47 @@ constexpr int stages = 4;
 constexpr Reads any = Reads::one_by_one;
 constexpr auto plain = [](auto x, long, long) { return x; };
 
-template <class In>
-using Block = Cut<128, 128, 64 / static_cast<int>(sizeof(In))>;
-template <class In>
-using Warp = Cut<64, 32, 64 / static_cast<int>(sizeof(In))>;
+/// A cut of the rung for operands of two bytes, or for TF32.
+template <class T, int m, int n, int warp_m, int warp_n>
+struct Way {
+  using In = T;
+  static constexpr int k = 64 / static_cast<int>(sizeof(T));
+  using Block = Cut<m, n, k>;
+  using Warp = Cut<warp_m, warp_n, k>;
+};
+template <class T>
+using Middle = Way<T, 128, 128, 64, 32>;
+template <class T>
+using Small = Way<T, 64, 64, 32, 32>;
+using Wide = Way<bf16, 128, 256, 64, 64>;
 
-template <Reads reads_a, Reads reads_b, class In, class Out>
+template <class Way, Reads reads_a, Reads reads_b, class In, class Out>
 void run(ProductCase<In, Out>& c, std::uint64_t seed, int without_barrier = -1) {
+  using Block = typename Way::Block;
+  using Warp = typename Way::Warp;
   harness::launch(
-      {.grid = harness::line_of_tiles(c.product, c.shape.batch, Block<In>::m, Block<In>::n),
-       .block = {32 * (Block<In>::m / Warp<In>::m) * (Block<In>::n / Warp<In>::n)},
-       .shared_bytes = stages * sizeof(Stage<In, Block<In>, reads_a, reads_b>),
+      {.grid = harness::line_of_tiles(c.product, c.shape.batch, Block::m, Block::n),
+       .block = {threads_of_mma<Block, Warp>},
+       .shared_bytes = stages * sizeof(Stage<In, Block, reads_a, reads_b>),
        .seed = seed,
        .without_barrier = without_barrier},
-      [&] {
-        matmul_mma<In, Out, Block<In>, Warp<In>, stages, reads_a, reads_b>(c.product, plain);
-      });
+      [&] { matmul_mma<In, Out, Block, Warp, stages, reads_a, reads_b>(c.product, plain); });
 }
 
 /// By the reads that the layout of the case allows.
-template <class In, class Out>
+template <class Way, class In, class Out>
 void run_in_packs(ProductCase<In, Out>& c, std::uint64_t seed) {
   constexpr Reads width = Reads::along_width, k = Reads::along_k;
   const bool a = c.shape.transpose_a, b = c.shape.transpose_b;
-  if (!a && !b) return run<k, width>(c, seed);
-  if (!a) return run<k, k>(c, seed);
-  if (!b) return run<width, width>(c, seed);
-  return run<width, k>(c, seed);
+  if (!a && !b) return run<Way, k, width>(c, seed);
+  if (!a) return run<Way, k, k>(c, seed);
+  if (!b) return run<Way, width, width>(c, seed);
+  return run<Way, width, k>(c, seed);
 }
 
 /// What the tensor core multiplies.
 double seen(bf16 x) { return static_cast<double>(x); }
+double seen(f16 x) { return static_cast<double>(x); }
 double seen(float x) { return detail::bits_float(to_tf32(detail::float_bits(x))); }
 
 /// The largest error in units of what f32 sums of k products may be off, and of Out's rounding.
@@ -103,13 +113,14 @@ void in_every_layout(ProductShape shape, long pitch, const Run& run_case) {
 }
 
 /// How many configurations are compiled that these tests run.
-template <class In>
+template <class Way>
 long configurations(DType dtype) {
-  const Tile block{Block<In>::m, Block<In>::n, Block<In>::k};
-  const Tile warp{Warp<In>::m, Warp<In>::n, Warp<In>::k};
+  using Block = typename Way::Block;
+  using Warp = typename Way::Warp;
   return std::ranges::count_if(cuda_configs(), [&](const CudaConfig& config) {
-    return config.kernel == CudaKernel::mma && config.dtype == dtype && config.block == block &&
-           config.warp == warp && config.stages == stages;
+    return config.kernel == CudaKernel::mma && config.dtype == dtype &&
+           config.block == Tile{Block::m, Block::n, Block::k} &&
+           config.warp == Tile{Warp::m, Warp::n, Warp::k} && config.stages == stages;
   });
 }
 
@@ -119,34 +130,52 @@ BOOST_AUTO_TEST_SUITE(matmul_mma)
 
 BOOST_AUTO_TEST_CASE(bf16_is_summed_as_f32_from_every_layout) {
   for (const ProductShape& shape : tails)
-    in_every_layout<bf16, float>(shape, 8, [](auto& c, auto seed) { run_in_packs(c, seed); });
+    in_every_layout<bf16, float>(shape, 8,
+                                 [](auto& c, auto seed) { run_in_packs<Middle<bf16>>(c, seed); });
 }
 
 BOOST_AUTO_TEST_CASE(bf16_is_rounded_once_to_bf16) {
-  in_every_layout<bf16, bf16>(tails[2], 8, [](auto& c, auto seed) { run_in_packs(c, seed); });
+  in_every_layout<bf16, bf16>(tails[2], 8,
+                              [](auto& c, auto seed) { run_in_packs<Middle<bf16>>(c, seed); });
+}
+
+BOOST_AUTO_TEST_CASE(other_cuts_and_f16_are_summed_alike) {
+  for (const ProductShape& shape : {tails[1], tails[2]}) {
+    in_every_layout<bf16, float>(shape, 8, [](auto& c, auto seed) { run_in_packs<Wide>(c, seed); });
+    in_every_layout<f16, float>(shape, 8,
+                                [](auto& c, auto seed) { run_in_packs<Small<f16>>(c, seed); });
+    in_every_layout<float, float>(shape, 4,
+                                  [](auto& c, auto seed) { run_in_packs<Small<float>>(c, seed); });
+  }
+  in_every_layout<f16, float>(tails[2], 3,
+                              [](auto& c, auto seed) { run<Small<f16>, any, any>(c, seed); });
 }
 
 BOOST_AUTO_TEST_CASE(tf32_rounds_f32_to_eleven_bits) {
   for (const ProductShape& shape : tails)
-    in_every_layout<float, float>(shape, 4, [](auto& c, auto seed) { run_in_packs(c, seed); });
+    in_every_layout<float, float>(shape, 4,
+                                  [](auto& c, auto seed) { run_in_packs<Middle<float>>(c, seed); });
 }
 
 BOOST_AUTO_TEST_CASE(operands_of_any_alignment_are_read_one_by_one) {
   for (const ProductShape& shape : tails) {
-    in_every_layout<bf16, float>(shape, 3, [](auto& c, auto seed) { run<any, any>(c, seed); });
-    in_every_layout<float, float>(shape, 1, [](auto& c, auto seed) { run<any, any>(c, seed); });
+    in_every_layout<bf16, float>(shape, 3,
+                                 [](auto& c, auto seed) { run<Middle<bf16>, any, any>(c, seed); });
+    in_every_layout<float, float>(
+        shape, 1, [](auto& c, auto seed) { run<Middle<float>, any, any>(c, seed); });
   }
 }
 
 BOOST_AUTO_TEST_CASE(slices_of_k_and_matrices_of_a_batch_are_apart) {
   const ProductShape shape{.m = 20, .n = 24, .k = 100, .batch = 2, .k_splits = 2, .k_slice = 64};
-  in_every_layout<bf16, float>(shape, 8, [](auto& c, auto seed) { run_in_packs(c, seed); });
+  in_every_layout<bf16, float>(shape, 8,
+                               [](auto& c, auto seed) { run_in_packs<Middle<bf16>>(c, seed); });
 }
 
 BOOST_AUTO_TEST_CASE(without_its_barrier_the_kernel_is_wrong) {
   const auto off = [](int without_barrier) {
     ProductCase<bf16, float> c({.m = 40, .n = 40, .k = 200, .pitch = 8});
-    run<Reads::along_k, Reads::along_width>(c, 3, without_barrier);
+    run<Middle<bf16>, Reads::along_k, Reads::along_width>(c, 3, without_barrier);
     return error(c);
   };
   BOOST_TEST(!(off(0) <= 1.0));
@@ -154,14 +183,18 @@ BOOST_AUTO_TEST_CASE(without_its_barrier_the_kernel_is_wrong) {
 }
 
 BOOST_AUTO_TEST_CASE(the_cuts_are_those_that_are_compiled) {
-  BOOST_TEST(configurations<bf16>(DType::bf16) == 1);
-  BOOST_TEST(configurations<float>(DType::f32) == 1);
-  BOOST_TEST(std::ranges::count(cuda_configs(), CudaKernel::mma, &CudaConfig::kernel) == 2);
+  long all = configurations<Middle<float>>(DType::f32) + configurations<Small<float>>(DType::f32);
+  BOOST_TEST(all == 2);
+  for (const DType half : {DType::bf16, DType::f16})
+    all += configurations<Wide>(half) + configurations<Middle<bf16>>(half) +
+           configurations<Small<bf16>>(half);
+  BOOST_TEST(all == 8);
+  BOOST_TEST(std::ranges::count(cuda_configs(), CudaKernel::mma, &CudaConfig::kernel) == all);
 }
 
 BOOST_AUTO_TEST_CASE(every_layout_has_a_kernel_that_has_run) {
   harness::print_counts();
-  BOOST_TEST(harness::counts().kernels >= 14);  // 5 of bf16 to f32, 4 to bf16, 5 of TF32
+  BOOST_TEST(harness::counts().kernels >= 27);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

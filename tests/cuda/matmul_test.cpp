@@ -108,6 +108,8 @@ using F32Block = Cut<128, 128, 8>;
 using F32Warp = Cut<64, 32, 8>;
 using SmallBlock = Cut<64, 64, 16>;
 using SmallWarp = Cut<32, 16, 16>;
+using TinyBlock = Cut<32, 32, 32>;
+using TinyWarp = Cut<32, 16, 32>;
 using F64Block = Cut<64, 64, 8>;
 using F64Warp = Cut<32, 16, 8>;
 constexpr Reads any = Reads::one_by_one;
@@ -209,6 +211,9 @@ BOOST_AUTO_TEST_CASE(warps_read_sixteen_bytes_at_once) {
     in_every_layout<float>(shape, 4, [](auto& c, auto order) {
       return run_warps_in_packs<float, SmallBlock, SmallWarp>(c, order, plain);
     });
+    in_every_layout<float>(shape, 4, [](auto& c, auto order) {
+      return run_warps_in_packs<float, TinyBlock, TinyWarp>(c, order, plain);
+    });
     in_every_layout<double>(shape, 2, [](auto& c, auto order) {
       return run_warps_in_packs<double, F64Block, F64Warp>(c, order, plain);
     });
@@ -222,6 +227,9 @@ BOOST_AUTO_TEST_CASE(warps_read_operands_of_any_alignment) {
     });
     in_every_layout<float>(shape, 1, [](auto& c, auto order) {
       return run_warps<float, SmallBlock, SmallWarp, any, any>(c, order, plain);
+    });
+    in_every_layout<float>(shape, 1, [](auto& c, auto order) {
+      return run_warps<float, TinyBlock, TinyWarp, any, any>(c, order, plain);
     });
     in_every_layout<double>(shape, 1, [](auto& c, auto order) {
       return run_warps<double, F64Block, F64Warp, any, any>(c, order, plain);

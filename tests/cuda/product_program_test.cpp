@@ -130,7 +130,7 @@ BOOST_AUTO_TEST_CASE(the_report_shows_grid_warp_and_instruction_blocks) {
   const Expr a = input("a", Shape{70, 30}), b = input("b", Shape{30, 70});
   const Program program = compile({matmul(a, b)}, {}, test_support::cuda_test_device());
   const std::string text = program.explain();
-  BOOST_TEST(text.find("grid 64x64x16 > warp 32x16x16 > instruction 4x4x1") != std::string::npos,
+  BOOST_TEST(text.find("grid 32x32x30 > warp 32x16x30 > instruction 4x4x1") != std::string::npos,
              text);
 }
 

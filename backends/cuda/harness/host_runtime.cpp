@@ -108,6 +108,7 @@ class Kernels {
     std::ofstream source(stem + ".cpp");
     source << "#include \"backends/cuda/harness/cuda_names.h\"\n"
               "#include \"backends/cuda/harness/host_call.h\"\n"
+              "#include \"backends/cuda/harness/tensor_model.h\"\n"
            << cuda_prelude();
     std::set<std::string> headers;
     for (const CudaText* text : texts) {

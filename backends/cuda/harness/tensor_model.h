@@ -1,13 +1,14 @@
 #pragma once
 // What the functions of backends/cuda/tensor_cores.cuh do, on the harness. A copy is done when its
 // thread waits for it, so a missing wait shows. Products are exact and summed in f64, then rounded
-// once; the device's order and rounding are its own.
+// once; the device's order and rounding are its own. Includes no header that kernels do, as those
+// may follow as text.
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
 #include "backends/cuda/harness/thread_block.h"
-#include "backends/cuda/tensor_cores.cuh"
 
 namespace blockgrad::gpu {
 
@@ -66,8 +67,16 @@ struct Fragments {
   unsigned b[2];
 };
 
-inline float half_of(unsigned word, int half) {
-  return detail::from_bf16(static_cast<unsigned short>(word >> (16 * half)));
+/// Element i of those of type In in a word, as the tensor core reads it.
+template <class In>
+float element(unsigned word, int i) {
+  if constexpr (sizeof(In) == 2) {
+    In half;
+    half.bits = static_cast<unsigned short>(word >> (16 * i));
+    return static_cast<float>(half);
+  } else {
+    return std::bit_cast<float>(word & 0xffffe000u);  // the 19 upper bits
+  }
 }
 
 /// C += A B; a(lane, row, k) reads A, b(lane, k, column) reads B.
@@ -110,39 +119,21 @@ inline void load_transposed(unsigned (&x)[4], const void* row, int line = __buil
                  .complete = &model::load<true>});
 }
 
-inline void multiply_add(bf16, float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
-                         int line = __builtin_LINE(), const char* file = __builtin_FILE()) {
+template <class In>
+void multiply_add(In, float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
+                  int line = __builtin_LINE(), const char* file = __builtin_FILE()) {
   model::Fragments slot{c, a, {b0, b1}};
   const auto complete = [](void* const* slots) {
-    model::multiply_add<16>(
+    constexpr int word = 4 / static_cast<int>(sizeof(In)), half = 4 * word;  // elements; of k
+    model::multiply_add<2 * half>(
         slots,
         [](const auto& of, int row, int k) {
-          return model::half_of(of(row % 8 * 4 + k % 8 / 2).a[row / 8 + k / 8 * 2], k % 2);
+          return model::element<In>(of(row % 8 * 4 + k % half / word).a[row / 8 + k / half * 2],
+                                    k % word);
         },
         [](const auto& of, int k, int column) {
-          return model::half_of(of(column * 4 + k % 8 / 2).b[k / 8], k % 2);
+          return model::element<In>(of(column * 4 + k % half / word).b[k / half], k % word);
         });
-  };
-  harness::meet({.name = "mma",
-                 .file = file,
-                 .line = line,
-                 .mask = ~0u,
-                 .slot = &slot,
-                 .complete = complete});
-}
-
-inline void multiply_add(float, float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
-                         int line = __builtin_LINE(), const char* file = __builtin_FILE()) {
-  model::Fragments slot{c, a, {b0, b1}};
-  const auto complete = [](void* const* slots) {
-    // The tensor core reads no more than the 19 upper bits.
-    const auto tf32 = [](unsigned bits) { return detail::bits_float(bits & 0xffffe000u); };
-    model::multiply_add<8>(
-        slots,
-        [&](const auto& of, int row, int k) {
-          return tf32(of(row % 8 * 4 + k % 4).a[row / 8 + k / 4 * 2]);
-        },
-        [&](const auto& of, int k, int column) { return tf32(of(column * 4 + k % 4).b[k / 4]); });
   };
   harness::meet({.name = "mma",
                  .file = file,
