@@ -62,6 +62,25 @@ else()
     set(BLOCKGRAD_CUDA_STATE "${missing}")
   endif()
 endif()
+# Thrust and CUB come with the toolkit. Where they are not, own kernels sort.
+set(BLOCKGRAD_WITH_THRUST FALSE)
+if(BLOCKGRAD_WITH_CUDA)
+  find_path(BLOCKGRAD_CCCL thrust/version.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES cccl NO_DEFAULT_PATH)
+  mark_as_advanced(BLOCKGRAD_CCCL)
+  if(BLOCKGRAD_CCCL)
+    set(BLOCKGRAD_WITH_THRUST TRUE)
+  else()
+    string(APPEND BLOCKGRAD_CUDA_STATE "; without Thrust and CUB, whose headers were not found")
+  endif()
+endif()
+# What a source that includes them is compiled with: bg_thrust(target source system), CUDA or CPP. A namespace of its own
+# keeps each device system apart, from the other and from what a user's program links.
+function(bg_thrust target source system)
+  string(TOLOWER ${system} name)
+  set_source_files_properties("${source}" TARGET_DIRECTORY ${target} PROPERTIES
+    COMPILE_DEFINITIONS
+      "THRUST_CUB_WRAPPED_NAMESPACE=blockgrad_${name};THRUST_DEVICE_SYSTEM=THRUST_DEVICE_SYSTEM_${system};CCCL_DISABLE_NVTX")
+endfunction()
 set(BLOCKGRAD_WITH_CUDA ${BLOCKGRAD_WITH_CUDA} CACHE INTERNAL "Whether the CUDA backend is built")
 
 # Adds kernels of the current folder to the library: bg_kernels(image.cu). They are compiled apart from it, since

@@ -5,6 +5,7 @@
 #include "backends/cuda/cubin_cache.h"
 #include "backends/cuda/device_runtime.h"
 #include "backends/cuda/findings.h"
+#include "backends/cuda/thrust_on_cuda.h"
 #include "blockgrad/graph/error.h"
 
 namespace blockgrad {
@@ -21,10 +22,12 @@ std::shared_ptr<CudaRuntime> open_first() {
   if (const std::string why = why_unusable(found); !why.empty())
     throw DeviceError("cuda cannot be used: " + why);
   return open_cuda_runtime(
-      found, [processor = processor_of(found),
-              cache = CubinCache(cubin_cache_folder())](const std::string& program) {
+      found,
+      [processor = processor_of(found),
+       cache = CubinCache(cubin_cache_folder())](const std::string& program) {
         return cubin_of(nvrtc(), {.text = program, .processor = processor}, cache);
-      });
+      },
+      thrust_on_cuda());
 }
 
 }  // namespace

@@ -1,6 +1,10 @@
 #include "backends/cuda/cuda_merge_rows.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "backends/cuda/cuda_sort.h"
+#include "backends/cuda/cuda_sorts.h"
 #include "backends/cuda/emit.h"
 #include "blockgrad/ops/index.h"
 #include "blockgrad/ops/rows.h"
@@ -16,6 +20,50 @@ std::int64_t width_of(const Shape& v, int leading) {
   std::int64_t width = 1;
   for (int a = leading; a < v.rank(); ++a) width *= v[a];
   return width;
+}
+
+/// Where the keys of n sorted entries begin: n + 1 numbers in scratch, and the count, result 2.
+struct Starts {
+  std::int64_t n, most;
+  const CudaParameter& entries;
+  std::int64_t at;
+};
+
+void mark_starts(CudaWork& kernel, ScratchBytes& scratch, const Starts& starts) {
+  constexpr std::int64_t of_block = 256 * 8;  // entries; as in index.cuh
+  const std::int64_t blocks = std::max<std::int64_t>(1, (starts.n + of_block - 1) / of_block);
+  const std::int64_t heads = scratch.take(blocks * 4);
+  const CudaParameter total = number_parameter("n", starts.n);
+  CudaLaunch counted = index_launch(
+      "count_heads", {total, starts.entries, scratch_parameter("unsigned", "heads", heads)},
+      "index::count_heads(n, entries, heads);", blocks);
+  counted.shared_bytes = 16;
+  kernel.launches.push_back(std::move(counted));
+  CudaLaunch marked = index_launch(
+      "mark_starts",
+      {total, number_parameter("most", starts.most), starts.entries,
+       scratch_parameter("const unsigned", "heads", heads),
+       scratch_parameter("long", "starts", starts.at), output_parameter("long", "count", 2)},
+      "index::mark_starts(n, most, entries, heads, starts, count);", blocks);
+  marked.shared_bytes = 257 * 8;
+  kernel.launches.push_back(std::move(marked));
+}
+
+/// The same by a library, in one pass: blocks of mark_starts add up the heads of all before them.
+void select_starts(CudaWork& kernel, ScratchBytes& scratch, const Starts& starts,
+                   const CudaSorts::Entries& entries, const CudaTarget& target) {
+  const CudaArg at{CudaArg::Kind::scratch, 0, starts.at}, count{CudaArg::Kind::output, 2, 0};
+  const std::int64_t workspace = scratch.take(CudaSorts::start_bytes(entries.n));
+  kernel.launches.push_back(target.libraries.sorts->find_starts(
+      entries, starts.entries.arg, at, count, {CudaArg::Kind::scratch, 0, workspace}));
+  CudaLaunch ended = index_launch("end_starts",
+                                  {number_parameter("n", starts.n),
+                                   number_parameter("most", starts.most),
+                                   {"long* starts", at},
+                                   {"long* count", count}},
+                                  "index::end_starts(n, most, starts, count);", 1);
+  ended.threads = 1;
+  kernel.launches.push_back(std::move(ended));
 }
 
 }  // namespace
@@ -50,8 +98,10 @@ CudaWork scatter_add_kernel(const CudaRequest& request) {
   ScratchBytes scratch;
   CudaKeys keys{.values = input_parameter(cuda_type(i.dtype), "x", 1), .key = {}, .n = count};
   keys.is_wide = height > most_narrow || count >= most_narrow;
+  const auto greatest = static_cast<std::uint64_t>(height - 1);
+  keys.end_bit = std::max(1, static_cast<int>(std::bit_width(greatest)));
   keys.key = keys.is_wide ? "static_cast<index::u64>(x[i])" : "static_cast<index::u32>(x[i])";
-  const std::int64_t sorted = add_sort(kernel, scratch, keys, count, request.target.limits);
+  const std::int64_t sorted = add_sort(kernel, scratch, keys, request.target).at;
   const CudaParameter entries =
       scratch_parameter("const " + std::string(entry_type(keys)), "entries", sorted);
   kernel.launches.push_back(index_launch("add_sorted", {total, entries, values, out},
@@ -62,34 +112,25 @@ CudaWork scatter_add_kernel(const CudaRequest& request) {
 }
 
 CudaWork merge_rows_kernel(const CudaRequest& request) {
-  constexpr std::int64_t of_block = 256 * 8;  // entries; as in index.cuh
   const Operand &i = request.inputs[0], &v = request.inputs[1];
   const std::int64_t n = i.layout.shape.size(), most = request.outputs[0].layout.shape.size();
   const std::int64_t width = width_of(v.layout.shape, 1);
   const std::string index(cuda_type(i.dtype)), type(cuda_type(v.dtype));
   CudaWork kernel;
+  kernel.why =
+      join({n, " rows of ", width, " elements, sorted by number, into ", most, " at most"});
   ScratchBytes scratch;
   CudaKeys keys{.values = input_parameter(index, "x", 0), .key = "index::key_of(x[i])", .n = n};
   keys.is_wide = i.dtype == DType::i64 || n >= most_narrow;
   if (keys.is_wide && i.dtype == DType::i32) keys.key = "index::key_of(static_cast<long>(x[i]))";
-  const std::int64_t sorted = add_sort(kernel, scratch, keys, n, request.target.limits);
+  const SortedKeys sorted = add_sort(kernel, scratch, keys, request.target);
   const std::string entry(entry_type(keys));
-  const CudaParameter entries = scratch_parameter("const " + entry, "entries", sorted);
-  const std::int64_t blocks = std::max<std::int64_t>(1, (n + of_block - 1) / of_block);
-  const std::int64_t heads = scratch.take(blocks * 4), starts = scratch.take((n + 1) * 8);
-  const CudaParameter total = number_parameter("n", n), limit = number_parameter("most", most);
-  CudaLaunch counted =
-      index_launch("count_heads", {total, entries, scratch_parameter("unsigned", "heads", heads)},
-                   "index::count_heads(n, entries, heads);", blocks);
-  counted.shared_bytes = 16;
-  kernel.launches.push_back(std::move(counted));
-  CudaLaunch marked = index_launch(
-      "mark_starts",
-      {total, limit, entries, scratch_parameter("const unsigned", "heads", heads),
-       scratch_parameter("long", "starts", starts), output_parameter("long", "count", 2)},
-      "index::mark_starts(n, most, entries, heads, starts, count);", blocks);
-  marked.shared_bytes = 257 * 8;
-  kernel.launches.push_back(std::move(marked));
+  const CudaParameter entries = scratch_parameter("const " + entry, "entries", sorted.at);
+  const std::int64_t starts = scratch.take((n + 1) * 8);
+  const Starts found{n, most, entries, starts};
+  if (sorted.by_library) select_starts(kernel, scratch, found, {n, keys.is_wide}, request.target);
+  else mark_starts(kernel, scratch, found);
+  const CudaParameter limit = number_parameter("most", most);
   if (most > 0) {
     const std::string sign = keys.is_wide ? "1ul << 63" : "1ul << 31";
     kernel.launches.push_back(
@@ -107,8 +148,6 @@ CudaWork merge_rows_kernel(const CudaRequest& request) {
                                 request.target.limits)));
   }
   kernel.scratch = scratch.size();
-  kernel.why =
-      join({n, " rows of ", width, " elements, sorted by number, into ", most, " at most"});
   return kernel;
 }
 

@@ -1,10 +1,37 @@
 #include "backends/cuda/cuda_scan.h"
 
+#include "backends/cuda/cuda_sorts.h"
 #include "backends/cuda/emit.h"
 #include "backends/cuda/index_text.h"
 #include "blockgrad/ops/order.h"
 
 namespace blockgrad {
+
+namespace {
+
+/// By a library, a launch a line. In own kernels one thread carries sums over the blocks of a line,
+/// so few long lines leave the others without work. Integers add up to the same in any order;
+/// floats do not, and the order of a look-back scan is decided by which blocks are done first.
+CudaWork library_scan(const CudaRequest& request, const CudaSorts& sorts, std::int64_t lines,
+                      std::int64_t n) {
+  const DType dtype = request.inputs[0].dtype;
+  IntegerLine line{.n = n, .reverse = request.node.op.as<Scan>()->reverse};
+  if (dtype == DType::u8) line.kind = IntegerLine::Kind::u8;
+  if (dtype == DType::i32) line.kind = IntegerLine::Kind::i32;
+  CudaWork kernel;
+  ScratchBytes scratch;
+  const CudaArg workspace{CudaArg::Kind::scratch, 0, scratch.take(CudaSorts::sum_bytes(n))};
+  for (std::int64_t i = 0; i < lines; ++i) {
+    const std::int64_t in = i * n * static_cast<std::int64_t>(size_of(dtype));
+    kernel.launches.push_back(sorts.add_up(line, {CudaArg::Kind::input, 0, in},
+                                           {CudaArg::Kind::output, 0, 8 * i * n}, workspace));
+  }
+  kernel.scratch = scratch.size();
+  kernel.why = join({lines, " lines of ", n, "; by ", sorts.name(), "'s scan, a line at a time"});
+  return kernel;
+}
+
+}  // namespace
 
 CudaWork scan_kernel(const CudaRequest& request) {
   constexpr std::int64_t block = 256;  // as in scan.cuh
@@ -19,6 +46,11 @@ CudaWork scan_kernel(const CudaRequest& request) {
   for (int a = 0; a < op.axis; ++a) outer *= x[a];
   const std::int64_t n = x[op.axis], inner = x.size() / (outer * n);
   const std::int64_t blocks = (n + block - 1) / block;
+  constexpr std::int64_t few_lines = 8, many_blocks = 256;
+  const CudaSorts* sorts = request.target.libraries.sorts;
+  if (sorts != nullptr && inner == 1 && outer <= few_lines && blocks > many_blocks &&
+      n <= CudaSorts::most && !is_floating(request.outputs[0].dtype))
+    return library_scan(request, *sorts, outer, n);
   const std::string sum(cuda_type(request.outputs[0].dtype));
   const auto size = static_cast<std::int64_t>(size_of(request.outputs[0].dtype));
   const std::string shape = op.reverse ? "{outer, n, inner, true}" : "{outer, n, inner, false}";
@@ -64,7 +96,11 @@ CudaWork scan_kernel(const CudaRequest& request) {
   last.push_back(output_parameter(sum, "y"));
   kernel.launches.push_back(
       launch("scan_sums", last, ", x, nullptr, " + carries + ", y);", ", x, " + carries + ", y);"));
-  kernel.why = join({outer * inner, " lines of ", n});
+  const bool is_ordered = sorts != nullptr && is_floating(request.outputs[0].dtype);
+  kernel.why = join({outer * inner, " lines of ", n,
+                     is_ordered ? "; by own kernels, as a library's order of additions of floats "
+                                  "differs from run to run"
+                                : ""});
   return kernel;
 }
 

@@ -3,6 +3,7 @@
 #include <bit>
 #include <optional>
 
+#include "backends/cuda/cuda_radix_sort.h"
 #include "backends/cuda/emit.h"
 #include "blockgrad/ops/order.h"
 
@@ -130,13 +131,27 @@ std::string_view entry_type(const CudaKeys& keys) {
   return keys.is_wide ? "index::Wide" : "index::Narrow";
 }
 
-std::int64_t add_sort(CudaWork& kernel, ScratchBytes& scratch, const CudaKeys& keys,
-                      std::int64_t count, const CudaLimits& limits) {
-  Sorting sorting{kernel, scratch, keys, count, limits};
-  const std::int64_t sorted = sorting.entries_of(count);
+SortedKeys add_sort(CudaWork& kernel, ScratchBytes& scratch, const CudaKeys& keys,
+                    const CudaTarget& target) {
+  check_internal(keys.lines == 1, "one line is sorted, not ", keys.lines);
+  const SortChoice choice = choose_sort(keys, keys.n, target);
+  kernel.why += "; by " + choice.why;
+  if (choice.by_library) return {add_radix_sort(kernel, scratch, keys, target).at, true};
+  Sorting sorting{kernel, scratch, keys, keys.n, target.limits};
+  const std::int64_t sorted = sorting.entries_of(keys.n);
   sorting.run(scratch_parameter(sorting.entry(), "y", sorted));
-  return sorted;
+  return {sorted, false};
 }
+
+namespace {
+
+// The low bits of keys that are the same, or follow from the others: halves are compared as f32.
+int first_bit_of(DType dtype) {
+  if (dtype == DType::bf16) return 16;
+  return dtype == DType::f16 ? 13 : 0;
+}
+
+}  // namespace
 
 CudaWork sort_kernel(const CudaRequest& request) {
   const Operand& x = request.inputs[0];
@@ -148,11 +163,27 @@ CudaWork sort_kernel(const CudaRequest& request) {
   keys.is_wide = size_of(x.dtype) == 8;
   keys.n = shape[shape.rank() - 1];
   keys.lines = op.count == 0 ? 0 : request.outputs[0].layout.shape.size() / op.count;
+  keys.first_bit = first_bit_of(x.dtype);
+  keys.end_bit = x.dtype == DType::u8 ? 8 : 0;
+  const SortChoice choice = choose_sort(keys, op.count, request.target);
   CudaWork kernel;
   ScratchBytes scratch;
-  Sorting{kernel, scratch, keys, op.count, request.target.limits}.run(output_parameter("int", "y"));
+  if (choice.by_library) {
+    const RadixSorted sorted = add_radix_sort(kernel, scratch, keys, request.target);
+    kernel.launches.push_back(index_launch(
+        "store_places",
+        {number_parameter("lines", keys.lines), number_parameter("n", keys.n),
+         number_parameter("count", op.count), number_parameter("bits", sorted.place_bits),
+         scratch_parameter("const " + std::string(entry_type(keys)), "entries", sorted.at),
+         output_parameter("int", "y")},
+        "index::store_places(lines, n, count, bits, entries, y);",
+        blocks_for(checked_multiply(keys.lines, op.count), request.target.limits)));
+  } else {
+    Sorting{kernel, scratch, keys, op.count, request.target.limits}.run(
+        output_parameter("int", "y"));
+  }
   kernel.scratch = scratch.size();
-  kernel.why = join({keys.lines, " lines of ", keys.n});
+  kernel.why = join({keys.lines, " lines of ", keys.n, "; by ", choice.why});
   return kernel;
 }
 

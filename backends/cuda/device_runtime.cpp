@@ -7,11 +7,13 @@
 #include <atomic>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "backends/cuda/cuda_event.h"
 #include "backends/cuda/cuda_owner.h"
 #include "backends/cuda/cuda_products.h"
+#include "backends/cuda/cuda_sorts.h"
 #include "backends/cuda/errors.h"
 #include "backends/cuda/upload_ring.h"
 #include "blockgrad/graph/error.h"
@@ -117,7 +119,7 @@ class EventMark final : public CudaMark {
 
 class DeviceRuntime final : public CudaRuntime {
  public:
-  DeviceRuntime(const CudaFindings& found, CubinMaker make_cubin)
+  DeviceRuntime(const CudaFindings& found, CubinMaker make_cubin, const ThrustCalls* thrust)
       : title_("cuda, " + found.name),
         limits_{
             .processors = attribute(*calls_, cudaDevAttrMultiProcessorCount),
@@ -130,7 +132,13 @@ class DeviceRuntime final : public CudaRuntime {
         kernels_(calls_, std::move(make_cubin)),
         products_(cuda_product_source(found.name, limits_.processors)),
         uploads_(calls_, stream_),
-        uploads_ahead_(calls_, ahead_) {}
+        uploads_ahead_(calls_, ahead_) {
+    if (thrust == nullptr) return;
+    sorts_.emplace("CUB", *thrust,
+                   [calls = calls_](std::string_view what, const std::function<int()>& call) {
+                     calls->check(call, what);
+                   });
+  }
   /// Kernels are unloaded after their last launch is done.
   ~DeviceRuntime() override {
     calls_->release([&] { return cudaStreamSynchronize(stream_.get()); }, "a wait for the device");
@@ -140,7 +148,9 @@ class DeviceRuntime final : public CudaRuntime {
 
   std::string title() const override { return title_; }
   CudaLimits limits() const override { return limits_; }
-  CudaLibraries libraries() const override { return {.products = &products_}; }
+  CudaLibraries libraries() const override {
+    return {.products = &products_, .sorts = sorts_ ? &*sorts_ : nullptr};
+  }
 
   std::int64_t free_bytes() const override {
     std::size_t free = 0, total = 0;
@@ -207,6 +217,7 @@ class DeviceRuntime final : public CudaRuntime {
   DeviceKernels kernels_;
   CudaProducts products_;
   UploadRing uploads_, uploads_ahead_;
+  std::optional<CudaSorts> sorts_;
   std::mutex recording_;  // one thread at a time
   std::atomic<std::thread::id> recorder_{};
 };
@@ -289,8 +300,9 @@ std::unique_ptr<CudaSequence> DeviceRuntime::record(const std::function<void()>&
 
 }  // namespace
 
-std::shared_ptr<CudaRuntime> open_cuda_runtime(const CudaFindings& found, CubinMaker make_cubin) {
-  return std::make_shared<DeviceRuntime>(found, std::move(make_cubin));
+std::shared_ptr<CudaRuntime> open_cuda_runtime(const CudaFindings& found, CubinMaker make_cubin,
+                                               const ThrustCalls* thrust) {
+  return std::make_shared<DeviceRuntime>(found, std::move(make_cubin), thrust);
 }
 
 }  // namespace blockgrad

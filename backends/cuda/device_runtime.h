@@ -7,10 +7,13 @@
 #include "backends/cuda/cuda_runtime.h"
 #include "backends/cuda/device_kernels.h"
 #include "backends/cuda/findings.h"
+#include "backends/cuda/thrust_calls.h"
 
 namespace blockgrad {
 
-/// On the device that was found. Throws DeviceError if a call fails. Several threads may use it.
-std::shared_ptr<CudaRuntime> open_cuda_runtime(const CudaFindings& found, CubinMaker make_cubin);
+/// On the device that was found; `thrust` may be null. Throws DeviceError if a call fails. Several
+/// threads may use it.
+std::shared_ptr<CudaRuntime> open_cuda_runtime(const CudaFindings& found, CubinMaker make_cubin,
+                                               const ThrustCalls* thrust = nullptr);
 
 }  // namespace blockgrad

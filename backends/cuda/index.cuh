@@ -265,6 +265,12 @@ __device__ void mark_starts(long n, long most, const Entry* entries, const unsig
   *count = key < most ? key : most;
 }
 
+/// What mark_starts leaves behind the starts of *count keys; one thread.
+__device__ inline void end_starts(long n, long most, long* starts, long* count) {
+  starts[*count] = n;
+  if (*count > most) *count = most;
+}
+
 /// rows[k] and sums[k] = 0 + v.. of the entries of the k-th key, in their order; 0 behind the
 /// count. `sign` is what the keys of the indices were changed by.
 template <long width, class T, class Index, class Entry>

@@ -54,6 +54,24 @@ __device__ inline u32 key_of(int x) { return static_cast<u32>(x) ^ 1u << 31; }
 __device__ inline u64 key_of(long x) { return static_cast<u64>(x) ^ 1ul << 63; }
 __device__ inline u32 key_of(unsigned char x) { return x; }
 
+/// Lines of n elements as entries, whose places are (line << shift) + place in the line, for a sort
+/// that takes all lines at once; load(i, place) is the entry of element i of all.
+template <class Load, class Entry>
+__device__ void make_entries(long lines, long n, long shift, Load load, Entry* to) {
+  const long step = static_cast<long>(gridDim.x) * blockDim.x;
+  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < lines * n; i += step)
+    to[i] = load(i, (i / n << shift) + i % n);
+}
+
+/// The places in the line of the first `count` entries of each line.
+template <class Entry>
+__device__ void store_places(long lines, long n, long count, long bits, const Entry* entries,
+                             int* to) {
+  const long step = static_cast<long>(gridDim.x) * blockDim.x, all = lines * count;
+  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < all; i += step)
+    to[i] = static_cast<int>(entries[i / count * n + i % count].place() & ((1l << bits) - 1));
+}
+
 /// The dynamic shared memory of a block.
 template <class T>
 __device__ T* shared() {

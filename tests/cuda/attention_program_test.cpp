@@ -148,7 +148,7 @@ BOOST_AUTO_TEST_CASE(the_order_of_threads_changes_no_bit) {
   outputs.add({1, 65, 70, 20, 8, true}, DType::f32);
   std::vector<std::vector<Tensor>> seen;
   for (const std::uint64_t seed : {1, 2}) {
-    Program program = compile(outputs.all, {}, harness::host_device(seed));
+    Program program = compile(outputs.all, {}, harness::host_device({.seed = seed}));
     const Results results = program.run(outputs.feeds);
     std::vector<Tensor> values;
     for (int i = 0; i < static_cast<int>(outputs.all.size()); ++i)

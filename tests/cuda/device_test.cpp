@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cuda/cuda_sorts.h"
 #include "backends/cuda/device_runtime.h"
 #include "backends/cuda/emit.h"
 #include "backends/cuda/upload_ring.h"
@@ -474,6 +475,42 @@ BOOST_AUTO_TEST_CASE(other_threads_work_while_one_records) {
   BOOST_TEST(number_in(runtime, x.get()) == 1);
   recording->start();
   BOOST_TEST(number_in(runtime, x.get()) == 101);
+}
+
+BOOST_AUTO_TEST_CASE(sorts_of_a_library_are_given_the_stream_of_the_recording) {
+  BOOST_TEST(Device().runtime->libraries().sorts == nullptr);
+  static ThrustAnswer answer;
+  static std::vector<void*> streams;
+  answer = {};
+  streams.clear();
+  const ThrustCalls calls{.sort =
+                              [](const SortedEntries&, EntryBits, void*, Workspace, void* stream) {
+                                streams.push_back(stream);
+                                return answer;
+                              },
+                          .find_starts = nullptr,
+                          .add_up = nullptr};
+  Device device;
+  device.runtime = open_cuda_runtime({.name = "H"}, as_it_is, &calls);
+  const CudaSorts* sorts = device.runtime->libraries().sorts;
+  BOOST_TEST_REQUIRE(sorts != nullptr);
+  CudaCall call;
+  call.args = {1, 2, 3};
+  call.library = sorts->sort({9, true}, {64, 128}, {}, {}, {}).library;
+  device.runtime->launch(call);
+  device.runtime->record([&] { device.runtime->launch(call); })->start();
+  BOOST_TEST_REQUIRE(streams.size() == 2U);
+  BOOST_TEST(streams[0] != nullptr);
+  BOOST_TEST(streams[1] != nullptr);
+  BOOST_TEST(streams[0] != streams[1]);
+  answer.error = cudaErrorInvalidValue;
+  const auto launch = [&] { device.runtime->launch(call); };
+  BOOST_TEST(error_of(launch) == "CUB's sort of 9 entries: cudaErrorInvalidValue, as asked for");
+  answer = {};
+  BOOST_CHECK_NO_THROW(launch());
+  answer.error = cudaErrorIllegalAddress;
+  BOOST_TEST(contains(error_of(launch), "cudaErrorIllegalAddress"));
+  BOOST_TEST(contains(error_of([&] { device.runtime->wait(); }), "CUB's sort of 9 entries"));
 }
 
 BOOST_AUTO_TEST_CASE(programs_of_several_threads_do_not_meet) {

@@ -30,7 +30,7 @@ class Counting final : public CudaRuntime {
     std::function<void(int starts)> at_start = [](int) {};
   };
 
-  explicit Counting(std::uint64_t seed) : host_(harness::host_runtime(seed)) {}
+  explicit Counting(std::uint64_t seed) : host_(harness::host_runtime({.seed = seed})) {}
 
   const std::shared_ptr<Counts>& counts() const { return counts_; }
   std::string title() const override { return host_->title(); }

@@ -115,8 +115,13 @@ void check_machine_code() {
 }
 
 void check_on_cuda(const std::vector<Output>& outputs, const Feeds& feeds, double tolerance) {
+  check_on_cuda(outputs, feeds, tolerance, cuda_test_device());
+}
+
+void check_on_cuda(const std::vector<Output>& outputs, const Feeds& feeds, double tolerance,
+                   const Device& device) {
   Program on_cpu = compile(outputs, {}, cpu());
-  Program on_cuda = compile(outputs, {}, cuda_test_device());
+  Program on_cuda = compile(outputs, {}, device);
   const Results expected = on_cpu.run(feeds), got = on_cuda.run(feeds);
   for (int i = 0; i < static_cast<int>(outputs.size()); ++i) {
     BOOST_TEST_CONTEXT(on_cuda.to_text())

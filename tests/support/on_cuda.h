@@ -31,5 +31,8 @@ void check_machine_code();
 /// Failures go to Boost.Test. With tolerance 0 the bits are equal, those of NaN left out.
 void check_on_cuda(const std::vector<blockgrad::Output>& outputs, const blockgrad::Feeds& feeds,
                    double tolerance);
+/// The same on a device of CUDA's executable.
+void check_on_cuda(const std::vector<blockgrad::Output>& outputs, const blockgrad::Feeds& feeds,
+                   double tolerance, const blockgrad::Device& device);
 
 }  // namespace test_support

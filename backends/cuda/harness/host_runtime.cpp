@@ -10,14 +10,17 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <sstream>
 
 #include "backends/cuda/cuda_backend.h"
+#include "backends/cuda/cuda_sorts.h"
 #include "backends/cuda/emit.h"
 #include "backends/cuda/harness/guarded.h"
 #include "backends/cuda/harness/host_call.h"
 #include "backends/cuda/harness/host_lines.h"
+#include "backends/cuda/harness/thrust_on_cpu.h"
 
 #ifdef BG_POISON
 // LeakSanitizer's tracer crashes, now and then, where libraries with fibers were loaded at run
@@ -194,9 +197,15 @@ class HostMark final : public CudaMark {
 
 class HostRuntime final : public CudaRuntime {
  public:
-  explicit HostRuntime(std::uint64_t seed)
-      : seed_(seed), lines_(std::make_shared<HostLines>(seed)) {
+  explicit HostRuntime(const HostOptions& options)
+      : seed_(options.seed), lines_(std::make_shared<HostLines>(options.seed)) {
     one_at_a_time();  // lives longer
+    if (!options.has_sorts || thrust_on_cpu() == nullptr) return;
+    sorts_.emplace("Thrust", *thrust_on_cpu(),
+                   [](std::string_view what, const std::function<int()>& call) {
+                     const int error = call();
+                     check_internal(error == 0, what, " fails with ", error);
+                   });
   }
   ~HostRuntime() override { finish(*lines_); }
   HostRuntime(const HostRuntime&) = delete;
@@ -204,6 +213,7 @@ class HostRuntime final : public CudaRuntime {
 
   std::string title() const override { return "cuda on the CPU"; }
   CudaLimits limits() const override { return {}; }  // of an H200: its cuts are tested
+  CudaLibraries libraries() const override { return {.sorts = sorts_ ? &*sorts_ : nullptr}; }
   std::int64_t free_bytes() const override { return std::int64_t{1} << 40; }
 
   std::vector<CudaFunction> load(std::span<const CudaText> texts) override {
@@ -316,6 +326,7 @@ class HostRuntime final : public CudaRuntime {
 
   std::uint64_t seed_;
   std::shared_ptr<HostLines> lines_;
+  std::optional<CudaSorts> sorts_;
   bool is_recording_ = false;
   std::vector<CudaCall> recorded_;
 };
@@ -326,12 +337,12 @@ HostCounts host_counts() { return mutable_counts(); }
 
 std::vector<CudaText> host_texts() { return kernels().texts(); }
 
-std::shared_ptr<CudaRuntime> host_runtime(std::uint64_t seed) {
-  return std::make_shared<HostRuntime>(seed);
+std::shared_ptr<CudaRuntime> host_runtime(const HostOptions& options) {
+  return std::make_shared<HostRuntime>(options);
 }
 
-Device host_device(std::uint64_t seed) {
-  return make_device("cuda on the CPU", cuda_backend(host_runtime(seed)));
+Device host_device(const HostOptions& options) {
+  return make_device("cuda on the CPU", cuda_backend(host_runtime(options)));
 }
 
 void compile_together(const std::function<void()>& make) {

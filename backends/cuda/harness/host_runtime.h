@@ -23,11 +23,16 @@ HostCounts host_counts();
 /// The kernels that this process has compiled so far, each once.
 std::vector<CudaText> host_texts();
 
-/// `seed` orders blocks and threads. Equal texts are compiled once in a process.
-std::shared_ptr<CudaRuntime> host_runtime(std::uint64_t seed = 1);
+struct HostOptions {
+  std::uint64_t seed = 1;  // orders blocks and threads
+  bool has_sorts = true;   // those of Thrust, on the CPU, where this build has them
+};
+
+/// Equal texts are compiled once in a process.
+std::shared_ptr<CudaRuntime> host_runtime(const HostOptions& options = {});
 
 /// "cuda on the CPU", for compile.
-Device host_device(std::uint64_t seed = 1);
+Device host_device(const HostOptions& options = {});
 
 /// Compiles the kernels of all the programs that `make` compiles for host devices at once, which is
 /// faster than one by one. `make` runs none of them.

@@ -1,0 +1,9 @@
+#include "backends/cuda/harness/thrust_on_cpu.h"
+
+#include "backends/cuda/thrust_calls.cuh"
+
+namespace blockgrad::harness {
+
+const ThrustCalls* thrust_on_cpu() { return &thrust_calls; }
+
+}  // namespace blockgrad::harness
