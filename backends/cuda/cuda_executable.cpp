@@ -141,10 +141,16 @@ CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const Compi
     copies_.push_back(std::move(copy));
   }
   auto work = works.begin();
-  for (const PlanStep& step : plan.steps) items_.push_back(node_item(step, std::move(*work++)));
-  for (const PlanStep& step : plan.updates) items_.push_back(node_item(step, std::move(*work++)));
-  add_commits();
+  std::vector<CudaAccesses> accesses;
+  for (const auto* phase : {&plan.steps, &plan.updates}) {
+    for (const PlanStep& step : *phase) {
+      accesses.push_back(cuda_accesses(plan, step, *work));
+      items_.push_back(node_item(step, std::move(*work++)));
+    }
+  }
+  accesses.push_back(add_commits());
   items_.push_back(end_item());
+  if (options.branches && !options.check_numerics) find_order(std::move(accesses));
   if (options.check_numerics) prepare_watch();
   load_kernels();
   record({});
@@ -180,7 +186,7 @@ CudaExecutable::Item CudaExecutable::node_item(const PlanStep& step, CudaWork wo
 }
 
 // A row of the report for each new value; the first one has the launch of all.
-void CudaExecutable::add_commits() {
+CudaAccesses CudaExecutable::add_commits() {
   PlanStep all;
   std::vector<std::int32_t> guards;
   const std::size_t first = items_.size();
@@ -207,6 +213,35 @@ void CudaExecutable::add_commits() {
   }
   const CudaLaunch launch = cuda_commit(all.outputs, guards);
   if (launch.blocks > 0) items_[first].launches.push_back(launch_of(launch, all));
+  return cuda_accesses(plan_, all, {.launches = {launch}});
+}
+
+// Nodes side by side pay where a chain of fewer launches is left, of which those that fill the
+// device count one after the other.
+void CudaExecutable::find_order(std::vector<CudaAccesses> accesses) {
+  std::vector<std::int64_t> launches;
+  std::int64_t all = 0, large = 0;
+  const std::int64_t processors = runtime_->limits().processors;
+  accesses.resize(items_.size());
+  for (const Item& item : items_) {
+    if (item.launches.empty()) accesses[launches.size()].clear();  // it touches nothing
+    launches.push_back(static_cast<std::int64_t>(item.launches.size()));
+    all += launches.back();
+    large += std::ranges::count_if(
+        item.launches, [&](const Launch& launch) { return launch.call.blocks >= processors; });
+  }
+  CudaOrder order = cuda_order(accesses);
+  std::vector<char> is_waited_for(order.size(), 0);
+  for (const auto& after : order) {
+    for (const std::int32_t before : after) is_waited_for[static_cast<std::size_t>(before)] = 1;
+  }
+  for (std::size_t i = 0; i + 1 < items_.size(); ++i) {
+    if (!is_waited_for[i] && launches[i] > 0) order.back().push_back(static_cast<std::int32_t>(i));
+  }
+  const std::int64_t chain = longest_chain(order, launches);
+  if (10 * std::max(chain, large) > 9 * all) return;
+  order_ = std::move(order);
+  longest_chain_ = chain;
 }
 
 // The step's number goes up.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/cuda_edges.h"
 #include "backends/cuda/cuda_feeds.h"
 #include "backends/cuda/cuda_runtime.h"
 #include "backends/cuda/cuda_work.h"
@@ -81,7 +82,8 @@ class CudaExecutable final : public Executable {
   };
 
   Item node_item(const PlanStep& step, CudaWork work);
-  void add_commits();
+  CudaAccesses add_commits();
+  void find_order(std::vector<CudaAccesses> accesses);
   Item end_item();
   Launch launch_of(const CudaLaunch& launch, const PlanStep& step);
   std::uint64_t table_of(const CudaLaunch& launch, const PlanStep& step);
@@ -129,6 +131,8 @@ class CudaExecutable final : public Executable {
   std::vector<std::shared_ptr<std::byte>> kept_;  // storage before a watched step
   Examine examine_;
   std::vector<CudaText> texts_;  // of all calls, in the order of making them, until they are loaded
+  CudaOrder order_;              // of the items; empty: one after the other
+  std::int64_t longest_chain_ = 0;
   std::vector<Recorded> recorded_;
   // What keeps the host from being far ahead: set in turns, each after some launches.
   std::array<std::unique_ptr<CudaMark>, 4> done_;

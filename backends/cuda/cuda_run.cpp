@@ -19,16 +19,27 @@ void CudaExecutable::bind(std::span<const std::byte* const> feeds) {
 }
 
 void CudaExecutable::record(const Start& start) {
+  std::vector<std::int32_t> points(items_.size()), after;
   auto sequence = runtime_->record([&] {
     for (std::int64_t step = 0; step < start.steps; ++step) {
       const std::int64_t set = start.set + (start.is_fed_each ? step : 0);
+      const std::int32_t last_end = points.back();
       for (std::size_t i = 0; i < items_.size(); ++i) {
+        if (!order_.empty()) {
+          if (items_[i].launches.empty()) continue;
+          after.clear();
+          for (const std::int32_t before : order_[i])
+            after.push_back(points[static_cast<std::size_t>(before)]);
+          if (after.empty() && step > 0) after.push_back(last_end);
+          runtime_->begin_after(after);
+        }
         for (const Launch& launch : items_[i].launches) {
           CudaCall call = launch.call;
           for (std::size_t a = 0; a < call.args.size(); ++a)
             call.args[a] += static_cast<std::uint64_t>(set) * launch.strides[a];
           runtime_->launch(call);
         }
+        if (!order_.empty()) points[i] = runtime_->recorded_point();
         for (const Watch& watch : watches_) {
           if (watch.is_on && watch.item == i) runtime_->launch(watch.call);
         }
@@ -196,6 +207,7 @@ const std::byte* CudaExecutable::output(int i) const {
 void CudaExecutable::describe(Report& report) const {
   report.device = runtime_->title();
   report.peak_bytes += plan_.arena_bytes + own_bytes_;
+  report.longest_chain = longest_chain_;
   for (const Item& item : items_) {
     report.kernels += static_cast<std::int64_t>(item.launches.size());
     if (item.node < 0) continue;

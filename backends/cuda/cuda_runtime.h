@@ -103,6 +103,11 @@ class CudaRuntime {
   /// Launches and copies within the device that `calls` makes, to be started often. The calls are
   /// kept, not run.
   virtual std::unique_ptr<CudaSequence> record(const std::function<void()>& calls) = 0;
+  /// While it records: a number for what was called last.
+  virtual std::int32_t recorded_point() { return 0; }
+  /// While it records: the next call begins after these points, not after the call before it. By
+  /// default calls stay in one row, which keeps every order.
+  virtual void begin_after(std::span<const std::int32_t>) {}
 };
 
 }  // namespace blockgrad

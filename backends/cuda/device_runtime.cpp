@@ -193,6 +193,8 @@ class DeviceRuntime final : public CudaRuntime {
   }
 
   std::unique_ptr<CudaSequence> record(const std::function<void()>& calls) override;
+  std::int32_t recorded_point() override;
+  void begin_after(std::span<const std::int32_t> points) override;
 
  private:
   bool is_recording() const { return recorder_.load() == std::this_thread::get_id(); }
@@ -218,7 +220,8 @@ class DeviceRuntime final : public CudaRuntime {
   CudaProducts products_;
   UploadRing uploads_, uploads_ahead_;
   std::optional<CudaSorts> sorts_;
-  std::mutex recording_;  // one thread at a time
+  std::mutex recording_;                              // one thread at a time
+  std::vector<std::vector<cudaGraphNode_t>> points_;  // of the recording
   std::atomic<std::thread::id> recorder_{};
 };
 
@@ -281,6 +284,7 @@ std::unique_ptr<CudaSequence> DeviceRuntime::record(const std::function<void()>&
   const std::lock_guard lock(recording_);
   std::shared_ptr<CUgraph_st> graph;
   {
+    points_.clear();
     Capture capture(calls_, recorded_);
     struct Recorder {
       std::atomic<std::thread::id>& id;
@@ -296,6 +300,37 @@ std::unique_ptr<CudaSequence> DeviceRuntime::record(const std::function<void()>&
     graph = capture.end();
   }
   return std::make_unique<GraphSequence>(calls_, stream_, graph);
+}
+
+std::int32_t DeviceRuntime::recorded_point() {
+  check_internal(is_recording(), "only a recording has points");
+  cudaStreamCaptureStatus status{};
+  const cudaGraphNode_t* nodes = nullptr;
+  std::size_t count = 0;
+  calls_->check(
+      [&] {
+        return cudaStreamGetCaptureInfo(recorded_.get(), &status, nullptr, nullptr, &nodes, nullptr,
+                                        &count);
+      },
+      "a look at a recording");
+  points_.emplace_back(nodes, nodes + count);
+  return static_cast<std::int32_t>(points_.size()) - 1;
+}
+
+void DeviceRuntime::begin_after(std::span<const std::int32_t> points) {
+  check_internal(is_recording(), "only a recording has points");
+  std::vector<cudaGraphNode_t> nodes;
+  for (const std::int32_t point : points) {
+    for (const cudaGraphNode_t node : points_[static_cast<std::size_t>(point)]) {
+      if (std::ranges::find(nodes, node) == nodes.end()) nodes.push_back(node);
+    }
+  }
+  calls_->check(
+      [&] {
+        return cudaStreamUpdateCaptureDependencies(recorded_.get(), nodes.data(), nullptr,
+                                                   nodes.size(), cudaStreamSetCaptureDependencies);
+      },
+      "an order in a recording");
 }
 
 }  // namespace

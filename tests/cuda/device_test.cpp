@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -78,6 +79,8 @@ std::int64_t use(CudaRuntime& runtime) {
   runtime.launch(first);
   const auto recording = runtime.record([&] {
     runtime.launch(add(function, x.get(), 10));
+    const std::int32_t point = runtime.recorded_point();
+    runtime.begin_after({&point, 1});
     runtime.copy_within(y.get(), x.get(), 8);
   });
   recording->start();
@@ -431,6 +434,51 @@ BOOST_AUTO_TEST_CASE(a_recording_keeps_calls_and_its_start_neither_allocates_nor
     BOOST_TEST(calls[i] == (i % 2 == 0 ? "cudaMemcpyAsync in 8" : "cudaGraphLaunch"));
   BOOST_TEST(fake_cuda::waits() == 0);
   BOOST_TEST(number_in(runtime, y.get()) == 1002);
+}
+
+BOOST_AUTO_TEST_CASE(a_recording_has_the_order_of_its_points) {
+  Device device;
+  CudaRuntime& runtime = *device.runtime;
+  std::vector<std::uint64_t> order;
+  fake_cuda::set_kernel("blockgrad_note", 1,
+                        [&](const std::vector<std::uint64_t>& args) { order.push_back(args[0]); });
+  const CudaFunction function = runtime.load(std::vector{text_of("note")})[0];
+  const auto note = [&](std::uint64_t number) {
+    CudaCall call;
+    call.function = function;
+    call.args = {number};
+    runtime.launch(call);
+    return runtime.recorded_point();
+  };
+  const auto after = [&](std::vector<std::int32_t> points) { runtime.begin_after(points); };
+  const auto recording = runtime.record([&] {
+    after({});
+    const std::int32_t first = note(1);
+    after({first});
+    note(2);
+    const std::int32_t left = note(3);
+    after({first});
+    const std::int32_t right = note(4);
+    after({});
+    const std::int32_t other = note(5);
+    after({left, right, other, left});
+    note(6);
+  });
+  std::set<std::vector<std::uint64_t>> orders;
+  for (int i = 0; i < 200; ++i) {
+    order.clear();
+    recording->start();
+    runtime.wait();
+    orders.insert(order);
+    const auto at = [&](std::uint64_t n) { return std::ranges::find(order, n); };
+    BOOST_TEST(order.size() == 6U);
+    BOOST_TEST((at(1) < at(2) && at(2) < at(3) && at(1) < at(4)));
+    BOOST_TEST(order.back() == 6U);
+  }
+  // 2, 3 and 4 behind 1 in three orders, 5 anywhere among the five.
+  BOOST_TEST(orders.size() == 15U);
+  BOOST_CHECK_THROW(after({}), InternalError);
+  BOOST_CHECK_THROW(runtime.recorded_point(), InternalError);
 }
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_recorded_is_refused_and_the_runtime_goes_on) {

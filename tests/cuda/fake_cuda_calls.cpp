@@ -58,7 +58,9 @@ void give(CUstream_st* stream, std::function<void()> work) {
   if (stream->recorder) {
     if (*stream->recorder != std::this_thread::get_id())
       note_misuse("a call of another thread into a recording");
-    stream->graph.work.push_back(std::move(work));
+    stream->graph.nodes.push_back(std::make_shared<CUgraphNode_st>(
+        CUgraphNode_st{std::move(work), std::move(stream->next_after)}));
+    stream->next_after = {stream->graph.nodes.back().get()};
     return;
   }
   stream->work.push_back(std::move(work));
@@ -287,6 +289,7 @@ cudaError_t CUDARTAPI cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCapt
   stream->recorder = std::this_thread::get_id();
   stream->is_spoilt = false;
   stream->graph = {};
+  stream->next_after.clear();
   return cudaSuccess;
 }
 
@@ -302,6 +305,30 @@ cudaError_t CUDARTAPI cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* mad
   return cudaSuccess;
 }
 
+cudaError_t CUDARTAPI cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status,
+                                               unsigned long long*, cudaGraph_t*,
+                                               const cudaGraphNode_t** dependencies,
+                                               const cudaGraphEdgeData**, std::size_t* count) {
+  const Lock lock(world().mutex);
+  if (const cudaError_t error = enter("cudaStreamGetCaptureInfo")) return error;
+  *status = stream->recorder ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  *dependencies = stream->next_after.data();
+  *count = stream->next_after.size();
+  return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaStreamUpdateCaptureDependencies(cudaStream_t stream,
+                                                          cudaGraphNode_t* dependencies,
+                                                          const cudaGraphEdgeData*,
+                                                          std::size_t count, unsigned flags) {
+  const Lock lock(world().mutex);
+  if (const cudaError_t error = enter("cudaStreamUpdateCaptureDependencies")) return error;
+  if (!stream->recorder) return failed(cudaErrorIllegalState);
+  if (flags != cudaStreamSetCaptureDependencies) note_misuse("an order that adds to another");
+  stream->next_after.assign(dependencies, dependencies + count);
+  return cudaSuccess;
+}
+
 cudaError_t CUDARTAPI cudaGraphDestroy(cudaGraph_t graph) {
   const Lock lock(world().mutex);
   const cudaError_t error = enter("cudaGraphDestroy");
@@ -313,7 +340,7 @@ cudaError_t CUDARTAPI cudaGraphInstantiate(cudaGraphExec_t* made, cudaGraph_t gr
                                            unsigned long long) {
   const Lock lock(world().mutex);
   if (const cudaError_t error = enter("cudaGraphInstantiate")) return error;
-  *made = *world().execs.insert(new CUgraphExec_st{graph->work}).first;
+  *made = *world().execs.insert(new CUgraphExec_st{graph->nodes}).first;
   return cudaSuccess;
 }
 
@@ -325,7 +352,13 @@ cudaError_t CUDARTAPI cudaGraphUpload(cudaGraphExec_t, cudaStream_t) {
 cudaError_t CUDARTAPI cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   const Lock lock(world().mutex);
   if (const cudaError_t error = enter("cudaGraphLaunch")) return error;
-  for (const auto& work : exec->work) give(stream, work);
+  std::set<const CUgraphNode_st*> given;
+  while (given.size() < exec->nodes.size()) {
+    const auto& node = exec->nodes[world().random() % exec->nodes.size()];
+    const bool can_start = std::ranges::all_of(
+        node->after, [&](const CUgraphNode_st* before) { return given.contains(before); });
+    if (can_start && given.insert(node.get()).second) give(stream, node->work);
+  }
   return cudaSuccess;
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
 #include <thread>
@@ -21,11 +22,15 @@ struct CUevent_st {
   CUstream_st* stream = nullptr;  // null: never recorded
   std::int64_t position = 0;      // in the stream's history, after which it is past
 };
+struct CUgraphNode_st {
+  std::function<void()> work;
+  std::vector<CUgraphNode_st*> after;
+};
 struct CUgraph_st {
-  std::vector<std::function<void()>> work;
+  std::vector<std::shared_ptr<CUgraphNode_st>> nodes;
 };
 struct CUgraphExec_st {
-  std::vector<std::function<void()>> work;
+  std::vector<std::shared_ptr<CUgraphNode_st>> nodes;
 };
 struct CUstream_st {
   std::deque<std::function<void()>> work;
@@ -33,6 +38,7 @@ struct CUstream_st {
   std::optional<std::thread::id> recorder;
   bool is_spoilt = false;  // the recording
   CUgraph_st graph;
+  std::vector<CUgraphNode_st*> next_after;  // of the next node
 };
 struct CUlib_st {
   std::string cubin;
@@ -61,6 +67,7 @@ struct World {
   std::multimap<std::string, std::pair<int, cudaError_t>> failures;
   std::string misuse;
   int waits = 0;
+  std::mt19937 random;  // the order of nodes that none is given
   bool keeps_up = false;
   cudaError_t last = cudaSuccess;
   std::size_t memory = std::size_t{1} << 40, used = 0;

@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <set>
 #include <sstream>
 
@@ -158,17 +159,42 @@ Kernels& kernels() {
   return kernels;
 }
 
+struct RecordedCall {
+  CudaCall call;
+  std::vector<std::size_t> after;
+};
+
+/// Starts its calls in an order drawn anew among those that their points allow.
 class HostSequence final : public CudaSequence {
  public:
-  HostSequence(CudaRuntime& runtime, std::vector<CudaCall> calls)
-      : runtime_(runtime), calls_(std::move(calls)) {}
+  HostSequence(CudaRuntime& runtime, std::vector<RecordedCall> calls, std::uint64_t seed)
+      : runtime_(runtime), calls_(std::move(calls)), random_(seed), behind_(calls_.size()) {
+    for (std::size_t i = 0; i < calls_.size(); ++i) {
+      for (const std::size_t before : calls_[i].after) behind_[before].push_back(i);
+    }
+  }
   void start() override {
-    for (const CudaCall& call : calls_) runtime_.launch(call);
+    std::vector<std::size_t> waits, ready;
+    for (std::size_t i = 0; i < calls_.size(); ++i) {
+      waits.push_back(calls_[i].after.size());
+      if (waits[i] == 0) ready.push_back(i);
+    }
+    while (!ready.empty()) {
+      std::swap(ready[random_() % ready.size()], ready.back());
+      const std::size_t next = ready.back();
+      ready.pop_back();
+      runtime_.launch(calls_[next].call);
+      for (const std::size_t i : behind_[next]) {
+        if (--waits[i] == 0) ready.push_back(i);
+      }
+    }
   }
 
  private:
   CudaRuntime& runtime_;
-  std::vector<CudaCall> calls_;
+  std::vector<RecordedCall> calls_;
+  std::mt19937_64 random_;
+  std::vector<std::vector<std::size_t>> behind_;
 };
 
 class HostMark final : public CudaMark {
@@ -247,7 +273,8 @@ class HostRuntime final : public CudaRuntime {
   void launch(const CudaCall& call) override {
     const std::lock_guard lock(one_at_a_time());
     if (is_recording_) {
-      recorded_.push_back(call);
+      recorded_.push_back({call, std::move(next_after_)});
+      next_after_ = {recorded_.size() - 1};
       return;
     }
     if (lines_->are_idle()) return run(call);
@@ -280,10 +307,16 @@ class HostRuntime final : public CudaRuntime {
 
   std::unique_ptr<CudaSequence> record(const std::function<void()>& calls) override {
     const std::lock_guard lock(one_at_a_time());
+    recorded_.clear();
+    next_after_.clear();
     is_recording_ = true;
     calls();
     is_recording_ = false;
-    return std::make_unique<HostSequence>(*this, std::move(recorded_));
+    return std::make_unique<HostSequence>(*this, std::move(recorded_), seed_);
+  }
+  std::int32_t recorded_point() override { return static_cast<std::int32_t>(recorded_.size()) - 1; }
+  void begin_after(std::span<const std::int32_t> points) override {
+    next_after_.assign(points.begin(), points.end());
   }
 
  private:
@@ -328,7 +361,8 @@ class HostRuntime final : public CudaRuntime {
   std::shared_ptr<HostLines> lines_;
   std::optional<CudaSorts> sorts_;
   bool is_recording_ = false;
-  std::vector<CudaCall> recorded_;
+  std::vector<RecordedCall> recorded_;
+  std::vector<std::size_t> next_after_;  // of the next recorded call
 };
 
 }  // namespace

@@ -59,6 +59,7 @@ struct CompileOptions {
   std::string isa = {};  // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
   MathMode math = MathMode::exact;
   bool reuse_memory = true;
+  bool branches = true;  // CUDA: nodes that need not wait for each other may run side by side
   std::int64_t memory_limit = 0;  // most bytes of Report::peak_bytes; 0: any. See compile
   bool check_gradients = false;  // compile checks every op against central differences, see compile
   bool check_numerics = false;   // see Program::run; costs a look at every value that is made
@@ -112,8 +113,9 @@ struct Report {
   std::int64_t reused_bytes = 0;   // saved by giving memory to several values
   std::int64_t storage_bytes = 0;  // parameters and states
   std::int64_t kernels = 0;
-  double flops = 0;  // of one step
-  double bytes = 0;  // moved by one step
+  std::int64_t longest_chain = 0;  // of kernels that wait for each other; 0: they all do
+  double flops = 0;                // of one step
+  double bytes = 0;                // moved by one step
   double compile_seconds = 0;
   int profiled_runs = 0;
   double roof_flops = 0, roof_bytes = 0;  // per second: f32 fma on all threads; copies in memory
