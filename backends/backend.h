@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/executable.h"
+#include "blockgrad/backends/tune.h"
 
 namespace blockgrad {
 
@@ -28,6 +29,9 @@ class Backend {
   /// What `make` takes beside arena and storage, without taking it.
   virtual std::int64_t scratch_bytes(const Graph& graph, const Plan& plan,
                                      const CompileOptions& options) const = 0;
+  /// See the public tune_products. Throws Error where there is nothing to tune.
+  virtual TuneReport tune_products(const Graph& graph, const Plan& plan,
+                                   const CompileOptions& options, const TuneOptions& tune) const;
   /// Whether an executable could have so many bytes now.
   virtual bool has_memory(std::int64_t bytes) const = 0;
 };

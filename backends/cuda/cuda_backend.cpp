@@ -1,16 +1,23 @@
 #include "backends/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "backends/cuda/cuda_executable.h"
+#include "backends/cuda/tune_products.h"
 
 namespace blockgrad {
 
 namespace {
 
+double machine_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(std::shared_ptr<CudaRuntime> runtime) : runtime_(std::move(runtime)) {}
+  CudaBackend(std::shared_ptr<CudaRuntime> runtime, TuneClock now)
+      : runtime_(std::move(runtime)), now_(std::move(now)) {}
 
   bool keeps(const Op& op) const override { return cuda_maker(op) != nullptr; }
 
@@ -36,16 +43,27 @@ class CudaBackend final : public Backend {
                           cuda_works(graph, plan, cuda_target(*runtime_, options)));
   }
 
+  TuneReport tune_products(const Graph& graph, const Plan& plan, const CompileOptions& options,
+                           const TuneOptions& tune) const override {
+    const CudaTarget target = cuda_target(*runtime_, options);
+    if (target.libraries.products == nullptr)
+      return Backend::tune_products(graph, plan, options, tune);
+    return tune_cuda_products(graph, plan, target, *runtime_, *target.libraries.products, tune,
+                              now_ ? now_ : machine_seconds);
+  }
+
   bool has_memory(std::int64_t bytes) const override { return bytes <= runtime_->free_bytes(); }
 
  private:
   std::shared_ptr<CudaRuntime> runtime_;
+  TuneClock now_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Backend> cuda_backend(std::shared_ptr<CudaRuntime> runtime) {
-  return std::make_shared<CudaBackend>(std::move(runtime));
+std::shared_ptr<const Backend> cuda_backend(std::shared_ptr<CudaRuntime> runtime,
+                                            std::function<double()> now) {
+  return std::make_shared<CudaBackend>(std::move(runtime), std::move(now));
 }
 
 }  // namespace blockgrad

@@ -1,27 +1,10 @@
 #include "backends/cuda/cuda_matmul.h"
 
-#include "backends/cuda/cuda_product.h"
 #include "backends/cuda/cuda_products.h"
 
 namespace blockgrad {
 
-namespace {
-
-CudaWork library_work(const ProductChoice& choice, const CudaFactor& a, const CudaFactor& b,
-                      const CudaFactor& c) {
-  CudaWork work;
-  work.scratch = (choice.workspace + 255) / 256 * 256;
-  work.why = choice.why;
-  CudaLaunch launch;
-  launch.args = {a.memory, b.memory, c.memory, {CudaArg::Kind::scratch}};
-  launch.library = choice.call;
-  work.launches.push_back(std::move(launch));
-  return work;
-}
-
-}  // namespace
-
-CudaWork matmul_kernel(const CudaRequest& request) {
+CudaMatMul cuda_matmul(const CudaRequest& request) {
   const Operand &a = request.inputs[0], &b = request.inputs[1], &c = request.outputs[0];
   const Shape &of_a = a.layout.shape, &of_c = c.layout.shape;
   const int rank = of_c.rank();
@@ -33,21 +16,36 @@ CudaWork matmul_kernel(const CudaRequest& request) {
                       .result = c.dtype};
   for (int axis = 0; axis < rank - 2; ++axis) product.batch *= of_c[axis];
   using Kind = CudaArg::Kind;
-  const CudaFactor of[] = {cuda_matrix(CudaSide::a, {Kind::input, 0}, a.dtype, a.layout),
-                           cuda_matrix(CudaSide::b, {Kind::input, 1}, b.dtype, b.layout),
-                           cuda_matrix(CudaSide::c, {Kind::output, 0}, c.dtype, c.layout)};
-  ProductChoice choice;
-  // A library does not know the gate of updates.
-  if (const CudaProducts* products = request.target.libraries.products;
-      products && !request.is_update)
-    choice = products->choose(product, lt_problem(product, of[0], of[1], of[2], c.dtype));
-  if (choice.call) return library_work(choice, of[0], of[1], of[2]);
+  return {product, cuda_matrix(CudaSide::a, {Kind::input, 0}, a.dtype, a.layout),
+          cuda_matrix(CudaSide::b, {Kind::input, 1}, b.dtype, b.layout),
+          cuda_matrix(CudaSide::c, {Kind::output, 0}, c.dtype, c.layout), c.dtype};
+}
+
+CudaWork matmul_work(const CudaRequest& request, const CudaMatMul& of,
+                     const ProductChoice& choice) {
+  CudaWork work;
+  if (choice.call) {
+    work.scratch = (choice.workspace + 255) / 256 * 256;
+    work.why = choice.why;
+    CudaLaunch launch;
+    launch.args = {of.a.memory, of.b.memory, of.c.memory, {CudaArg::Kind::scratch}};
+    launch.library = choice.call;
+    work.launches.push_back(std::move(launch));
+    return work;
+  }
   CudaRequest cut = request;
   if (choice.cut_for > 0) cut.target.limits.processors = choice.cut_for;
-  CudaWork work;
-  add_product(work, cut, product, of[0], of[1], of[2]);
+  add_product(work, cut, of.product, of.a, of.b, of.c);
   if (!choice.why.empty()) work.why += "; " + choice.why;
   return work;
+}
+
+CudaWork matmul_kernel(const CudaRequest& request) {
+  const CudaMatMul of = cuda_matmul(request);
+  const CudaProducts* products = request.target.libraries.products;
+  // A library does not know the gate of updates.
+  if (products == nullptr || request.is_update) return matmul_work(request, of, {});
+  return matmul_work(request, of, products->choose(of.product, of.fit()));
 }
 
 }  // namespace blockgrad

@@ -8,8 +8,6 @@ namespace blockgrad {
 
 namespace {
 
-int version_of(const CublasLt& lt) { return lt.major * 10000 + lt.minor * 100 + lt.patch; }
-
 /// Large enough that the rate counts, not the launch: 1024 cubed multiplications.
 bool is_large(const CudaProduct& product) {
   return static_cast<double>(product.m) * static_cast<double>(product.n) *
@@ -31,6 +29,8 @@ std::string times(const ProductEntry& entry) {
 }
 
 }  // namespace
+
+int version_number(const CublasLt& lt) { return lt.major * 10000 + lt.minor * 100 + lt.patch; }
 
 std::string version_text(const CublasLt& lt) {
   return fmt::format("cuBLASLt {}.{}.{}", lt.major, lt.minor, lt.patch);
@@ -64,7 +64,7 @@ std::shared_ptr<const ProductTable> CudaProducts::table() const {
   return table_;
 }
 
-void CudaProducts::set_table(ProductTable table) {
+void CudaProducts::set_table(ProductTable table) const {
   const std::lock_guard lock(mutex_);
   table_ = std::make_shared<const ProductTable>(std::move(table));
   why_no_table_.clear();
@@ -72,7 +72,7 @@ void CudaProducts::set_table(ProductTable table) {
 
 ProductChoice CudaProducts::by_library(const LtProblem& problem, const ProductEntry& entry) const {
   const std::shared_ptr<const LtHandle> handle = library();
-  if (version_of(handle->lt()) != entry.library) {
+  if (version_number(handle->lt()) != entry.library) {
     return own(fmt::format("the table's algorithm is of cuBLASLt {}.{}.{}, there is {}",
                            entry.library / 10000, entry.library / 100 % 100, entry.library % 100,
                            version_text(handle->lt())));

@@ -46,7 +46,7 @@ class CudaProducts {
   /// What ships with the project, and over it what the file holds.
   std::shared_ptr<const ProductTable> table() const;
   /// From now on; programs that were compiled before keep what they have.
-  void set_table(ProductTable table);
+  void set_table(ProductTable table) const;
   /// Where it is kept; empty: nowhere.
   const std::string& table_path() const { return source_.table; }
 
@@ -67,6 +67,8 @@ inline constexpr std::int64_t most_product_workspace = std::int64_t{32} << 20;
 /// Where products of this process's device are decided.
 CudaProducts::Source cuda_product_source(std::string device, int processors);
 
+/// 130100 of 13.1.0.
+int version_number(const CublasLt& lt);
 /// "cuBLASLt 13.1.0".
 std::string version_text(const CublasLt& lt);
 

@@ -5,6 +5,7 @@
 #include "blockgrad/backends/cuda_kernels.h"
 #include "blockgrad/backends/kernels.h"
 #include "blockgrad/backends/program.h"
+#include "blockgrad/backends/tune.h"
 #include "blockgrad/data/dataset.h"
 #include "blockgrad/data/readers.h"
 #include "blockgrad/graph/audit.h"

@@ -45,12 +45,9 @@ class WithProducts final : public CudaRuntime {
 
 }  // namespace
 
-std::shared_ptr<CudaRuntime> runtime_with_products(const CudaProducts& products) {
-  return std::make_shared<WithProducts>(products);
-}
-
-Device device_with_products(const CudaProducts& products) {
-  return make_device("cuda on the CPU", cuda_backend(runtime_with_products(products)));
+Device device_with_products(const CudaProducts& products, std::function<double()> now) {
+  return make_device("cuda on the CPU",
+                     cuda_backend(std::make_shared<WithProducts>(products), std::move(now)));
 }
 
 }  // namespace test_support

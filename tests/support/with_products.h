@@ -1,6 +1,7 @@
 #pragma once
 // The harness's device, with somebody to ask who multiplies.
 
+#include <functional>
 #include <memory>
 
 #include "backends/cuda/cuda_products.h"
@@ -9,10 +10,8 @@
 
 namespace test_support {
 
-/// A runtime on the CPU whose libraries are these; `products` outlives it.
-std::shared_ptr<blockgrad::CudaRuntime> runtime_with_products(
-    const blockgrad::CudaProducts& products);
-
-blockgrad::Device device_with_products(const blockgrad::CudaProducts& products);
+/// `products` outlives it. They are tuned by this clock.
+blockgrad::Device device_with_products(const blockgrad::CudaProducts& products,
+                                       std::function<double()> now = nullptr);
 
 }  // namespace test_support
