@@ -6,7 +6,6 @@
 #include <limits>
 #include <map>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -17,108 +16,14 @@
 #include "backends/cuda/emit.h"
 #include "backends/cuda/upload_ring.h"
 #include "blockgrad/graph/error.h"
+#include "cuda/device_case.h"
 #include "cuda/fake_cuda.h"
 #include "support/checks.h"
 
 using namespace blockgrad;
+using namespace device_case;
 using test_support::contains;
 using test_support::error_of;
-
-namespace {
-
-const std::string node = "matmul fc1 (train.cpp:41)";
-
-CudaText text_of(std::string_view name, const std::string& body = "") {
-  return {"extern \"C\" __global__ void KERNEL(long* x) { " + body + " }", "// shared\n", name};
-}
-
-/// Stands in for NVRTC: the program is its own machine code.
-std::string as_it_is(const std::string& program) { return program; }
-
-struct Device {
-  explicit Device(const CubinMaker& make = as_it_is) {
-    fake_cuda::reset();
-    fake_cuda::set_kernel("blockgrad_add", 2, [](const std::vector<std::uint64_t>& args) {
-      *reinterpret_cast<std::int64_t*>(args[0]) += static_cast<std::int64_t>(args[1]);
-    });
-    runtime = open_cuda_runtime({.name = "NVIDIA H200", .capability = 90}, make);
-  }
-  ~Device() { BOOST_TEST(fake_cuda::misuse() == ""); }
-  Device(const Device&) = delete;
-  Device& operator=(const Device&) = delete;
-
-  std::shared_ptr<CudaRuntime> runtime;
-};
-
-CudaCall add(CudaFunction function, std::byte* to, std::int64_t value) {
-  CudaCall call;
-  call.function = function;
-  call.args = {reinterpret_cast<std::uint64_t>(to), static_cast<std::uint64_t>(value)};
-  call.node = node;
-  return call;
-}
-
-std::int64_t number_in(CudaRuntime& runtime, const std::byte* memory) {
-  std::int64_t number = 0;
-  runtime.copy_out(reinterpret_cast<std::byte*>(&number), memory, sizeof number);
-  return number;
-}
-
-void put(CudaRuntime& runtime, std::byte* memory, std::int64_t number) {
-  runtime.copy_in(memory, reinterpret_cast<const std::byte*>(&number), sizeof number);
-}
-
-/// All that a program does: 5 in, 1 added, 10 added twice by a recording, 7 of a copy ahead added,
-/// a copy of it out.
-std::int64_t use(CudaRuntime& runtime) {
-  const CudaFunction function = runtime.load(std::vector{text_of("add")})[0];
-  const auto x = runtime.allocate(8), y = runtime.allocate(8);
-  put(runtime, x.get(), 5);
-  CudaCall first = add(function, x.get(), 1);
-  first.shared_bytes = 100 * 1024;
-  runtime.launch(first);
-  const auto recording = runtime.record([&] {
-    runtime.launch(add(function, x.get(), 10));
-    const std::int32_t point = runtime.recorded_point();
-    runtime.begin_after({&point, 1});
-    runtime.copy_within(y.get(), x.get(), 8);
-  });
-  recording->start();
-  recording->start();
-  BOOST_TEST(runtime.free_bytes() > 0);
-  const std::int64_t seven = 7;
-  const CudaPart part{reinterpret_cast<const std::byte*>(&seven), 0, sizeof seven};
-  const auto mark = runtime.mark();
-  mark->set(CudaLine::work);
-  mark->hold(CudaLine::ahead);
-  runtime.copy_ahead(x.get(), {&part, 1});
-  mark->set(CudaLine::ahead);
-  mark->hold(CudaLine::work);
-  const std::int64_t before = number_in(runtime, y.get());
-  mark->wait();
-  return before + number_in(runtime, x.get());
-}
-
-std::string content_of(std::int64_t bytes, unsigned seed) {
-  std::string content(static_cast<std::size_t>(bytes), '\0');
-  for (char& c : content) {
-    seed = seed * 1664525 + 1013904223;
-    c = static_cast<char>(seed >> 24);
-  }
-  return content;
-}
-
-const std::byte* bytes_of(const std::string& text) {
-  return reinterpret_cast<const std::byte*>(text.data());
-}
-
-std::map<std::string, int> counts_of(const std::vector<std::string>& calls) {
-  std::map<std::string, int> counts;
-  for (const std::string& call : calls) ++counts[call.substr(0, call.find(' '))];
-  return counts;
-}
-
-}  // namespace
 
 BOOST_AUTO_TEST_SUITE(device)
 
@@ -328,87 +233,6 @@ BOOST_AUTO_TEST_CASE(copies_wait_only_where_every_buffer_is_on_its_way) {
   BOOST_TEST(fake_cuda::count("cudaHostAlloc") == 0);
 }
 
-BOOST_AUTO_TEST_CASE(parts_go_ahead_by_one_copy_or_piece_by_piece) {
-  Device device;
-  CudaRuntime& runtime = *device.runtime;
-  for (const std::int64_t bytes :
-       {std::int64_t{1}, std::int64_t{100}, UploadRing::most_buffer + 13}) {
-    const std::string first = content_of(bytes, 3), second = content_of(7, 4);
-    const std::int64_t at = (bytes + 255) / 256 * 256;
-    const auto memory = runtime.allocate(at + 7);
-    const std::vector<CudaPart> parts = {
-        {bytes_of(first), 0, bytes}, {bytes_of(first), at, 0}, {bytes_of(second), at, 7}};
-    fake_cuda::clear();
-    const auto mark = runtime.mark();
-    mark->set(CudaLine::work);  // behind the allocation
-    mark->hold(CudaLine::ahead);
-    runtime.copy_ahead(memory.get(), parts);
-    BOOST_TEST(fake_cuda::count("cudaMemcpyAsync") == (bytes > UploadRing::most_buffer ? 3 : 1));
-    mark->set(CudaLine::ahead);
-    mark->wait();
-    std::string got(first.size() + second.size(), '\0');
-    runtime.copy_out(reinterpret_cast<std::byte*>(got.data()), memory.get(), bytes);
-    runtime.copy_out(reinterpret_cast<std::byte*>(got.data()) + bytes, memory.get() + at, 7);
-    BOOST_TEST((got == first + second));
-  }
-}
-
-// Sums what each step is fed: 1000 starts on two places in turns, copied ahead.
-BOOST_AUTO_TEST_CASE(copies_ahead_keep_their_order_with_the_work_that_reads_them) {
-  for (const bool is_behind : {false, true}) {
-    Device device;
-    CudaRuntime& runtime = *device.runtime;
-    fake_cuda::set_kernel("blockgrad_sum", 2, [](const std::vector<std::uint64_t>& args) {
-      auto& sum = *reinterpret_cast<std::uint64_t*>(args[0]);
-      sum = 3 * sum + *reinterpret_cast<const std::uint64_t*>(args[1]);
-    });
-    const CudaFunction function = runtime.load(std::vector{text_of("sum")})[0];
-    const auto sum = runtime.allocate(8), fed = runtime.allocate(512);
-    put(runtime, sum.get(), 0);
-    const std::int64_t zero = 0;
-    const CudaPart warm{reinterpret_cast<const std::byte*>(&zero), 0, 8};
-    runtime.copy_ahead(fed.get(), {&warm, 1});
-    std::vector<std::unique_ptr<CudaSequence>> steps;
-    std::vector<std::unique_ptr<CudaMark>> is_fed, is_read;
-    for (int turn = 0; turn < 2; ++turn) {
-      CudaCall call = add(function, sum.get(), 0);
-      call.args[1] = reinterpret_cast<std::uint64_t>(fed.get() + 256 * turn);
-      steps.push_back(runtime.record([&] { runtime.launch(call); }));
-      is_fed.push_back(runtime.mark());
-      is_read.push_back(runtime.mark());
-    }
-    runtime.wait();
-    fake_cuda::clear();
-    if (!is_behind) fake_cuda::keep_up(true);
-    std::int64_t expected = 0;
-    for (std::int64_t i = 0; i < 1000; ++i) {
-      const auto turn = static_cast<std::size_t>(i % 2);
-      const std::int64_t number = i * i % 97;
-      const CudaPart part{reinterpret_cast<const std::byte*>(&number), 256 * (i % 2), 8};
-      is_read[turn]->wait();
-      is_read[turn]->hold(CudaLine::ahead);
-      runtime.copy_ahead(fed.get(), {&part, 1});
-      is_fed[turn]->set(CudaLine::ahead);
-      is_fed[turn]->hold(CudaLine::work);
-      steps[turn]->start();
-      is_read[turn]->set(CudaLine::work);
-      expected = static_cast<std::int64_t>(3 * static_cast<std::uint64_t>(expected) +
-                                           static_cast<std::uint64_t>(number));
-    }
-    std::map<std::string, int> counts = counts_of(fake_cuda::calls());
-    BOOST_TEST(counts["cudaEventSynchronize"] == (is_behind ? 998 : 0));
-    BOOST_TEST(fake_cuda::waits() == counts["cudaEventSynchronize"]);
-    counts.erase("cudaEventSynchronize");
-    const std::map<std::string, int> per_1000 = {{"cudaEventQuery", 1000},
-                                                 {"cudaEventRecord", 2000},
-                                                 {"cudaGraphLaunch", 1000},
-                                                 {"cudaMemcpyAsync", 1000},
-                                                 {"cudaStreamWaitEvent", 2000}};
-    BOOST_TEST((counts == per_1000));
-    BOOST_TEST(number_in(runtime, sum.get()) == expected);
-  }
-}
-
 BOOST_AUTO_TEST_CASE(a_recording_keeps_calls_and_its_start_neither_allocates_nor_waits) {
   Device device;
   CudaRuntime& runtime = *device.runtime;
@@ -434,51 +258,6 @@ BOOST_AUTO_TEST_CASE(a_recording_keeps_calls_and_its_start_neither_allocates_nor
     BOOST_TEST(calls[i] == (i % 2 == 0 ? "cudaMemcpyAsync in 8" : "cudaGraphLaunch"));
   BOOST_TEST(fake_cuda::waits() == 0);
   BOOST_TEST(number_in(runtime, y.get()) == 1002);
-}
-
-BOOST_AUTO_TEST_CASE(a_recording_has_the_order_of_its_points) {
-  Device device;
-  CudaRuntime& runtime = *device.runtime;
-  std::vector<std::uint64_t> order;
-  fake_cuda::set_kernel("blockgrad_note", 1,
-                        [&](const std::vector<std::uint64_t>& args) { order.push_back(args[0]); });
-  const CudaFunction function = runtime.load(std::vector{text_of("note")})[0];
-  const auto note = [&](std::uint64_t number) {
-    CudaCall call;
-    call.function = function;
-    call.args = {number};
-    runtime.launch(call);
-    return runtime.recorded_point();
-  };
-  const auto after = [&](std::vector<std::int32_t> points) { runtime.begin_after(points); };
-  const auto recording = runtime.record([&] {
-    after({});
-    const std::int32_t first = note(1);
-    after({first});
-    note(2);
-    const std::int32_t left = note(3);
-    after({first});
-    const std::int32_t right = note(4);
-    after({});
-    const std::int32_t other = note(5);
-    after({left, right, other, left});
-    note(6);
-  });
-  std::set<std::vector<std::uint64_t>> orders;
-  for (int i = 0; i < 200; ++i) {
-    order.clear();
-    recording->start();
-    runtime.wait();
-    orders.insert(order);
-    const auto at = [&](std::uint64_t n) { return std::ranges::find(order, n); };
-    BOOST_TEST(order.size() == 6U);
-    BOOST_TEST((at(1) < at(2) && at(2) < at(3) && at(1) < at(4)));
-    BOOST_TEST(order.back() == 6U);
-  }
-  // 2, 3 and 4 behind 1 in three orders, 5 anywhere among the five.
-  BOOST_TEST(orders.size() == 15U);
-  BOOST_CHECK_THROW(after({}), InternalError);
-  BOOST_CHECK_THROW(runtime.recorded_point(), InternalError);
 }
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_recorded_is_refused_and_the_runtime_goes_on) {
