@@ -39,7 +39,8 @@ CudaFeeds feeds_of(const Graph& graph, const Plan& plan, const CompileOptions& o
   std::vector<std::int64_t> bytes;
   for (const std::int32_t node : plan.feeds)
     bytes.push_back(bytes_of(graph.nodes[static_cast<std::size_t>(node)].types[0]));
-  return cuda_feeds(bytes, options.check_numerics ? 0 : steps_together(launches_of(plan, works)));
+  const bool is_once = options.check_numerics || options.memory_limit > 0;
+  return cuda_feeds(bytes, is_once ? 0 : steps_together(launches_of(plan, works)));
 }
 
 std::int64_t aligned(std::int64_t bytes) {

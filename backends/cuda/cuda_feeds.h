@@ -25,8 +25,7 @@ struct CudaFeeds {
   std::int64_t sets() const { return group * groups; }
 };
 
-/// Of feeds of so many bytes each, for steps that are started `together`; 0: one by one, each
-/// waited for.
+/// Of feeds of so many bytes each, for steps that are started `together`; 0: of one step alone.
 CudaFeeds cuda_feeds(std::span<const std::int64_t> bytes, std::int64_t together);
 
 /// Whether the argument is, or its table holds, an address of a feed.

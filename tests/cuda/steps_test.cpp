@@ -345,7 +345,7 @@ BOOST_AUTO_TEST_CASE(a_step_among_many_that_fails_has_its_number_and_none_behind
   }
 }
 
-BOOST_AUTO_TEST_CASE(profiles_and_watched_steps_go_on_the_first_set) {
+BOOST_AUTO_TEST_CASE(profiles_and_watched_steps_and_those_of_little_memory_go_on_the_first_set) {
   if (skips_cuda_programs()) return;
   Run run;
   Program program = run.program();
@@ -354,6 +354,13 @@ BOOST_AUTO_TEST_CASE(profiles_and_watched_steps_go_on_the_first_set) {
   program.profile(ring[1], 2);
   program.run_many(70, ring);
   const Run watched;
+  Run tight;
+  Program small = compile({}, tight.model.updates, tight.device(), {.memory_limit = 1 << 20});
+  small.run_many(70, tight.model.ring(3));
+  small.run_many(70, tight.model.ring(3));
+  BOOST_TEST(tight.counts->copies_ahead == 0);
+  BOOST_TEST(tight.counts->recordings == 1);
+  BOOST_TEST((run.model.values() == tight.model.values()));
   Program slow = compile({}, watched.model.updates, watched.device(), {.check_numerics = true});
   slow.run_many(70, watched.model.ring(3));
   slow.run_many(70, watched.model.ring(3));
