@@ -21,6 +21,8 @@ class CudaBackend final : public Backend {
 
   bool keeps(const Op& op) const override { return cuda_maker(op) != nullptr; }
 
+  bool multiplies_halves(const Op&) const override { return true; }
+
   std::vector<std::string_view> passes_left_out(const CompileOptions& options) const override {
     if (!options.check_numerics) return {"share_panels"};
     // Only results of nodes are watched.

@@ -11,6 +11,7 @@
 #include "backends/cuda/cuda_matmul.h"
 #include "backends/cuda/emit.h"
 #include "backends/cuda/nvrtc.h"
+#include "blockgrad/blockgrad.h"
 #include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/linalg.h"
 #include "tests/cuda/cubin.h"
@@ -294,7 +295,8 @@ BOOST_AUTO_TEST_CASE(halves_are_convolved) {
        {{1, 2, 10, 10}, {4, 2, 3, 3}, {.stride = 2, .padding = 2, .dilation = {2, 3}}, b16, f32},
        {{0, 2, 4, 4}, {3, 2, 2, 2}, {}, b16, f32},
        {{3, 9, 16, 16}, {70, 9, 3, 3}, {.padding = 1}, b16, b16},
-       {{5, 16, 8, 8}, {24, 16, 1, 1}, {}, f16, f16}});
+       {{5, 16, 8, 8}, {24, 16, 1, 1}, {}, f16, f16},
+       {{160, 10, 2, 3}, {18, 5, 3, 3}, {.padding = 1, .groups = 2}, b16, f32}});
 }
 
 BOOST_AUTO_TEST_CASE(f32_is_convolved_as_tf32) {
@@ -307,6 +309,23 @@ BOOST_AUTO_TEST_CASE(f32_is_convolved_as_tf32) {
                f32,
                f32,
                CudaMath::tf32}});
+}
+
+BOOST_AUTO_TEST_CASE(programs_say_what_their_halves_are_multiplied_by) {
+  if (skips_cuda_programs()) return;
+  const Expr a = constant(drawn({20, 40}, DType::bf16, 1, -1, 1)),
+             b = constant(drawn({40, 24}, DType::bf16, 2, -1, 1));
+  const Expr x = constant(drawn({3, 8, 6, 6}, DType::f16, 3, -1, 1)),
+             w = constant(drawn({4, 8, 3, 3}, DType::f16, 4, -1, 1));
+  const Expr wide = make(MatMul{DType::f32}, {a, b}), half = make(MatMul{DType::bf16}, {a, b}),
+             conv = make(Conv2d{.options = {.padding = 1}, .result = DType::f16}, {x, w});
+  const std::string text =
+      compile({wide, half, conv}, {}, test_support::cuda_test_device()).explain();
+  for (const char* line : {"mma bf16 to f32 | m,n,k 20x24x40", "mma bf16 | m,n,k 20x24x40",
+                           "implicit mma f16 | m,n,k 4x36x72"})
+    BOOST_TEST(text.find(line) != std::string::npos, text);
+  test_support::check_on_cuda({wide}, {}, 1e-6);
+  test_support::check_on_cuda({half, conv}, {}, 0x1p-7);  // one rounding to the next number
 }
 
 BOOST_AUTO_TEST_CASE(machine_code_multiplies_on_tensor_cores_and_spills_nothing) {
