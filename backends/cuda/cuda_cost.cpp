@@ -59,4 +59,9 @@ double cuda_clocks(const CudaConfig& config, const CudaProduct& product, std::in
          (2 * splits + 1) * elements * sum / (processors * bytes_from_memory);
 }
 
+double cuda_clocks(const CudaTile& tile, const CudaLimits& limits) {
+  return cuda_clocks(tile.config, tile.product, tile.blocks / tile.plan.k_splits, tile.k_slice,
+                     limits);
+}
+
 }  // namespace blockgrad

@@ -13,4 +13,7 @@ namespace blockgrad {
 double cuda_clocks(const CudaConfig& config, const CudaProduct& product, std::int64_t tiles,
                    std::int64_t k_slice, const CudaLimits& limits);
 
+/// That of a cut.
+double cuda_clocks(const CudaTile& tile, const CudaLimits& limits);
+
 }  // namespace blockgrad

@@ -69,7 +69,8 @@ struct ImageColumns : Image<T> {
   }
 };
 
-/// As C: a row is a plane, of which every so many lines and places are written.
+/// As C: a row is a plane, of which every so many lines and places are written; or planes of all
+/// images, each of which is a line.
 template <class T>
 struct Lattice {
   T* data;
@@ -82,6 +83,12 @@ struct Lattice {
                 column % columns * step];
   }
 };
+
+/// See place_in_row.
+template <class T>
+__device__ __forceinline__ long place_in_row(const Lattice<T>& c, long column) {
+  return column / c.columns * c.line + column % c.columns * c.step;
+}
 
 template <class T, int size>
 __device__ __forceinline__ void put_each(const Lattice<T>& c, long batch, long row, long column,

@@ -124,22 +124,31 @@ struct Stage {
   ChunkedPanel<In, Block::n, Block::k, reads_b> b;
 };
 
-/// Puts two neighbours where they belong, at once where both are inside and lie so.
+/// How far a column of C lies from the first one of the same row.
+template <class C>
+__device__ __forceinline__ long place_in_row(const C& c, long column) {
+  return column * c.column_stride;
+}
+
+/// Puts two neighbours of a row where they belong, at once where both are inside and lie so; their
+/// places in the row are given, as a lane has several rows of them.
 template <class P, class Epilogue>
 __device__ __forceinline__ void put_pair(const P& p, const Epilogue& epilogue, const Place& at,
-                                         long row, long column, float x, float y) {
-  if (row >= p.m || column >= p.n) return;
+                                         long row, long column, const long (&places)[2],
+                                         const float (&sums)[2]) {
   using Out = typename P::Result;
   struct alignas(2 * sizeof(Out)) Pair {
     Out value[2];
   };
-  const long batch = at.batch * p.k_splits + at.slice;
-  Pair pair{{static_cast<Out>(epilogue(x, at.batch, column)), Out(0.0f)}};
-  if (column + 1 < p.n) pair.value[1] = static_cast<Out>(epilogue(y, at.batch, column + 1));
-  if (p.c_in_packs && column + 1 < p.n) {
-    *reinterpret_cast<Pair*>(&p.c.at(batch, row, column)) = pair;
+  const bool has_second = column + 1 < p.n;
+  Pair pair{{static_cast<Out>(epilogue(sums[0], at.batch, column)), Out(0.0f)}};
+  if (has_second) pair.value[1] = static_cast<Out>(epilogue(sums[1], at.batch, column + 1));
+  Out* const line = &p.c.at(at.batch * p.k_splits + at.slice, row, 0);
+  if (p.c_in_packs && has_second) {
+    *reinterpret_cast<Pair*>(line + places[0]) = pair;
   } else {
-    put_each(p.c, batch, row, column, p.n - column, pair.value);
+    line[places[0]] = pair.value[0];
+    if (has_second) line[places[1]] = pair.value[1];
   }
 }
 
@@ -176,14 +185,17 @@ struct WarpTile {
                                       int n) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
-    for (int x = 0; x < tiles_m; ++x)
+    for (int y = 0; y < tiles_n; ++y) {
+      const long column = at.column + n + 8 * y + lane % 4 * 2;
+      if (column >= p.n) continue;
+      const long places[2] = {place_in_row(p.c, column), place_in_row(p.c, column + 1)};
 #pragma unroll
-      for (int y = 0; y < tiles_n; ++y)
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          put_pair(p, epilogue, at, at.row + m + 16 * x + 8 * half + lane / 4,
-                   at.column + n + 8 * y + lane % 4 * 2, sums[x][y][2 * half],
-                   sums[x][y][2 * half + 1]);
+      for (int i = 0; i < 2 * tiles_m; ++i) {
+        const long row = at.row + m + 8 * i + lane / 4;
+        const float pair[2] = {sums[i / 2][y][i % 2 * 2], sums[i / 2][y][i % 2 * 2 + 1]};
+        if (row < p.m) put_pair(p, epilogue, at, row, column, places, pair);
+      }
+    }
   }
 };
 

@@ -60,6 +60,7 @@ const std::vector<Case> cases = {
     {{2, 3, 7, 6}, {4, 3, 1, 1}, {.stride = 3}},  // most places of x reach nothing
     {{2, 2, 1, 1}, {40, 2, 3, 3}, {.padding = 1}},
     {{0, 2, 4, 4}, {3, 2, 2, 2}, {}},
+    {{2, 8, 6, 6}, {40, 4, 1, 1}, {.groups = 2}},
 };
 
 }  // namespace
@@ -80,6 +81,19 @@ BOOST_AUTO_TEST_CASE(larger_ones_go_by_warps_and_slices) {
          {{3, 8, 9, 9}, {68, 4, 3, 3}, {.padding = 1, .groups = 2}},
          {{6, 2, 16, 16}, {3, 2, 2, 2}, {}}},
         DType::f32, 1e-5);
+}
+
+BOOST_AUTO_TEST_CASE(small_planes_of_many_images_are_one_long_plane) {
+  if (test_support::skips_cuda_programs()) return;
+  Feeds feeds;
+  const Three three({{80, 30, 4, 4}, {32, 15, 3, 3}, {.padding = 1, .groups = 2}}, DType::f32,
+                    feeds);
+  const std::string text =
+      compile({three.y, three.dx}, {}, test_support::cuda_test_device()).explain();
+  for (const char* line : {"implicit warps f32 | m,n,k 16x1280x135 | grid 16x32x32",
+                           "implicit warps f32 | m,n,k 15x1280x144 | grid 15x32x32"})
+    BOOST_TEST(text.find(line) != std::string::npos, text);
+  test_support::check_on_cuda({three.y, three.dx}, feeds, 0);
 }
 
 BOOST_AUTO_TEST_CASE(sums_over_many_channels_are_cut_in_slices) {
