@@ -46,6 +46,13 @@ if(BLOCKGRAD_WITH_CUDA)
   add_test(NAME house/programs_need_no_cuda_library
     COMMAND ${CMAKE_COMMAND} -DREADELF=${CMAKE_READELF} "-DFILES=${binaries}"
       -P ${CMAKE_CURRENT_SOURCE_DIR}/house/check_needed.cmake)
+  list(REMOVE_AT binaries 0)
+  if(binaries AND BLOCKGRAD_WITH_THRUST)
+    set(kernels DeviceRadixSortOnesweepKernel DeviceScanKernel DeviceSelectSweepKernel)
+    add_test(NAME house/programs_hold_cubs_kernels
+      COMMAND ${CMAKE_COMMAND} -DREADELF=${CMAKE_READELF} "-DFILES=${binaries}" "-DKERNELS=${kernels}"
+        -P ${CMAKE_CURRENT_SOURCE_DIR}/house/check_kernels.cmake)
+  endif()
 endif()
 
 # Only the way that needs no second build of the library; .ci/run checks the others too.

@@ -33,6 +33,7 @@ FAMILIES = (
     Family("index, scatter, embedding", ("cuda_index_test",), ("cuda_index_test",), ("test_cuda/cuda_index",), "none yet",
            ("gather, scatter and embedding",)),
     Family("sort, scan", ("cuda_order_test",), ("cuda_order_test",), ("test_cuda/cuda_order",), "none yet", ("sort",)),
+    Family("sort, scan of long lines (CUB)", ("kernel_code_test",), ("cuda_sorts_test",), ("test_cuda/cuda_sorts",), "none yet", ("sort",)),
     Family("every row of every op", ("../support/op_check_cuda",), ("../support/op_check_cuda",), ("test_ops/elementwise", "test_ops/norms"),
            "right only"),
     Family("random graphs", ("random_graphs_test",), ("random_graphs_test",), ("test_cuda/random_graphs",), "right only"),

@@ -96,11 +96,16 @@ Expr tied(DrawnCase& t, const Shape& shape, DType dtype) {
                where(whole < -3.0, whole / 0.0, where(equal(whole, 1.0), -0.0 * whole, whole)));
 }
 
-/// Equal bits on the CPU, with Thrust and without.
-void check_both(DrawnCase& t) {
-  for (const bool has_sorts : {true, false})
-    test_support::check_on_cuda(t.outputs, t.feeds, 0,
-                                harness::host_device({.has_sorts = has_sorts}));
+/// With the library and, on the harness, without.
+std::vector<Device> devices() {
+  std::vector<Device> all = {test_support::cuda_test_device()};
+  if (!test_support::tests_a_gpu()) all.push_back(harness::host_device({.has_sorts = false}));
+  return all;
+}
+
+/// All have the CPU's bits.
+void check(const DrawnCase& t) {
+  for (const Device& device : devices()) test_support::check_on_cuda(t.outputs, t.feeds, 0, device);
   test_support::check_machine_code();
 }
 
@@ -250,7 +255,7 @@ BOOST_AUTO_TEST_CASE(programs_with_it_and_without_have_the_cpus_bits) {
   t.outputs.push_back(argsort(tied(t, {3, 8200}, DType::f16)));
   t.outputs.push_back(argsort(t.values({8200}, DType::f16), -1, true));
   t.outputs.push_back(topk(tied(t, {9000}, DType::f32), 5000).indices);
-  check_both(t);
+  check(t);
 }
 
 BOOST_AUTO_TEST_CASE(wide_keys_and_several_long_lines_too) {
@@ -260,7 +265,7 @@ BOOST_AUTO_TEST_CASE(wide_keys_and_several_long_lines_too) {
   t.outputs.push_back(argsort(t.values({32769}, DType::i64)));
   t.outputs.push_back(argsort(tied(t, {2, 16385}, DType::f32)));
   t.outputs.push_back(sort(t.values({2, 16385}, DType::i32), -1, true));
-  check_both(t);
+  check(t);
 }
 
 BOOST_AUTO_TEST_CASE(rows_are_added_and_merged_with_the_same_bits) {
@@ -277,7 +282,7 @@ BOOST_AUTO_TEST_CASE(rows_are_added_and_merged_with_the_same_bits) {
                                     t.indices({9000}, DType::i32, height),
                                     t.values({9000}, DType::f32)));
   }
-  check_both(t);
+  check(t);
 }
 
 BOOST_AUTO_TEST_CASE(long_lines_of_integers_are_added_up) {
@@ -286,14 +291,15 @@ BOOST_AUTO_TEST_CASE(long_lines_of_integers_are_added_up) {
   t.outputs.push_back(cumsum(t.values({66000}, DType::i64)));
   t.outputs.push_back(cumsum(t.values({2, 66000}, DType::i32), -1, true));
   t.outputs.push_back(cumsum(t.values({66000}, DType::u8)));
-  check_both(t);
+  check(t);
 }
 
 BOOST_AUTO_TEST_CASE(an_embedding_learns_the_same_from_many_rows) {
   if (skips_programs()) return;
   std::vector<Tensor> learned;
-  for (const Device& device :
-       {cpu(), harness::host_device(), harness::host_device({.has_sorts = false})}) {
+  std::vector<Device> all = devices();
+  all.push_back(cpu());
+  for (const Device& device : all) {
     const Expr w = parameter(test_support::drawn({700, 3}, DType::f32, 1, -1, 1), "w");
     const Expr i = input("i", {9000}, DType::i32), target = input("t", {9000, 3}, DType::f32);
     const Loss loss = mse_loss(take(w, i), target);
@@ -311,7 +317,7 @@ BOOST_AUTO_TEST_CASE(an_embedding_learns_the_same_from_many_rows) {
 }
 
 BOOST_AUTO_TEST_CASE(explain_says_which_sort_and_why) {
-  if (skips_programs()) return;
+  if (test_support::tests_a_gpu() || skips_programs()) return;
   const auto line = [](std::int64_t n, DType dtype = DType::f32) {
     return argsort(input("x", {n}, dtype));
   };

@@ -1,7 +1,7 @@
 // nvcc compiles every kernel of the ladder, and its machine code is what was planned: no spills,
 // registers within the configuration, wide loads, tensor cores. No GPU is needed.
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
-
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backends/cuda/cuda_tile.h"
+#include "backends/cuda/harness/thrust_on_cpu.h"
 #include "tests/cuda/cubin.h"
 
 using namespace blockgrad;
@@ -25,17 +26,18 @@ std::string content(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// The kernels of matmul_kernels.cu for one processor; none where there is no nvcc.
-std::vector<Kernel> compiled(const std::string& processor) {
+/// The kernels of a file for one processor; none where there is no nvcc.
+std::vector<Kernel> compiled(const std::string& name, const std::string& processor,
+                             const std::string& options = "") {
   if (nvcc.empty()) {
     BOOST_TEST_MESSAGE("skipped: nvcc was not found when the tests were configured");
     return {};
   }
-  const std::string base = folder + "/matmul_kernels." + processor;
-  const std::string command = "'" + nvcc + "' -std=c++20 --fmad=false -arch=" + processor +
-                              " -cubin -Xptxas -v -I'" + source_dir + "' -I'" + source_dir +
-                              "/include' -o '" + base + ".cubin' '" + source_dir +
-                              "/backends/cuda/matmul_kernels.cu' > '" + base + ".log' 2>&1";
+  const std::string base = folder + "/" + name + "." + processor;
+  const std::string command = "'" + nvcc + "' -std=c++20 --fmad=false -arch=" + processor + " " +
+                              options + " -cubin -Xptxas -v -I'" + source_dir + "' -I'" +
+                              source_dir + "/include' -o '" + base + ".cubin' '" + source_dir +
+                              "/backends/cuda/" + name + ".cu' > '" + base + ".log' 2>&1";
   const int status = std::system(command.c_str());
   const std::string log = content(base + ".log");
   BOOST_REQUIRE_MESSAGE(status == 0, log);
@@ -118,7 +120,7 @@ void check(const CudaConfig& config, const Kernel& kernel) {
 }
 
 void check_all(const std::string& processor) {
-  const std::vector<Kernel> kernels = compiled(processor);
+  const std::vector<Kernel> kernels = compiled("matmul_kernels", processor);
   if (nvcc.empty()) return;
   std::vector<int> found(cuda_configs().size());
   for (const Kernel& kernel : kernels) {
@@ -144,6 +146,31 @@ BOOST_AUTO_TEST_SUITE(kernel_code)
 
 BOOST_AUTO_TEST_CASE(kernels_for_sm_80_are_as_planned) { check_all("sm_80"); }
 BOOST_AUTO_TEST_CASE(kernels_for_sm_90a_are_as_planned) { check_all("sm_90a"); }
+
+BOOST_AUTO_TEST_CASE(cubs_kernels_keep_all_in_registers) {
+  if (harness::thrust_on_cpu() == nullptr) {
+    BOOST_TEST_MESSAGE("skipped: no CUB in this build");
+    return;
+  }
+  const std::vector<Kernel> kernels =
+      compiled("thrust_on_cuda", "sm_90a", "-DTHRUST_CUB_WRAPPED_NAMESPACE=blockgrad_cuda");
+  if (nvcc.empty()) return;
+  for (const Kernel& kernel : kernels) {
+    BOOST_TEST_CONTEXT(kernel.name) {
+      BOOST_TEST(kernel.spills == 0);
+      BOOST_TEST(kernel.count(Kind::load_local) + kernel.count(Kind::store_local) == 0);
+    }
+  }
+  // A sort of narrow entries and one of wide ones; sums; starts.
+  const auto found = [&](const std::string& name) {
+    return std::ranges::count_if(kernels, [&](const Kernel& k) { return holds(k.name, name); });
+  };
+  BOOST_TEST(found("::DeviceRadixSortOnesweepKernel<") == 2);
+  BOOST_TEST(found("::DeviceRadixSortSingleTileKernel<") == 2);
+  BOOST_TEST(found("::DeviceScanKernel<") == 1);
+  BOOST_TEST(found("::DeviceSelectSweepKernel<") == 1);
+  std::printf("CUDA kernels of CUB compiled for sm_90a: %zu\n", kernels.size());
+}
 
 BOOST_AUTO_TEST_CASE(what_is_no_cubin_is_refused) {
   BOOST_CHECK_EXCEPTION(cubin::read("", ""), std::runtime_error, [](const std::exception& error) {

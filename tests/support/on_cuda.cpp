@@ -17,11 +17,6 @@ using namespace blockgrad;
 
 namespace {
 
-bool wants_gpu() {
-  const char* asked = std::getenv("BLOCKGRAD_TEST_DEVICE");
-  return asked != nullptr && std::string_view(asked) == "cuda";
-}
-
 // What is told when all tests have run.
 struct Tally {
   std::size_t cubins = 0;
@@ -64,8 +59,13 @@ void compare(int output, const Tensor& got, const Tensor& expected, double toler
 
 }  // namespace
 
+bool tests_a_gpu() {
+  const char* asked = std::getenv("BLOCKGRAD_TEST_DEVICE");
+  return asked != nullptr && std::string_view(asked) == "cuda";
+}
+
 std::string why_no_cuda_programs() {
-  return wants_gpu() ? std::string() : harness::why_no_host_device();
+  return tests_a_gpu() ? std::string() : harness::why_no_host_device();
 }
 
 bool skips_cuda_programs() {
@@ -84,7 +84,7 @@ Tensor drawn(const Shape& shape, DType dtype, std::uint64_t seed, double low, do
 
 const Device& cuda_test_device() {
   tally();
-  static const Device device = wants_gpu() ? cuda() : harness::host_device();
+  static const Device device = tests_a_gpu() ? cuda() : harness::host_device();
   return device;
 }
 

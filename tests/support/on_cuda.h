@@ -9,6 +9,9 @@
 
 namespace test_support {
 
+/// With BLOCKGRAD_TEST_DEVICE=cuda; the harness may lack its compiler there.
+bool tests_a_gpu();
+
 /// Why no program of CUDA can run in this build, as a test says that skips itself; else empty.
 std::string why_no_cuda_programs();
 
