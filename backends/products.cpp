@@ -4,6 +4,7 @@
 
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
+#include "blockgrad/ops/attention.h"
 #include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/linalg.h"
 
@@ -22,6 +23,8 @@ bool visit_product(const Op& op, F f) {
          is_one(op.as<Conv2dWeight>());
 }
 
+bool is_attention(const Op& op) { return op.as<Attention>() || op.as<AttentionGradient>(); }
+
 class Widening {
  public:
   Widening(const Graph& graph, const Backend& backend)
@@ -30,9 +33,10 @@ class Widening {
   Graph run() {
     for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph_.nodes.size()); ++i) {
       const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i)];
-      if (is_product(node.op) && is_half(graph_.type(node.inputs[0]).dtype) &&
-          !backend_.multiplies_halves(node.op))
-        widen(i, node);
+      const bool is_wide = node.inputs.empty() || !is_half(graph_.type(node.inputs[0]).dtype);
+      if (!is_wide && is_product(node.op) && !backend_.multiplies_halves(node.op)) widen(i, node);
+      else if (!is_wide && is_attention(node.op) && !backend_.multiplies_halves(node.op))
+        widen_attention(i, node);
       else rewrite_.keep(i);
     }
     return rewrite_.finish();
@@ -45,6 +49,18 @@ class Widening {
     const Value product = {rewrite_.add({with_result(node.op, {}), {a, b}, {type}, node.origin}),
                            0};
     rewrite_.rename({i, 0}, as(node.types[0].dtype, product, node.origin));
+  }
+
+  // Its results are f32 already.
+  void widen_attention(std::int32_t i, const GraphNode& node) {
+    GraphNode wide{node.op, {}, node.types, node.origin};
+    for (const Value v : node.inputs) {
+      wide.inputs.push_back(is_half(graph_.type(v).dtype) ? operand(v, node.origin)
+                                                          : rewrite_.renamed(v));
+    }
+    const std::int32_t added = rewrite_.add(std::move(wide));
+    for (std::int32_t r = 0; r < static_cast<std::int32_t>(node.types.size()); ++r)
+      rewrite_.rename({i, r}, {added, r});
   }
 
   // What a View only turns is widened as it lies, and turned then.

@@ -13,7 +13,7 @@ bool is_product(const Op& op);
 /// The product with this dtype of its result; see MatMul::result.
 Op with_result(const Op& product, std::optional<DType> result);
 
-/// The graph with products of bf16 and f16 that `backend` has no kernels for as products of f32:
+/// The graph with products and attention of bf16 and f16 that `backend` has no kernels for in f32:
 /// Maps around each of them widen its operands, just before it is computed, and round its result.
 /// Equal bits.
 Graph widen_products(const Graph& graph, const Backend& backend);

@@ -19,6 +19,16 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
+// Halves as f32, in which they are computed with.
+Expr widened(const Expr& x) { return is_half(x.dtype()) ? cast(x, DType::f32) : x; }
+DType widened(DType dtype) { return is_half(dtype) ? DType::f32 : dtype; }
+
+std::vector<Expr> all_widened(std::span<const Expr> in) {
+  std::vector<Expr> wide;
+  for (const Expr& x : in) wide.push_back(widened(x));
+  return wide;
+}
+
 // scale q k^T + mask; -inf where a query may not see a key.
 Expr scores_of(const Expr& q, const Expr& k, const Expr& mask, double scale, bool causal) {
   Expr scores = matmul(q, k, {.transpose_b = true}) * scale;
@@ -89,7 +99,7 @@ std::vector<TensorType> Attention::infer(Types in) const {
   const Shape& k = in[1].shape;
   const Shape& v = in[2].shape;
   const int rank = q.rank();
-  require(is_floating(in[0].dtype) && !is_half(in[0].dtype), "wants f32 or f64, got ", in[0].dtype);
+  require(is_floating(in[0].dtype), "wants f32 or f64, got ", in[0].dtype);
   require(in[0].dtype == in[1].dtype && in[0].dtype == in[2].dtype, "dtypes differ: ", in[0].dtype,
           ", ", in[1].dtype, " and ", in[2].dtype, "; convert with astype");
   check_internal(rank >= 2 && k.rank() == rank && v.rank() == rank, "attention of ", q, ", ", k,
@@ -97,12 +107,13 @@ std::vector<TensorType> Attention::infer(Types in) const {
   require(q[rank - 1] == k[rank - 1], "queries and keys differ in their last axis: ", q, " and ",
           k);
   require(k[rank - 2] == v[rank - 2], "keys and values differ in number: ", k, " and ", v);
+  const DType dtype = widened(in[0].dtype);
   if (in.size() > 3) {
-    require(in[3].dtype == DType::boolean || in[3].dtype == in[0].dtype,
-            "the mask must be bool or ", in[0].dtype, ", got ", in[3].dtype);
+    require(in[3].dtype == DType::boolean || in[3].dtype == dtype, "the mask must be bool or ",
+            dtype, ", got ", in[3].dtype);
   }
-  return {{in[0].dtype, with_last(batch_of(q), q[rank - 2], v[rank - 1])},
-          {in[0].dtype, Shape(q.sizes().first(static_cast<std::size_t>(rank - 1)))}};
+  return {{dtype, with_last(batch_of(q), q[rank - 2], v[rank - 1])},
+          {dtype, Shape(q.sizes().first(static_cast<std::size_t>(rank - 1)))}};
 }
 
 std::vector<Expr> Attention::vjp(const Backward& b) const {
@@ -112,21 +123,23 @@ std::vector<Expr> Attention::vjp(const Backward& b) const {
   Expr delta = sum(dy * b.y(), -1);
   if (b.has_dy(1)) delta = delta - b.dy(1);
   if (b.wants(0) || b.wants(1) || b.wants(2)) {
-    std::vector<Expr> in = {q, k, v, dy, lse, delta};
+    std::vector<Expr> in = {q, k, v, cast(dy, q.dtype()), lse, delta};
     if (mask) in.push_back(mask);
     const std::vector<Expr> all = make_all(AttentionGradient{causal, scale}, in);
     for (int i = 0; i < 3; ++i) {
-      if (b.wants(i)) gradients[static_cast<std::size_t>(i)] = all[static_cast<std::size_t>(i)];
+      const auto at = static_cast<std::size_t>(i);
+      if (b.wants(i)) gradients[at] = cast(all[at], q.dtype());
     }
   }
   if (mask && b.wants(3)) {
-    const Expr p = weights_of(scores_of(q, k, mask, scale.value, causal), lse);
-    gradients[3] = p * (matmul(dy, v, {.transpose_b = true}) - expand_dims(delta, -1));
+    const Expr p = weights_of(scores_of(widened(q), widened(k), mask, scale.value, causal), lse);
+    gradients[3] = p * (matmul(dy, widened(v), {.transpose_b = true}) - expand_dims(delta, -1));
   }
   return gradients;
 }
 
-std::vector<Expr> Attention::expand(std::span<const Expr> in) const {
+std::vector<Expr> Attention::expand(std::span<const Expr> inputs) const {
+  const std::vector<Expr> in = all_widened(inputs);
   const Expr scores = scores_of(in[0], in[1], optional_input(in, 3), scale.value, causal);
   if (scores.shape().size() == 0) {
     const Shape lines(scores.shape().sizes().first(static_cast<std::size_t>(scores.rank() - 1)));
@@ -160,7 +173,11 @@ Cost Attention::cost(Types in, Types out) const {
 
 std::string Attention::print() const { return options_text(scale.value, causal); }
 
-std::vector<TensorType> AttentionGradient::infer(Types in) const { return {in[0], in[1], in[2]}; }
+std::vector<TensorType> AttentionGradient::infer(Types in) const {
+  std::vector<TensorType> results(in.begin(), in.begin() + 3);
+  for (TensorType& type : results) type.dtype = widened(type.dtype);
+  return results;
+}
 
 // The partial derivatives of `expand`, taken at inputs that do not depend on each other.
 std::vector<Expr> AttentionGradient::vjp(const Backward& b) const {
@@ -188,7 +205,8 @@ std::vector<Expr> AttentionGradient::vjp(const Backward& b) const {
   return gradients;
 }
 
-std::vector<Expr> AttentionGradient::expand(std::span<const Expr> in) const {
+std::vector<Expr> AttentionGradient::expand(std::span<const Expr> inputs) const {
+  const std::vector<Expr> in = all_widened(inputs);
   const Expr &q = in[0], &k = in[1], &v = in[2], &dy = in[3], &lse = in[4], &delta = in[5];
   const Expr p = weights_of(scores_of(q, k, optional_input(in, 6), scale.value, causal), lse);
   const Expr dp = matmul(dy, v, {.transpose_b = true});
@@ -215,25 +233,21 @@ Expr attention(Arg q, Arg k, Arg v, const AttentionOptions& options) {
   return detail::in_context(Attention::name, q.where(), [&] {
     std::vector<Expr> in = {as_expr(q, DType::f32), as_expr(k, DType::f32), as_expr(v, DType::f32)};
     for (const Expr& e : in) require(e.rank() >= 2, "wants [.., T, d], got ", e.shape());
-    const DType dtype = in[0].dtype();
-    if (is_half(dtype) && in[1].dtype() == dtype && in[2].dtype() == dtype) {
-      AttentionOptions wide = options;
-      if (wide.mask && wide.mask.dtype() == dtype) wide.mask = cast(wide.mask, DType::f32);
-      return cast(attention(cast(in[0], DType::f32), cast(in[1], DType::f32),
-                            cast(in[2], DType::f32), wide),
-                  dtype);
-    }
     Shape batch = batch_of(in[0].shape());
     for (const Expr& e : in) batch = broadcast(batch, batch_of(e.shape()));
     for (Expr& e : in) e = spread(e, batch);
     const Shape& of_q = in[0].shape();
     const std::int64_t queries = of_q[of_q.rank() - 2], d = of_q[of_q.rank() - 1];
     const std::int64_t keys = in[1].shape()[of_q.rank() - 2];
-    if (options.mask) in.push_back(spread_mask(options.mask, with_last(batch, queries, keys)));
+    const DType dtype = in[0].dtype();
+    if (options.mask) {
+      const Expr mask = options.mask.dtype() == dtype ? widened(options.mask) : options.mask;
+      in.push_back(spread_mask(mask, with_last(batch, queries, keys)));
+    }
     const double scale = options.scale ? *options.scale
                          : d == 0      ? 1
                                        : 1 / std::sqrt(static_cast<double>(d));
-    return make_all(Attention{options.causal, scale}, in)[0];
+    return cast(make_all(Attention{options.causal, scale}, in)[0], dtype);
   });
 }
 

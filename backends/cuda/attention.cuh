@@ -1,9 +1,9 @@
 #pragma once
-// Attention and its gradient by tiles, without a matrix of scores. A block owns a tile of rows
-// (queries, or keys in the gradients of keys and values) and passes over tiles of the others; what
-// it sums up stays in registers, and scores live in shared memory for as long as a product reads
-// them. Sums have an order of their own: no atomics. Sources: Milakov and Gimelshein 2018 (running
-// maximum and sum), Dao et al. 2022 and Dao 2023 (tiles, gradients).
+// Attention, and its gradient in attention_gradient.cuh, by tiles, without a matrix of scores. A
+// block owns a tile of rows (queries, or keys in the gradients of keys and values) and passes over
+// tiles of the others; what it sums up stays in registers, and scores live in shared memory for as
+// long as a product reads them. Sums have an order of their own: no atomics. Sources: Milakov and
+// Gimelshein 2018 (running maximum and sum), Dao et al. 2022 and Dao 2023 (tiles, gradients).
 //
 //   grid -> rows x columns of the result -> others, tile by tile -> depth, step by step -> thread
 
@@ -75,28 +75,31 @@ __device__ __forceinline__ Part<T> part_of(const Operand<const T>& x, long batch
 }
 
 /// The first rows and columns of a part, 0 where there are none. All threads of the block.
-template <class C, int height, int width, int pitch, class T>
-__device__ __forceinline__ void fetch(T (&to)[height][pitch], const Part<T>& from) {
+template <class C, int height, int width, int pitch, class T, class From>
+__device__ __forceinline__ void fetch(T (&to)[height][pitch], const Part<From>& from) {
   constexpr int size = C::in_packs ? C::pack : 1;
   constexpr int all = height * width / size, count = (all + C::threads - 1) / C::threads;
   constexpr int ahead = count < 8 ? count : 8;  // loads on their way
-  using Values = Run<T, size>;
 #pragma unroll 1
   for (int first = 0; first < count; first += ahead) {
-    Values values[ahead];
+    Run<T, size> values[ahead];
 #pragma unroll
     for (int i = 0; i < ahead; ++i) {
       const int at = static_cast<int>(threadIdx.x) + (first + i) * C::threads;
       const int row = at / (width / size), column = at % (width / size) * size;
       values[i] = {};
-      if (row < height && row < from.rows && column < from.columns)
-        values[i] = *reinterpret_cast<const Values*>(from.data + row * from.stride + column);
+      if (row < height && row < from.rows && column < from.columns) {
+        const auto read =
+            *reinterpret_cast<const Run<From, size>*>(from.data + row * from.stride + column);
+#pragma unroll
+        for (int v = 0; v < size; ++v) values[i].value[v] = static_cast<T>(read.value[v]);
+      }
     }
 #pragma unroll
     for (int i = 0; i < ahead; ++i) {
       const int at = static_cast<int>(threadIdx.x) + (first + i) * C::threads;
       const int row = at / (width / size), column = at % (width / size) * size;
-      if (row < height) *reinterpret_cast<Values*>(&to[row][column]) = values[i];
+      if (row < height) *reinterpret_cast<Run<T, size>*>(&to[row][column]) = values[i];
     }
   }
 }
@@ -110,9 +113,10 @@ template <class C>
 using Sums = typename C::Type[C::own_rows][C::own_columns];
 
 /// s = a b^T of a tile of rows and one of others, each element one chain in ascending depth.
-template <class C, class T>
-__device__ __forceinline__ void dot(Scores<C>& s, Shared<C>& shared, const Part<T>& a,
-                                    const Part<T>& b) {
+template <class C, class From>
+__device__ __forceinline__ void dot(Scores<C>& s, Shared<C>& shared, const Part<From>& a,
+                                    const Part<From>& b) {
+  using T = typename C::Type;
 #pragma unroll
   for (int i = 0; i < C::own_rows; ++i)
 #pragma unroll
@@ -144,9 +148,10 @@ __device__ __forceinline__ void dot(Scores<C>& s, Shared<C>& shared, const Part<
 }
 
 /// sums += w x for a tile of weights and the rows of x that it weighs, in ascending order of these.
-template <class C, class T>
+template <class C, class From>
 __device__ __forceinline__ void mix(Sums<C>& sums, Shared<C>& shared,
-                                    const typename Shared<C>::Weights& w, const Part<T>& x) {
+                                    const typename Shared<C>::Weights& w, const Part<From>& x) {
+  using T = typename C::Type;
 #pragma unroll 1
   for (int at = 0; at < C::others && at < x.rows; at += C::steps) {
     __syncthreads();  // all weights are there, and what stood here before is read
@@ -221,7 +226,8 @@ struct Allowed {
   }
 };
 
-/// What both directions are told. Q, K and V are Matrix or Matrices.
+/// What both directions are told. Q, K and V are Matrix or Matrices; T is f32 where they are
+/// halves.
 template <class T, bool is_causal_, class Q, class K, class V, class Mask>
 struct Problem {
   static constexpr bool is_causal = is_causal_;
@@ -280,9 +286,9 @@ __device__ void forward(const P& p, T* y, T* lse) {
   };
   Memory& memory = shared_memory<Memory>();
   const BlockPlace<C> at(p.queries, p.parts, P::is_causal);
-  const Part<T> q = part_of(p.q, at.batch, p.queries, p.depth).from(at.row, 0);
-  const Part<T> k = part_of(p.k, at.batch, p.keys, p.depth);
-  const Part<T> v = part_of(p.v, at.batch, p.keys, p.value_depth);
+  const auto q = part_of(p.q, at.batch, p.queries, p.depth).from(at.row, 0);
+  const auto k = part_of(p.k, at.batch, p.keys, p.depth);
+  const auto v = part_of(p.v, at.batch, p.keys, p.value_depth);
 
   T highest[C::own_rows], total[C::own_rows];
   Sums<C> sums = {};
@@ -332,107 +338,6 @@ __device__ void forward(const P& p, T* y, T* lse) {
   }
   put<C>(y + at.batch * p.queries * p.value_depth, at.row, p.queries, at.column, p.value_depth,
          sums);
-}
-
-/// What the gradient reads beside: dy, and of each query lse and delta, dense.
-template <class T, class Operand>
-struct Slopes {
-  Operand dy;
-  const T *lse, *delta;
-};
-
-/// dq = scale ds k for a tile of queries, where ds = p (dy v^T - delta) and p = exp(s - lse).
-template <class C, class P, class Of, class T>
-__device__ void gradient_of_queries(const P& p, const Of& of, T* dq) {
-  struct Memory {
-    Shared<C> shared;
-    typename Shared<C>::Weights weights;
-  };
-  Memory& memory = shared_memory<Memory>();
-  const BlockPlace<C> at(p.queries, p.parts, P::is_causal);
-  const Part<T> q = part_of(p.q, at.batch, p.queries, p.depth).from(at.row, 0);
-  const Part<T> dy = part_of(of.dy, at.batch, p.queries, p.value_depth).from(at.row, 0);
-  const Part<T> k = part_of(p.k, at.batch, p.keys, p.depth);
-  const Part<T> v = part_of(p.v, at.batch, p.keys, p.value_depth);
-
-  T lse[C::own_rows], delta[C::own_rows];
-#pragma unroll
-  for (int i = 0; i < C::own_rows; ++i) {
-    const long row = at.row + C::row(i), query = at.batch * p.queries + row;
-    lse[i] = row < p.queries ? of.lse[query] : T(0);
-    delta[i] = row < p.queries ? of.delta[query] : T(0);
-  }
-  Sums<C> sums = {};
-  const long end = P::is_causal && at.row + C::rows < p.keys ? at.row + C::rows : p.keys;
-  for (long key = 0; key < end; key += C::others) {
-    Scores<C> s;
-    dot<C>(s, memory.shared, q, k.from(key, 0));
-#pragma unroll
-    for (int i = 0; i < C::own_rows; ++i)
-#pragma unroll
-      for (int j = 0; j < C::own_others; ++j) {
-        const T score = p.score(s[i][j], at.batch, at.row + C::row(i), key + C::other(j));
-        s[i][j] = power(score, lse[i]);
-      }
-    put<C>(memory.weights, s);  // this thread reads them again, so that it holds one tile at a time
-    dot<C>(s, memory.shared, dy, v.from(key, 0));
-#pragma unroll
-    for (int i = 0; i < C::own_rows; ++i)
-#pragma unroll
-      for (int j = 0; j < C::own_others; ++j)
-        s[i][j] = memory.weights[C::row(i)][C::other(j)] * (s[i][j] - delta[i]) * p.scale;
-    put<C>(memory.weights, s);
-    mix<C>(sums, memory.shared, memory.weights, k.from(key, at.column));
-  }
-  put<C>(dq + at.batch * p.queries * p.depth, at.row, p.queries, at.column, p.depth, sums);
-}
-
-/// dk = scale ds^T q and dv = p^T dy for a tile of keys.
-template <class C, class P, class Of, class T>
-__device__ void gradient_of_keys(const P& p, const Of& of, T* dk, T* dv) {
-  struct Memory {
-    Shared<C> shared;
-    typename Shared<C>::Weights p, ds;
-  };
-  Memory& memory = shared_memory<Memory>();
-  const BlockPlace<C> at(p.keys, p.parts, false);
-  const Part<T> q = part_of(p.q, at.batch, p.queries, p.depth);
-  const Part<T> dy = part_of(of.dy, at.batch, p.queries, p.value_depth);
-  const Part<T> k = part_of(p.k, at.batch, p.keys, p.depth).from(at.row, 0);
-  const Part<T> v = part_of(p.v, at.batch, p.keys, p.value_depth).from(at.row, 0);
-
-  Sums<C> sums_k = {}, sums_v = {};
-  for (long query = P::is_causal ? at.row : 0; query < p.queries; query += C::others) {
-    Scores<C> s;
-    dot<C>(s, memory.shared, k, q.from(query, 0));
-    const auto of_query = [&](const T* x, int j) {
-      const long other = query + C::other(j);
-      return other < p.queries ? x[at.batch * p.queries + other] : T(0);
-    };
-#pragma unroll
-    for (int j = 0; j < C::own_others; ++j) {
-      const T lse = of_query(of.lse, j);
-#pragma unroll
-      for (int i = 0; i < C::own_rows; ++i) {
-        const T score = p.score(s[i][j], at.batch, query + C::other(j), at.row + C::row(i));
-        s[i][j] = power(score, lse);
-      }
-    }
-    put<C>(memory.p, s);
-    dot<C>(s, memory.shared, v, dy.from(query, 0));
-#pragma unroll
-    for (int j = 0; j < C::own_others; ++j) {
-      const T delta = of_query(of.delta, j);
-#pragma unroll
-      for (int i = 0; i < C::own_rows; ++i)
-        s[i][j] = memory.p[C::row(i)][C::other(j)] * (s[i][j] - delta) * p.scale;
-    }
-    put<C>(memory.ds, s);
-    mix<C>(sums_v, memory.shared, memory.p, dy.from(query, at.column));
-    mix<C>(sums_k, memory.shared, memory.ds, q.from(query, at.column));
-  }
-  put<C>(dk + at.batch * p.keys * p.depth, at.row, p.keys, at.column, p.depth, sums_k);
-  put<C>(dv + at.batch * p.keys * p.value_depth, at.row, p.keys, at.column, p.value_depth, sums_v);
 }
 
 }  // namespace blockgrad::gpu::attention

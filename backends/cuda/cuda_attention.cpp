@@ -20,27 +20,9 @@ namespace {
 
 using Kind = CudaArg::Kind;
 
-constexpr std::int64_t tile = 64;  // rows and others of attention::Cut
+constexpr std::int64_t tile = 64;  // rows of the Cuts in attention*.cuh
 
-/// How the blocks of a launch work, see attention::Cut.
-struct Cut {
-  std::int64_t parts = 1;    // blocks that share the columns of a tile's results
-  std::int64_t columns = 0;  // of a part
-  int threads = 128;
-  int shared_bytes = 0;
-
-  /// `results` of at most `width` columns for a tile of rows, and as many tiles of weights in
-  /// shared memory. What a thread sums up stays in registers: where it is much, threads are more.
-  Cut(DType dtype, std::int64_t width, bool is_forward, int results) {
-    const auto size = static_cast<std::int64_t>(size_of(dtype)), pack = 16 / size;
-    const std::int64_t most = 512 / size;
-    parts = std::max<std::int64_t>(1, (width + most - 1) / most);
-    columns = std::max<std::int64_t>(16, ((width + parts - 1) / parts + 15) / 16 * 16);
-    threads = dtype == DType::f64 || (!is_forward && columns > 64) ? 256 : 128;
-    const std::int64_t panels = 2 * tile * (8 * pack + pack);
-    shared_bytes = static_cast<int>((panels + results * tile * (tile + pack)) * size);
-  }
-};
+std::int64_t up_to_16(std::int64_t n) { return std::max<std::int64_t>(16, (n + 15) / 16 * 16); }
 
 struct Problem {
   const CudaRequest& request;
@@ -51,7 +33,8 @@ struct Problem {
   const Shape& shape(int input) const {
     return request.inputs[static_cast<std::size_t>(input)].layout.shape;
   }
-  DType dtype() const { return request.inputs[0].dtype; }
+  DType dtype() const { return request.inputs[0].dtype; }  // of q, k, v and dy
+  DType wide() const { return request.outputs[0].dtype; }  // of all else
   std::int64_t queries() const { return shape(0)[shape(0).rank() - 2]; }
   std::int64_t keys() const { return shape(2)[shape(2).rank() - 2]; }
   std::int64_t depth() const { return shape(0)[shape(0).rank() - 1]; }
@@ -61,11 +44,15 @@ struct Problem {
     for (int axis = 0; axis < shape(0).rank() - 2; ++axis) count *= shape(0)[axis];
     return count;
   }
+  /// What registers have room for; more is done by fused multiply-adds.
+  bool is_for_tensor_cores() const {
+    return is_half(dtype()) && depth() <= 128 && value_depth() <= 128;
+  }
   bool has_mask() const { return request.inputs.size() > mask; }
 
   std::string scale_text() const {
     if (!std::isfinite(scale)) {
-      return dtype() == DType::f32
+      return wide() == DType::f32
                  ? fmt::format("math::from_bits({:#x}u)",
                                std::bit_cast<std::uint32_t>(static_cast<float>(scale)))
                  : fmt::format("math::from_bits({:#x}ul)", std::bit_cast<std::uint64_t>(scale));
@@ -74,16 +61,67 @@ struct Problem {
   }
 };
 
+enum class Work { forward, of_queries, of_keys };
+
+/// How the blocks of a launch work, see attention::Cut and attention::HalfCut.
+struct Cut {
+  std::int64_t parts = 1;  // blocks that share the columns of a tile's results
+  std::int64_t others = tile;
+  int threads = 128;
+  std::int64_t shared_bytes = 0;
+  std::string call, sizes;  // a function of attention*.cuh, and what stands in its Cut
+
+  Cut(const Problem& problem, Work work) {
+    if (problem.is_for_tensor_cores()) use_tensor_cores(problem, work);
+    else use_fma(problem, work);
+  }
+
+ private:
+  // What a thread sums up stays in registers: where it is much, threads are more.
+  void use_fma(const Problem& problem, Work work) {
+    const std::int64_t width = work == Work::forward ? problem.value_depth()
+                               : work == Work::of_queries
+                                   ? problem.depth()
+                                   : std::max(problem.depth(), problem.value_depth());
+    const auto size = static_cast<std::int64_t>(size_of(problem.wide())), pack = 16 / size;
+    const std::int64_t most = 512 / size;
+    parts = std::max<std::int64_t>(1, (width + most - 1) / most);
+    const std::int64_t columns = up_to_16((width + parts - 1) / parts);
+    threads = size == 8 || (work != Work::forward && columns > 64) ? 256 : 128;
+    const std::int64_t weights = work == Work::of_keys ? 2 : 1;
+    shared_bytes = (2 * tile * (8 * pack + pack) + weights * tile * (tile + pack)) * size;
+    sizes = fmt::format("Cut<T, {}, {}", columns, threads);
+    call = work == Work::forward      ? "forward"
+           : work == Work::of_queries ? "gradient_of_queries"
+                                      : "gradient_of_keys";
+  }
+
+  void use_tensor_cores(const Problem& problem, Work work) {
+    const std::int64_t depth = up_to_16(problem.depth()),
+                       value_depth = up_to_16(problem.value_depth());
+    if (work == Work::of_keys && std::max(depth, value_depth) > 64) others = 32;
+    constexpr std::int64_t size = 2, pad = 8;
+    const std::int64_t both = depth + value_depth + 2 * pad;
+    shared_bytes = work == Work::forward ? (tile * (depth + pad) + others * both) * size
+                                         : (tile + 2 * others) * both * size +
+                                               2 * 2 * others * std::int64_t{sizeof(float)};
+    sizes = fmt::format("HalfCut<{}, {}, {}, {}", cuda_type(problem.dtype()), depth, value_depth,
+                        others);
+    call = work == Work::forward ? "forward_of_halves" : "gradient_of_halves";
+  }
+};
+
 /// A kernel in the making.
 class Launch {
  public:
   Launch(const Problem& problem, const Cut& cut) : problem_(problem), cut_(cut) {
     launch_.threads = cut.threads;
-    launch_.shared_bytes = cut.shared_bytes;
-    line(fmt::format("using T = {};", cuda_type(problem.dtype())));
+    launch_.shared_bytes = static_cast<int>(cut.shared_bytes);
+    line(fmt::format("using T = {};", cuda_type(problem.wide())));
+    const std::string_view element = cuda_type(problem.dtype());
     std::string types, values;
     for (const auto& [name, input] : {std::pair("q", 0), {"k", 1}, {"v", 2}}) {
-      const auto [type, value] = matrix(name, "T", static_cast<std::size_t>(input));
+      const auto [type, value] = matrix(name, element, static_cast<std::size_t>(input));
       types += type + ", ";
       values += value + ", ";
     }
@@ -105,24 +143,26 @@ class Launch {
     launch_.args.push_back(argument);
   }
   void add_result(std::string_view name, int output) {
-    add(fmt::format("{}*", cuda_type(problem_.dtype())), name, {Kind::output, output});
+    add(fmt::format("{}*", cuda_type(problem_.wide())), name, {Kind::output, output});
   }
   /// What the gradients read beside q, k and v.
   void add_slopes() {
-    const auto [type, value] = matrix("dy", "T", 3);
-    const std::string pointer = fmt::format("const {}*", cuda_type(problem_.dtype()));
+    const auto [type, value] = matrix("dy", cuda_type(problem_.dtype()), 3);
+    const std::string pointer = fmt::format("const {}*", cuda_type(problem_.wide()));
     add(pointer, "lse", start_of(4));
     add(pointer, "delta", start_of(5));
     line(fmt::format("const attention::Slopes<T, {}> of{{{}, lse, delta}};", type, value));
   }
 
-  /// Adds the launch to the work; `rows` are those that blocks own, `call` follows "attention::".
-  void finish(CudaWork& work, std::int64_t rows, std::string_view name, std::string_view function,
-              std::string_view arguments) {
+  /// Adds the launch to the work; `rows` are those that blocks own. `flag` follows the Cut.
+  void finish(CudaWork& work, std::int64_t rows, std::string_view name, std::string_view arguments,
+              std::string_view flag = "") {
     launch_.blocks = checked_multiply(
         checked_multiply(problem_.batches(), (rows + tile - 1) / tile), cut_.parts);
-    line(fmt::format("attention::{}<attention::Cut<T, {}, {}, {}>>(p, {});", function, cut_.columns,
-                     cut_.threads, in_packs_, arguments));
+    const bool in_packs =
+        in_packs_ && (problem_.is_for_tensor_cores() || !is_half(problem_.dtype()));
+    line(fmt::format("attention::{}<attention::{}, {}>{}>(p, {});", cut_.call, cut_.sizes, in_packs,
+                     flag, arguments));
     launch_.text = {
         fmt::format("\nnamespace blockgrad {{\nextern \"C\" __global__ void "
                     "__launch_bounds__({}, {}) KERNEL({}) {{\n  using namespace gpu;\n{}}}\n"
@@ -190,14 +230,15 @@ class Launch {
 };
 
 std::string text_of(const Cut& cut) {
-  return fmt::format(
-      "{}{} threads, {} KiB shared",
-      cut.parts == 1 ? "" : fmt::format("{} parts of {} columns, ", cut.parts, cut.columns),
-      cut.threads, (cut.shared_bytes + 1023) / 1024);
+  return fmt::format("{}{}{} threads, {} KiB shared",
+                     cut.others == tile ? "" : fmt::format("{} others at a time, ", cut.others),
+                     cut.parts == 1 ? "" : fmt::format("columns in {} parts, ", cut.parts),
+                     cut.threads, (cut.shared_bytes + 1023) / 1024);
 }
 
 std::string tiles_text(const Problem& problem) {
-  return fmt::format("tiles of {} queries and {} keys{}", tile, tile,
+  return fmt::format("{}tiles of {} queries and {} keys{}",
+                     problem.is_for_tensor_cores() ? "tensor cores, " : "", tile, tile,
                      problem.is_causal ? ", those not seen left out" : "");
 }
 
@@ -207,11 +248,11 @@ CudaWork attention_kernel(const CudaRequest& request) {
   const auto& op = *request.node.op.as<Attention>();
   const Problem problem{request, op.causal, op.scale.value, 3};
   CudaWork work;
-  const Cut cut(problem.dtype(), problem.value_depth(), true, 1);
+  const Cut cut(problem, Work::forward);
   Launch launch(problem, cut);
   launch.add_result("y", 0);
   launch.add_result("lse", 1);
-  launch.finish(work, problem.queries(), "attention", "forward", "y, lse");
+  launch.finish(work, problem.queries(), "attention", "y, lse");
   work.why = fmt::format("{}, {}", tiles_text(problem), text_of(cut));
   return work;
 }
@@ -219,18 +260,22 @@ CudaWork attention_kernel(const CudaRequest& request) {
 CudaWork attention_gradient_kernel(const CudaRequest& request) {
   const auto& op = *request.node.op.as<AttentionGradient>();
   const Problem problem{request, op.causal, op.scale.value, 6};
+  const bool is_for_tensor_cores = problem.is_for_tensor_cores();
   CudaWork work;
-  const Cut of_queries(problem.dtype(), problem.depth(), false, 1);
+  const Cut of_queries(problem, Work::of_queries);
   Launch queries(problem, of_queries);
   queries.add_slopes();
   queries.add_result("dq", 0);
-  queries.finish(work, problem.queries(), "attention_dq", "gradient_of_queries", "of, dq");
-  const Cut of_keys(problem.dtype(), std::max(problem.depth(), problem.value_depth()), false, 2);
+  if (is_for_tensor_cores)
+    queries.finish(work, problem.queries(), "attention_dq", "of, dq, nullptr", ", false");
+  else queries.finish(work, problem.queries(), "attention_dq", "of, dq");
+  const Cut of_keys(problem, Work::of_keys);
   Launch keys(problem, of_keys);
   keys.add_slopes();
   keys.add_result("dk", 1);
   keys.add_result("dv", 2);
-  keys.finish(work, problem.keys(), "attention_dkv", "gradient_of_keys", "of, dk, dv");
+  keys.finish(work, problem.keys(), "attention_dkv", "of, dk, dv",
+              is_for_tensor_cores ? ", true" : "");
   work.why = fmt::format("{}, dq: {}; dk and dv: {}", tiles_text(problem), text_of(of_queries),
                          text_of(of_keys));
   return work;

@@ -166,6 +166,18 @@ BOOST_AUTO_TEST_CASE(two_byte_numbers_are_attended_to_in_f32) {
   BOOST_TEST((y.dtype() == DType::bf16));
   const Tensor exact = evaluate(half(blockgrad::attention(q, k, v, {.causal = true})), feeds);
   BOOST_TEST(same_bits(evaluate(y, feeds), exact));
+
+  const auto wide = [](const Expr& e) { return astype(e, DType::f32); };
+  const std::vector<Expr> in = {half(q), half(k), half(v)};
+  const Expr of_halves = blockgrad::attention(in[0], in[1], in[2]);
+  const Expr of_wide = half(blockgrad::attention(wide(in[0]), wide(in[1]), wide(in[2])));
+  const Expr weights = constant(values({2, 2}, 4));
+  const std::vector<Expr> got = grad(sum(wide(of_halves) * weights), in);
+  const std::vector<Expr> expected = grad(sum(wide(of_wide) * weights), in);
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    BOOST_TEST((got[i].dtype() == DType::bf16));
+    BOOST_TEST(same_bits(evaluate(got[i], feeds), evaluate(expected[i], feeds)));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(masks_that_do_not_fit_are_named) {

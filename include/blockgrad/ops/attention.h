@@ -11,7 +11,8 @@ namespace blockgrad {
 /// q [.., Tq, d], k [.., Tk, d], v [.., Tk, dv] and, if there is one, the mask [.., Tq, Tk], all
 /// with the same leading axes; y [.., Tq, dv], lse [.., Tq], 0 where a query sees no key. The CPU
 /// works on blocks of queries and keys and never stores s (Dao et al. 2022, algorithm 1; Milakov
-/// and Gimelshein 2018). Gradients: AttentionGradient; that of a floating mask does store it.
+/// and Gimelshein 2018). q, k and v of bf16 or f16 give y and lse in f32, and their mask is f32.
+/// Gradients: AttentionGradient; that of a floating mask does store it.
 struct Attention {
   static constexpr std::string_view name = "attention";
   bool causal = false;
@@ -28,7 +29,8 @@ struct Attention {
 
 /// The gradients dq, dk, dv from q, k, v, dy, lse, delta and the mask, if there is one: p = exp(s -
 /// lse), ds = p (dy v^T - delta), dq = scale ds k, dk = scale ds^T q, dv = p^T dy, where delta_i =
-/// sum(dy_i y_i) (Dao et al. 2022, appendix B). Scores are computed again, block by block.
+/// sum(dy_i y_i) (Dao et al. 2022, appendix B). Scores are computed again, block by block. With q,
+/// k, v and dy of bf16 or f16 all else is f32.
 struct AttentionGradient {
   static constexpr std::string_view name = "attention_gradient";
   bool causal = false;
@@ -53,7 +55,8 @@ struct AttentionOptions {
 /// Each query's mean of the values v, weighted by softmax(scale q k^T) over the keys that it may
 /// see: q [.., Tq, d], k [.., Tk, d], v [.., Tk, dv] -> [.., Tq, dv], floating; leading axes
 /// broadcast. A query that sees no key gives 0 and sends no gradient. What a query may not see has
-/// the weight 0, so it must be finite. bf16 and f16 are computed in f32. Memory grows with Tq + Tk
+/// the weight 0, so it must be finite. bf16 and f16 are computed in f32; tensor cores read weights,
+/// and slopes of scores, rounded to the same two bytes. Memory grows with Tq + Tk
 /// forward and backward, but for the gradient of a mask and the gradient of a gradient, which store
 /// the scores. Throws Error if dtypes differ, q and k differ in their last axis, k and v in number,
 /// or the mask is neither bool nor of q's dtype. Source: Vaswani et al. 2017, section 3.2.1.
