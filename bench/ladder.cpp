@@ -7,8 +7,10 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,6 +33,8 @@ struct Options {
   std::vector<int> threads;
   std::string isa;
   std::string device = "cpu";
+  bg::MathMode math = bg::MathMode::exact;
+  int equal_bits = 0;  // trainings that are compared
   std::string folder;
   std::string python = BG_SOURCE_DIR "/build/peers/bin/python";
   bool grows = false, is_tiny = false, guards = false, profiles = false, lists = false;
@@ -42,8 +46,11 @@ struct Options {
 
 std::vector<bench::Row> rows_of(const Options& options) {
   std::vector<bench::Row> all = bench::ladder_rows();
-  std::vector<bench::Row> growing = bench::growth_rows();
-  if (options.rows.empty()) return options.grows ? growing : all;
+  const std::vector<bench::Row> growing = bench::growth_rows(), large = bench::gpu_rows();
+  if (options.rows.empty() && options.grows) return growing;
+  if (options.device != "cpu" || !options.rows.empty())
+    all.insert(all.end(), large.begin(), large.end());
+  if (options.rows.empty()) return all;
   all.insert(all.end(), growing.begin(), growing.end());
   return bench::chosen(all, options.rows);
 }
@@ -61,6 +68,16 @@ void warn_of_other_losses(const std::vector<bench::Contestant>& contestants) {
   }
 }
 
+const std::map<std::string, bg::MathMode> maths = {
+    {"exact", bg::MathMode::exact}, {"tf32", bg::MathMode::tf32}, {"bf16", bg::MathMode::bf16}};
+
+std::string name_of(bg::MathMode math) {
+  for (const auto& [name, mode] : maths) {
+    if (mode == math) return name;
+  }
+  return "?";
+}
+
 using Programs = std::vector<std::unique_ptr<bench::Ours>>;
 
 // Our program on each number of threads, with the guard too if that is asked for.
@@ -72,7 +89,8 @@ Programs programs_of(const bench::Row& row, const Options& options) {
     if (guard && !options.guards) continue;
     for (const int threads : options.threads) {
       programs.push_back(std::make_unique<bench::Ours>(
-          make, bench::Ours::Options{threads, guard, options.isa, bg::device(options.device)}));
+          make, bench::Ours::Options{threads, guard, options.isa, bg::device(options.device),
+                                     options.math}));
     }
   }
   return programs;
@@ -119,6 +137,8 @@ void measure_row(const bench::Row& row, const Options& options, bench::Peers* pe
   result["title"] = bench::title_of(row, options.is_tiny);
   result["tiny"] = options.is_tiny;
   result["device"] = report.device;
+  result["math"] = name_of(options.math);
+  result["tokens"] = options.is_tiny ? 0 : row.tokens;
   bench::print(result);
   if (contest.made_again > 0) {
     bench::Progress::note(std::to_string(contest.made_again) +
@@ -138,6 +158,21 @@ void measure_row(const bench::Row& row, const Options& options, bench::Peers* pe
   bench::leave(file_of(row, options), result);
 }
 
+// Trains the row again and again from its first values. Throws Error unless all have equal bits.
+void compare_bits(const bench::Row& row, const Options& options) {
+  constexpr std::int64_t steps = 100;
+  std::set<std::uint64_t> different;
+  for (int i = 0; i < options.equal_bits; ++i) {
+    different.insert(bench::bits_after(
+        options.is_tiny ? row.make_tiny : row.make, steps,
+        {options.threads.front(), false, options.isa, bg::device(options.device), options.math}));
+  }
+  std::printf("%s: %d trainings of %d steps, %d different parameters\n", row.name.c_str(),
+              options.equal_bits, static_cast<int>(steps), static_cast<int>(different.size()));
+  bg::require(different.size() == 1, row.name, " trained ", options.equal_bits, " times has ",
+              different.size(), " different parameters");
+}
+
 void profile_row(const bench::Row& row, const Options& options) {
   const Programs programs = programs_of(row, options);
   bench::Ours& first = *programs.front();
@@ -154,6 +189,8 @@ int run(int argc, char** argv) {
   app.add_option("--isa", options.isa, "portable, avx2, avx512 or neon; the best if not given");
   app.add_option("--device", options.device, "cpu or cuda, on which threads do not count")
       ->capture_default_str();
+  app.add_option("--math", options.math, "how products of f32 are computed: exact, tf32 or bf16")
+      ->transform(CLI::CheckedTransformer(maths));
   app.add_option("--repetitions", options.contest.repetitions, "in turns with all others")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -178,6 +215,9 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--prepare", options.only_prepares, "let the peers compile, and measure nothing")
       ->needs(with_peers);
+  app.add_option("--equal-bits", options.equal_bits,
+                 "train so many times and compare the bits of the parameters instead")
+      ->check(CLI::PositiveNumber);
   app.add_flag("--profile", options.profiles, "print each kernel's time instead");
   app.add_flag("--tiny", options.is_tiny, "the same models with tiny sizes");
   app.add_flag("--list", options.lists, "print the rows and do nothing");
@@ -195,6 +235,10 @@ int run(int argc, char** argv) {
     if (all > 1 && options.device == "cpu") options.threads.push_back(all);
   }
   std::printf("%s", bg::device_report().c_str());
+  if (options.equal_bits > 0) {
+    for (const bench::Row& row : rows) compare_bits(row, options);
+    return 0;
+  }
   if (options.profiles) {
     for (const bench::Row& row : rows) profile_row(row, options);
     return 0;
@@ -206,7 +250,8 @@ int run(int argc, char** argv) {
   std::optional<bench::Peers> peers;
   if (options.with_peers) {
     peers.emplace(bench::PeersOptions{options.python, options.peer_names, options.threads,
-                                      options.folder + "/peers.log", options.patience});
+                                      options.folder + "/peers.log", options.patience,
+                                      options.device, name_of(options.math)});
   }
   options.contest.begins = [](double seconds) {
     bench::Progress::note("measures for " + bench::clock_text(std::ceil(seconds)) + " min or more");

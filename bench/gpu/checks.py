@@ -12,7 +12,7 @@ import sys
 import tempfile
 from typing import Callable
 
-from gpu import kernels
+from gpu import kernels, steps
 from gpu.results import Outcome
 
 ON_GPU = {"BLOCKGRAD_TEST_DEVICE": "cuda", "BLOCKGRAD_TEST_ALL": "1"}  # every dtype of every row, not a tenth
@@ -191,28 +191,6 @@ def sanitized(programs, tool, suite):
     return run
 
 
-def row(programs, name):
-    def run(seconds):
-        with tempfile.TemporaryDirectory() as folder:
-            status, said = programs.call([programs.path("bench_ladder"), "--device", "cuda", "--row", name, "--json", folder], seconds)
-            files = sorted(pathlib.Path(folder).glob("*.json"))
-            if status != 0 or not files:
-                return Outcome("failed", last_of(said))
-            data = json.loads(files[0].read_text())
-        ours = [one for one in data["contestants"] if one["name"] == "blockgrad"][0]
-        figures = [{"of": data["title"], "device": data["device"], "milliseconds": 1e3 * ours["seconds"], "low": 1e3 * ours["low"],
-                    "high": 1e3 * ours["high"], "repetitions": ours["repetitions"], "loss": ours["loss"]}]
-        return Outcome("passed", figures=figures)
-    return run
-
-
-def rows_of_the_ladder(programs):
-    if programs.path("bench_ladder") is None:
-        return []
-    _, said = programs.call([programs.path("bench_ladder"), "--list"], 60)
-    return re.findall(r"^([a-z0-9_]+)\b", said, re.MULTILINE)
-
-
 def program_items(programs, name, make):
     return make() if programs.path(name) is not None else [Item(name, lambda seconds: Outcome("skipped", f"{name} is not built"))]
 
@@ -234,4 +212,10 @@ def items(programs, stage):
         return [*program_items(programs, "matmul_ladder", lambda: [Item("matmul_ladder", ladder(programs, 20))]),
                 *program_items(programs, "bench_kernels", lambda: [
                     Item(group, kernels.timed(programs, rows)) for group, rows in kernels.groups(kernels.row_names(programs)).items()])]
-    return program_items(programs, "bench_ladder", lambda: [Item(f"ladder/{name}", row(programs, name)) for name in rows_of_the_ladder(programs)])
+
+    def of_the_ladder():
+        rows = steps.row_names(programs)
+        return [*(Item(f"equal bits of 20 runs of {row}", steps.equal_bits(programs, row)) for row in steps.EQUAL_BITS if row in rows),
+                *(Item(name, steps.timed(programs, *of)) for name, *of in steps.combinations(rows))]
+
+    return program_items(programs, "bench_ladder", of_the_ladder)

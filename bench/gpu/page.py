@@ -12,7 +12,7 @@ class Family:
     harness: tuple
     items: tuple
     goal: str
-    speed: tuple = ()  # the items of the stage `kernels` that time it
+    speed: tuple = ()  # the items that time it, of the stage `steps` if they are of the ladder, else `kernels`
 
 
 COMPILES = ("compile_cubin", "cubin_of", "BG_NVCC", "check_machine_code", "drawn_case.h")
@@ -38,7 +38,8 @@ FAMILIES = (
            "right only"),
     Family("random graphs", ("random_graphs_test",), ("random_graphs_test",), ("test_cuda/random_graphs",), "right only"),
     Family("kernels of users", ("user_kernels_test",), ("user_kernels_test",), ("test_cuda/user_kernels",), "right only"),
-    Family("whole steps as graphs", ("models_test",), ("models_test",), ("test_cuda/models",), "5x PyTorch eager, 2x torch.compile"),
+    Family("whole steps as graphs", ("models_test",), ("models_test",), ("test_cuda/models",), "5x PyTorch eager, 2x torch.compile",
+           ("ladder/mlp_small", "ladder/lenet", "ladder/gpt")),
 )
 
 
@@ -90,7 +91,7 @@ def speed_of(figures):
 def speed(family, all_results):
     parts = []
     for name in family.speed:
-        last = newest(all_results, "kernels", name)
+        last = newest(all_results, "steps" if name.startswith("ladder/") else "kernels", name)
         if last is not None:
             parts.append(f"{speed_of(last[1].figures) if last[1].figures else last[1].status} ({place(last[0])})")
     return "; ".join(parts) or "not run"

@@ -10,7 +10,7 @@ namespace bg = blockgrad;
 Ours::Ours(const std::function<Model()>& make, const Options& options)
     : training_(training_of(make(), options.guard_finite)),
       program_(bg::compile({training_.model.loss}, training_.updates, options.device,
-                           {.threads = options.threads, .isa = options.isa})),
+                           {.threads = options.threads, .isa = options.isa, .math = options.math})),
       feeds_{training_.model.batch},
       threads_(options.threads),
       guards_finite_(options.guard_finite) {
@@ -45,6 +45,23 @@ void write_model(const Model& model, const std::string& path) {
       {"batch", batch}};
   for (const auto& [name, size] : model.sizes) metadata[name] = std::to_string(size);
   bg::data::write_safetensors(path, tensors, metadata);
+}
+
+std::uint64_t bits_after(const std::function<Model()>& make, std::int64_t steps,
+                         const Ours::Options& options) {
+  const Training training = training_of(make(), options.guard_finite);
+  bg::Program program =
+      bg::compile({training.model.loss}, training.updates, options.device,
+                  {.threads = options.threads, .isa = options.isa, .math = options.math});
+  program.run_many(steps, {training.model.batch});
+  // FNV-1a (Fowler, Noll, Vo).
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const bg::Expr& parameter : training.model.parameters) {
+    const bg::Tensor value = parameter.value();
+    for (std::int64_t i = 0; i < bg::bytes_of(value.type()); ++i)
+      hash = (hash ^ static_cast<std::uint64_t>(value.bytes()[i])) * 0x100000001b3;
+  }
+  return hash;
 }
 
 std::vector<double> losses(const Training& training, std::int64_t steps) {

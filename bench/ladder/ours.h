@@ -17,6 +17,7 @@ class Ours {
     bool guard_finite = false;
     std::string isa = {};
     blockgrad::Device device = blockgrad::cpu();
+    blockgrad::MathMode math = blockgrad::MathMode::exact;
   };
   /// Compiles, and trains a while for the loss.
   Ours(const std::function<Model()>& make, const Options& options);
@@ -39,6 +40,11 @@ class Ours {
 /// Parameters as they are now and the batch, under the names that they have in the graph; what
 /// somebody else has to know of the model is in the metadata.
 void write_model(const Model& model, const std::string& path);
+
+/// A number that differs if a bit of the parameters does, after so many steps from their first
+/// values.
+std::uint64_t bits_after(const std::function<Model()>& make, std::int64_t steps,
+                         const Ours::Options& options);
 
 /// The loss after each of `steps` steps, from 0 steps on.
 std::vector<double> losses(const Training& training, std::int64_t steps);

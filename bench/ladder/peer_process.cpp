@@ -40,7 +40,8 @@ PeerProcess::PeerProcess(PeerCommand command) : command_(std::move(command)) {
     ::dup2(to[0], STDIN_FILENO);
     ::dup2(from[1], STDOUT_FILENO);
     ::execl(python, python, "-B", BG_SOURCE_DIR "/bench/peers/worker.py",
-            command_.framework.c_str(), command_.mode.c_str(), number.c_str(), nullptr);
+            command_.framework.c_str(), command_.mode.c_str(), number.c_str(),
+            command_.device.c_str(), command_.math.c_str(), nullptr);
     ::_exit(127);
   }
   ::close(to[0]);

@@ -17,7 +17,8 @@ struct PeerCommand {
   std::string python;
   std::string framework, mode;  // "torch", "compile"
   int threads = 1;
-  std::string log;  // file that gets what it prints
+  std::string device = "cpu", math = "exact";  // "cuda"; "tf32", "bf16"
+  std::string log;                             // file that gets what it prints
 
   std::string name() const { return framework + " " + mode; }
 };

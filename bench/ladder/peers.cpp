@@ -17,9 +17,11 @@ namespace {
 
 struct Kind {
   const char *framework, *mode;
+  bool needs_gpu = false;
 };
-constexpr std::array kinds{Kind{"torch", "eager"}, Kind{"torch", "compile"}, Kind{"jax", "jit"},
-                           Kind{"jax", "scan"}};
+constexpr std::array kinds{
+    Kind{"torch", "eager"},        Kind{"torch", "compile"}, Kind{"torch", "reduce-overhead", true},
+    Kind{"torch", "graphs", true}, Kind{"jax", "jit"},       Kind{"jax", "scan"}};
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -35,7 +37,9 @@ std::vector<PeerCommand> commands_of(const PeersOptions& options) {
   std::vector<PeerCommand> commands;
   for (const Kind& kind : kinds) {
     for (const int threads : options.threads) {
-      PeerCommand command{options.python, kind.framework, kind.mode, threads, options.log};
+      if (kind.needs_gpu && options.device == "cpu") continue;
+      PeerCommand command{options.python, kind.framework, kind.mode,  threads,
+                          options.device, options.math,   options.log};
       const bool is_asked = options.names.empty() ||
                             std::find(options.names.begin(), options.names.end(), command.name()) !=
                                 options.names.end();

@@ -13,10 +13,11 @@ namespace bench {
 
 struct PeersOptions {
   std::string python;              // the interpreter that has them
-  std::vector<std::string> names;  // "torch eager", "torch compile", "jax jit", "jax scan"
+  std::vector<std::string> names;  // "torch eager", "torch compile", "jax jit", "jax scan", …
   std::vector<int> threads;
   std::string log;        // file for what they print
   double patience = 120;  // seconds for all together to make one model ready, or for one answer
+  std::string device = "cpu", math = "exact";  // as of the engine
 };
 
 /// Names of all that can be asked for.

@@ -28,7 +28,8 @@ std::vector<Row> ladder_rows() {
        [] {
          return gpt(
              {.batch = 2, .context = 5, .layers = 2, .width = 8, .heads = 2, .vocabulary = 11});
-       }},
+       },
+       12 * 64},
       {"skip_gram", "skip-gram 20000 x 128, batch 1024, Adagrad", [] { return skip_gram({}); },
        [] { return skip_gram({.batch = 4, .vocabulary = 40, .width = 6, .negatives = 3}); }},
   };
@@ -53,6 +54,25 @@ std::vector<Row> growth_rows() {
                     "GPT 4 x " + std::to_string(width) + ", context 64, batch 12, AdamW",
                     [width] { return gpt({.width = width}); },
                     {}});
+  }
+  return rows;
+}
+
+std::vector<Row> gpu_rows() {
+  std::vector<Row> rows;
+  for (const std::int64_t batch : {4, 16, 64}) {
+    const GptSizes sizes{.batch = batch,
+                         .context = 1024,
+                         .layers = 12,
+                         .width = 768,
+                         .heads = 12,
+                         .vocabulary = 50257};
+    const GptSizes tiny{
+        .batch = batch / 4, .context = 6, .layers = 2, .width = 12, .heads = 3, .vocabulary = 13};
+    rows.push_back({"gpt2_batch" + std::to_string(batch),
+                    "GPT-2 124M, context 1024, batch " + std::to_string(batch) + ", AdamW",
+                    [sizes] { return gpt(sizes); }, [tiny] { return gpt(tiny); },
+                    batch * sizes.context});
   }
   return rows;
 }

@@ -13,6 +13,7 @@ struct Row {
   std::string name, title;
   std::function<Model()> make;
   std::function<Model()> make_tiny;  // the same model, small enough for a test
+  std::int64_t tokens = 0;           // of a step of a language model
 };
 
 /// The eight models, the regression at two batches.
@@ -20,6 +21,9 @@ std::vector<Row> ladder_rows();
 
 /// The MLP at several batches and widths, the GPT at widths beside its 128; make_tiny is empty.
 std::vector<Row> growth_rows();
+
+/// Those that take a GPU: GPT-2 124M at several batches.
+std::vector<Row> gpu_rows();
 
 /// Its title; of the tiny model it says so.
 std::string title_of(const Row& row, bool is_tiny);

@@ -14,7 +14,7 @@ from model_file import ModelFile
 
 
 def cross_entropy(logits, labels):
-    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], -1)
+    picked = jnp.take_along_axis(jax.nn.log_softmax(logits.astype(jnp.float32)), labels[..., None], -1)
     return -picked.mean()
 
 
@@ -112,17 +112,22 @@ def gpt(file):
 
     def loss(p, b):
         def norm(x, name):
-            centred = x - x.mean(-1, keepdims=True)
+            wide = x.astype(jnp.float32)
+            centred = wide - wide.mean(-1, keepdims=True)
             variance = (centred**2).mean(-1, keepdims=True)
-            return centred * lax.rsqrt(variance + 1e-5) * p[name + ".gain"] + p[name + ".shift"]
+            return (centred * lax.rsqrt(variance + 1e-5)).astype(x.dtype) * p[name + ".gain"] + p[name + ".shift"]
 
         def linear(x, name):
             return x @ p[name + ".weight"] + p[name + ".bias"]
 
         def attention(x, name):
             batch, length, width = x.shape
-            q, k, v = (part.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
-                       for part in jnp.split(linear(x, name + ".qkv"), 3, -1))
+            parts = [part.reshape(batch, length, heads, width // heads) for part in jnp.split(linear(x, name + ".qkv"), 3, -1)]
+            if x.dtype == jnp.bfloat16:  # its fastest, which takes nothing else
+                fastest = "cudnn" if jax.default_backend() == "gpu" else None
+                y = jax.nn.dot_product_attention(*parts, is_causal=True, implementation=fastest)
+                return linear(y.reshape(batch, length, width), name + ".projection")
+            q, k, v = (part.transpose(0, 2, 1, 3) for part in parts)
             scores = q @ k.swapaxes(-1, -2) / (width // heads) ** 0.5
             scores = jnp.where(jnp.tril(jnp.ones((length, length), bool)), scores, -jnp.inf)
             y = (jax.nn.softmax(scores) @ v).transpose(0, 2, 1, 3).reshape(batch, length, width)
@@ -184,12 +189,22 @@ def updated(name, rate, p, slots, g, count):
     return p - rate / (1 - 0.9**count) * m / root, (m, s)
 
 
-def step_of(file):
+def in_bf16(loss):
+    """The same loss computed in bf16, as far as its formula leaves it there, from parameters in f32."""
+    def narrow(value):
+        return value.astype(jnp.bfloat16) if value.dtype == jnp.float32 else value
+
+    return lambda p, b: loss(jax.tree.map(narrow, p), jax.tree.map(narrow, b))
+
+
+def step_of(file, is_bf16=False):
     rate = file.learning_rate
     if file.family == "skip_gram":
         return skip_gram_step(file, rate)
     name = file.settings["optimizer"]
     loss = MODELS[file.family](file)
+    if is_bf16:
+        loss = in_bf16(loss)
     has_statistics = file.family == "resnet"
 
     def step(state, batch):
@@ -233,8 +248,13 @@ def scan_length(steps):
 
 
 class Peer:
-    def __init__(self, mode, threads):
-        self.is_scan = mode == "scan"
+    def __init__(self, mode, device="cpu", math="exact"):
+        precisions = {"exact": "highest", "tf32": "tensorfloat32", "bf16": "default"}
+        if math not in precisions:
+            raise ValueError(f"JAX has no arithmetic '{math}' here")
+        if device != "cpu":
+            jax.config.update("jax_default_matmul_precision", precisions[math])
+        self.is_scan, self.is_bf16 = mode == "scan", math == "bf16"
         self.version = jax.__version__
 
     def load(self, path, steps):
@@ -246,7 +266,7 @@ class Peer:
         self.batch = {name: jnp.array(in_layout(value) if is_picture else value)
                       for name, value in file.batch.items()}
         self.state = (parameters, slots_of(file, parameters), jnp.zeros((), jnp.float32))
-        step = step_of(file)
+        step = step_of(file, self.is_bf16)
         self.step = jax.jit(step, donate_argnums=0)
         for _ in range(steps + 1):
             self.state, loss = self.step(self.state, self.batch)

@@ -1,4 +1,8 @@
-"""PyTorch as a peer: eager or compiled, with its fused optimizers, parameters in its own layouts."""
+"""PyTorch as a peer: eager or compiled, with its fused optimizers, parameters in its own layouts. On a GPU also as a CUDA graph of a whole
+step, which somebody has to write by hand, and compiled for CUDA graphs.
+"""
+
+import contextlib
 
 import torch
 from torch.nn import functional as F
@@ -39,7 +43,8 @@ def resnet(file, p):
     statistics = {}
     for i in range(1, count + 1):
         outputs = p[f"conv{i}.gain"].shape[0]
-        statistics[i] = (torch.zeros(outputs), torch.ones(outputs))
+        device = p[f"conv{i}.gain"].device
+        statistics[i] = (torch.zeros(outputs, device=device), torch.ones(outputs, device=device))
 
     def conv_norm(x, i, stride):
         y = F.conv2d(x, p[f"conv{i}.weight"], stride=stride, padding=1)
@@ -66,7 +71,7 @@ def resnet(file, p):
 
 def lstm(file, p):
     inputs, hidden = p["lstm.input"].shape[1], p["lstm.hidden"].shape[1]
-    cell = torch.nn.LSTM(inputs, hidden, batch_first=True)
+    cell = torch.nn.LSTM(inputs, hidden, batch_first=True, device=p["lstm.input"].device)
     for ours, theirs in (("input", "weight_ih_l0"), ("hidden", "weight_hh_l0"), ("bias", "bias_ih_l0"),
                          ("hidden_bias", "bias_hh_l0")):
         with torch.no_grad():
@@ -124,8 +129,8 @@ MODELS = {"regression": regression, "mlp": mlp, "lenet": lenet, "resnet": resnet
 IS_TRANSPOSED = {"w", "lstm.input", "lstm.hidden"}
 
 
-def parameter(name, value):
-    tensor = torch.from_numpy(value)
+def parameter(name, value, device):
+    tensor = torch.from_numpy(value).to(device)
     is_linear = tensor.dim() == 2 and name.endswith(".weight")
     if is_linear or name in IS_TRANSPOSED:
         tensor = tensor.t().contiguous()
@@ -134,53 +139,92 @@ def parameter(name, value):
     return torch.nn.Parameter(tensor)
 
 
-def batch_value(value):
-    tensor = torch.from_numpy(value)
+def batch_value(value, device):
+    tensor = torch.from_numpy(value).to(device)
     if tensor.dim() == 4:
         tensor = tensor.contiguous(memory_format=torch.channels_last)
     return tensor.long() if tensor.dtype == torch.int32 else tensor
 
 
-def optimizer_of(file, parameters):
+def optimizer_of(file, parameters, is_graph):
     rate = file.learning_rate
+    counting = {"capturable": True} if is_graph else {}  # its counter of steps lies on the device
     name = file.settings["optimizer"]
     if name == "sgd":
         return torch.optim.SGD(parameters, rate, fused=True)
     if name == "momentum":
         return torch.optim.SGD(parameters, rate, momentum=0.9, fused=True)
     if name == "adam":
-        return torch.optim.Adam(parameters, rate, fused=True)
+        return torch.optim.Adam(parameters, rate, fused=True, **counting)
     if name == "adamw":
-        return torch.optim.AdamW(parameters, rate, weight_decay=0.01, fused=True)
+        return torch.optim.AdamW(parameters, rate, weight_decay=0.01, fused=True, **counting)
     return torch.optim.Adagrad(parameters, rate, eps=1e-10)  # sparse gradients: touched rows only
 
 
+COMPILE_MODES = {"compile": "default", "reduce-overhead": "reduce-overhead"}
+
+
 class Peer:
-    def __init__(self, mode, threads):
+    def __init__(self, mode, threads, device="cpu", math="exact"):
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        self.is_compiled = mode == "compile"
+        if math not in ("exact", "tf32", "bf16"):
+            raise ValueError(f"PyTorch has no arithmetic '{math}' here")
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = math == "tf32"
+        self.mode, self.device, self.is_bf16 = mode, device, math == "bf16"
         self.version = torch.__version__
+
+    def arithmetic(self):
+        return torch.autocast(self.device, torch.bfloat16) if self.is_bf16 else contextlib.nullcontext()
 
     def load(self, path, steps):
         file = ModelFile(path)
-        p = {name: parameter(name, value) for name, value in file.parameters.items()}
-        self.batch = {name: batch_value(value) for name, value in file.batch.items()}
+        self.graph = None
+        p = {name: parameter(name, value, self.device) for name, value in file.parameters.items()}
+        self.batch = {name: batch_value(value, self.device) for name, value in file.batch.items()}
         self.loss = MODELS[file.family](file, p)
-        if self.is_compiled:
+        if self.mode in COMPILE_MODES:
             torch._dynamo.reset()
-            self.loss = torch.compile(self.loss)
-        self.optimizer = optimizer_of(file, list(p.values()))
+            self.loss = torch.compile(self.loss, mode=COMPILE_MODES[self.mode])
+        self.optimizer = optimizer_of(file, list(p.values()), self.mode == "graphs")
+        if self.mode == "graphs":
+            return self.recorded(steps)
         for _ in range(steps):
             self.step()
-        return self.loss(self.batch).item()
+        return self.value().item()
+
+    def value(self):
+        with self.arithmetic():
+            return self.loss(self.batch)
 
     def step(self):
         self.optimizer.zero_grad(set_to_none=True)
-        self.loss(self.batch).backward()
+        self.value().backward()
         self.optimizer.step()
+
+    def recorded(self, steps):
+        """The first steps are run one by one on a stream of their own, as recording asks for."""
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(steps):
+                self.step()
+            loss = self.value().item()
+        torch.cuda.current_stream().wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph):
+            self.value().backward()
+            self.optimizer.step()
+        self.graph = graph
+        return loss
 
     def steps(self, count):
         for _ in range(count):
-            self.step()
+            if self.graph is not None:
+                self.graph.replay()
+            else:
+                self.step()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
         return count

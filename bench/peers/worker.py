@@ -1,4 +1,4 @@
-"""One peer at one number of threads, driven line by line: `worker.py torch compile 2`.
+"""One peer at one number of threads on a device, driven line by line: `worker.py torch compile 2 cpu exact`.
 
 It answers each line of JSON on standard input with one on standard output. {"load": FILE} makes the model, trains it
 {"train": N} steps from its first values and tells the loss then; {"steps": N} trains on and tells the seconds.
@@ -10,14 +10,16 @@ import sys
 import time
 
 
-def trainer_of(framework, mode, threads):
+def trainer_of(framework, mode, threads, device, math):
     if framework == "torch":
         import torch_peer
 
-        return torch_peer.Peer(mode, threads)
+        return torch_peer.Peer(mode, threads, device, math)
+    # Others use the GPU's memory too.
+    os.environ |= {"JAX_PLATFORMS": device, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     import jax_peer
 
-    return jax_peer.Peer(mode, threads)
+    return jax_peer.Peer(mode, device, math)
 
 
 def keep_what_is_compiled(folder):
@@ -37,7 +39,7 @@ def answer(peer, request):
 
 
 def main():
-    framework, mode, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    framework, mode, threads, device, math = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
     # What libraries print must not be taken for an answer.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -50,7 +52,7 @@ def main():
         os.environ[variable] = str(threads)
     keep_what_is_compiled(os.path.join(sys.prefix, "compiled"))
     try:
-        peer = trainer_of(framework, mode, threads)
+        peer = trainer_of(framework, mode, threads, device, math)
         reply({"version": peer.version})
     except ImportError as error:
         reply({"error": f"{framework} is not installed: {error}"})

@@ -217,6 +217,64 @@ while [ $# -gt 0 ]; do [ "$1" = --json ] && printf '%s' '{json.dumps({"rows": ro
             self.assertEqual(checks.kernels.group_of(row), group)
         self.assertEqual(checks.kernels.groups(["new", "copy"]), {"copy bandwidth": ["copy"], "new": ["new"]})
 
+    def ladder(self, rows, loss=2.5, said="", different=1):
+        """A bench_ladder that measures us and torch, or says that it cannot."""
+        content = json.dumps({"title": "a row", "device": "cuda, NVIDIA H200", "math": "exact", "tokens": 4000,
+                              "left_out": [{"name": "jax jit", "threads": 4, "why": "late"}], "contestants": [
+                                  {"name": name, "seconds": time, "low": time, "high": time, "repetitions": 15, "loss": value}
+                                  for name, time, value in (("blockgrad", 1e-3, 2.5), ("torch eager", 8e-3, loss), ("torch compile", 3e-3, 2.5))]})
+        self.program("bench/bench_ladder", f"""#!/bin/sh
+echo "$@" >> "$(dirname "$0")/asked"
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --list) printf '%s  a title\\n' {" ".join(rows)}; exit 0 ;;
+    --json) folder=$2 ;;
+    --row) row=$2 ;;
+    --equal-bits) echo "$row: $2 trainings of 100 steps, {different} different parameters"; exit $(({different} > 1)) ;;
+  esac
+  shift
+done
+[ -z "{said}" ] || {{ echo "{said}"; exit 1; }}
+printf '%s' '{content}' > "$folder/$row.json"
+""")
+
+    def test_steps_are_kept_beside_the_fastest_peer(self):
+        self.device()
+        self.ladder(["mlp_small", "skip_gram"])
+        self.assertEqual(self.check("steps")[0], 0)
+        outcomes = self.outcomes("steps")
+        self.assertEqual(list(outcomes), ["equal bits of 20 runs of mlp_small", "ladder/mlp_small", "ladder/skip_gram"])
+        self.assertEqual(outcomes["equal bits of 20 runs of mlp_small"].detail, "20 trainings of 100 steps, 1 different parameters")
+        row = outcomes["ladder/mlp_small"].figures[0]
+        self.assertEqual((row["milliseconds"], row["peers"]), (1.0, {"torch eager": 8.0, "torch compile": 3.0}))
+        self.assertEqual((row["best_peer"], row["ratio"], row["peers_without"]), ("torch compile", 3.0, {"jax jit": "late"}))
+        self.assertAlmostEqual(row["tokens_per_second"], 4e6)
+
+    def test_steps_of_other_losses_or_other_bits_fail(self):
+        self.device()
+        self.ladder(["mlp_small"], loss=2.51, different=3)
+        self.assertEqual(self.check("steps")[0], 1)
+        outcomes = self.outcomes("steps")
+        self.assertEqual(outcomes["ladder/mlp_small"].detail, "torch eager has the loss 2.510000, not 2.500000")
+        self.assertEqual(outcomes["equal bits of 20 runs of mlp_small"].status, "failed")
+        self.ladder(["mlp_small"], said="out of memory on the device")
+        self.check("steps", "--again")
+        row = self.outcomes("steps")["ladder/mlp_small"]
+        self.assertEqual((row.status, row.detail), ("failed", "out of memory on the device"))
+
+    def test_large_rows_meet_their_peers_one_by_one_in_every_arithmetic(self):
+        found = checks.steps.combinations(["gpt", "gpt2_batch4"])
+        self.assertEqual(found[0], ("ladder/gpt", "gpt", "exact", ""))
+        self.assertEqual(len(found), 1 + 3 * 4)
+        self.assertIn(("ladder/gpt2_batch4 in bf16 beside jax jit", "gpt2_batch4", "bf16", "jax jit"), found)
+        self.device()
+        self.ladder(["gpt2_batch4"], said=checks.kernels.NO_MODE)
+        self.check("steps")
+        self.assertEqual({outcome.status for outcome in self.outcomes("steps").values()}, {"not there yet"})
+        asked = (self.folder / "bench" / "asked").read_text()
+        self.assertIn("--row gpt2_batch4 --math tf32", asked)
+        self.assertIn("--peer torch reduce-overhead", asked)
+
     def trainer(self, loss, weights):
         self.program("examples/ad_spend", f"""#!/bin/sh
 while [ $# -gt 0 ]; do

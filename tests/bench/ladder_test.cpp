@@ -47,6 +47,24 @@ BOOST_AUTO_TEST_CASE(a_guard_changes_nothing_while_steps_are_finite) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(equal_trainings_have_equal_bits_and_others_do_not) {
+  const std::vector<bench::Row> rows = bench::chosen(bench::ladder_rows(), {"mlp_small"});
+  const auto bits = [&](std::int64_t steps) {
+    return bench::bits_after(rows[0].make_tiny, steps, {.threads = 1});
+  };
+  BOOST_TEST(bits(3) == bits(3));
+  BOOST_TEST(bits(3) != bits(4));
+}
+
+BOOST_AUTO_TEST_CASE(rows_for_a_gpu_train_in_their_tiny_form_and_tell_their_tokens) {
+  for (const bench::Row& row : bench::gpu_rows()) {
+    const std::vector<double> losses = bench::losses(bench::training_of(row.make_tiny(), false), 5);
+    BOOST_TEST(losses.back() < losses.front());
+    BOOST_TEST(row.tokens % 1024 == 0);
+  }
+  BOOST_TEST(bench::gpu_rows().back().tokens == 64 * 1024);
+}
+
 // By hand: products of 2 m n k, three for each layer but the first, which has no gradient to x.
 BOOST_AUTO_TEST_CASE(work_of_a_step_is_that_of_its_products_and_its_update) {
   for (const bench::Row& row : bench::ladder_rows()) {

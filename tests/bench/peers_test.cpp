@@ -50,6 +50,15 @@ BOOST_AUTO_TEST_CASE(a_peer_that_answers_takes_part) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(a_peer_is_told_device_and_arithmetic_and_some_need_a_gpu) {
+  const std::string says = script("shift 2; echo \"{\\\"version\\\": \\\"$*\\\"}\"; read more\n");
+  const bench::PeersOptions asked{says, {"torch graphs"}, {2}, folder / "log", 10, "cuda", "tf32"};
+  BOOST_TEST(bench::Peers(asked).versions()["torch"] == "torch graphs 2 cuda tf32");
+  bench::Peers on_cpu({says, {"torch graphs"}, {2}, folder / "log", 10});
+  BOOST_TEST(on_cpu.versions().empty());
+  BOOST_TEST(on_cpu.left_out().empty());
+}
+
 BOOST_AUTO_TEST_CASE(an_interpreter_that_is_not_there_leaves_out_all_peers) {
   bench::Peers all = peers(folder / "nothing", 10);
   BOOST_TEST(all.contestants("model").empty());
