@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 
 #include "backends/check_gradients.h"
 #include "backends/fit_memory.h"
 #include "backends/join_products.h"
+#include "backends/mixed.h"
 #include "backends/panels.h"
 #include "backends/products.h"
 #include "backends/program_state.h"
@@ -19,11 +21,22 @@ namespace blockgrad {
 
 using detail::ProgramState;
 
+namespace {
+
+// What products are rounded to, if anything.
+std::optional<DType> half_of(MathMode mode) {
+  if (mode == MathMode::bf16) return DType::bf16;
+  if (mode == MathMode::f16) return DType::f16;
+  return std::nullopt;
+}
+
+}  // namespace
+
 Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, const Device& device,
                      const CompileOptions& options, std::vector<PassRecord>& records) {
   const Backend& backend = backend_of(device);
   const auto keeps = [&](const Op& op) { return backend.keeps(op); };
-  const Pass passes[] = {
+  std::vector<Pass> passes = {
       {"join_products", join_products, false},
       {"simplify", simplify},
       {"merge_equal", merge_equal},
@@ -35,9 +48,13 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"group_reductions", group_reductions},
       {"group_updates", group_updates},
       {"group_small_maps", group_small_maps},
-      {"widen_products", [&](const Graph& graph) { return widen_products(graph, backend); }, false},
       {"shorten_lives", shorten_lives},
+      {"widen_products", [&](const Graph& graph) { return widen_products(graph, backend); }, false},
   };
+  if (const std::optional<DType> half = half_of(options.math)) {
+    const auto mix = [half](const Graph& graph) { return mixed(graph, *half); };
+    passes.insert(passes.begin() + 1, {"mixed", mix, false});
+  }
   std::vector<std::string> skip = options.skip;
   for (const std::string_view pass : backend.passes_left_out(options)) skip.emplace_back(pass);
   return run_passes(build_graph(outputs, updates, keeps), passes, skip, options.print, records);
@@ -75,6 +92,7 @@ std::map<std::string, Expr> named_inputs(std::span<const Expr> roots) {
 
 void fill_report(ProgramState& state, const std::vector<PassRecord>& records) {
   Report& report = state.report;
+  report.math = state.options.math;
   report.arena_bytes = state.plan.arena_bytes;
   report.live_bytes = state.plan.live_bytes;
   report.reused_bytes = state.plan.reused_bytes;
@@ -179,8 +197,6 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
             wanted.size(), " is empty");
     wanted.push_back(output.expr());
   }
-  require(options.math == MathMode::exact, "compile at ", to_string(where),
-          ": only MathMode::exact is there yet");
   Report checks;
   if (options.check_gradients) check_gradients(roots_of(wanted, updates), checks);
   std::shared_ptr<ProgramState> state = assembled(

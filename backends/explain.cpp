@@ -128,9 +128,10 @@ class Explanation {
     std::string count = plural(static_cast<std::size_t>(report_.kernels), "kernel");
     if (report_.longest_chain > 0)
       count += fmt::format(" (at most {} in a row)", report_.longest_chain);
-    std::string text = fmt::format("One step on {}: {}, {}, {} moved. Compiled in {:.2f} ms",
-                                   report_.device, count, with_unit(report_.flops, "FLOP"),
-                                   with_unit(report_.bytes, "B"), report_.compile_seconds * 1e3);
+    std::string text =
+        fmt::format("One step on {}, math {}: {}, {}, {} moved. Compiled in {:.2f} ms",
+                    report_.device, name(report_.math), count, with_unit(report_.flops, "FLOP"),
+                    with_unit(report_.bytes, "B"), report_.compile_seconds * 1e3);
     for (std::size_t p = 0; p < report_.passes.size(); ++p)
       text += (p == 0 ? " (" : "; ") + report_.passes[p];
     return text + (report_.passes.empty() ? ".\n" : ").\n");

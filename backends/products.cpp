@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
 #include "blockgrad/ops/attention.h"
 #include "blockgrad/ops/conv.h"
@@ -76,12 +75,7 @@ class Widening {
   Value as(DType dtype, Value v, const Origin& origin) {
     const TensorType type = rewrite_.result().type(v);
     if (type.dtype == dtype) return v;
-    const DType dtypes[] = {type.dtype};
-    ScalarRecorder recorder(dtypes);
-    const Scalar results[] = {recorder.cast(recorder.input(0), dtype)};
-    return {
-        rewrite_.add({Map{recorder.finish(results), "astype"}, {v}, {{dtype, type.shape}}, origin}),
-        0};
+    return {rewrite_.add({astype_map(type.dtype, dtype), {v}, {{dtype, type.shape}}, origin}), 0};
   }
 
   const Graph& graph_;
@@ -103,6 +97,13 @@ Op with_result(const Op& product, std::optional<DType> result) {
   });
   check_internal(is_one, product->name(), " is no product");
   return changed;
+}
+
+Map astype_map(DType from, DType to) {
+  const DType dtypes[] = {from};
+  ScalarRecorder recorder(dtypes);
+  const Scalar results[] = {recorder.cast(recorder.input(0), to)};
+  return {recorder.finish(results), "astype"};
 }
 
 Graph widen_products(const Graph& graph, const Backend& backend) {

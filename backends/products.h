@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "backends/backend.h"
+#include "blockgrad/graph/map.h"
 #include "graph/graph.h"
 
 namespace blockgrad {
@@ -12,6 +13,9 @@ namespace blockgrad {
 bool is_product(const Op& op);
 /// The product with this dtype of its result; see MatMul::result.
 Op with_result(const Op& product, std::optional<DType> result);
+
+/// A Map that only converts.
+Map astype_map(DType from, DType to);
 
 /// The graph with products and attention of bf16 and f16 that `backend` has no kernels for in f32:
 /// Maps around each of them widen its operands, just before it is computed, and round its result.

@@ -26,16 +26,6 @@ struct Options {
   bench::KernelTimesOptions times;
 };
 
-const char* name_of(bg::MathMode math) {
-  switch (math) {
-    case bg::MathMode::exact: return "exact";
-    case bg::MathMode::tf32: return "tf32";
-    case bg::MathMode::bf16: return "bf16";
-    case bg::MathMode::f16: return "f16";
-  }
-  return "?";
-}
-
 std::vector<bench::KernelRow> chosen(const Options& options, bool is_tiny) {
   const std::vector<bench::KernelRow> all = bench::kernel_rows(is_tiny);
   if (options.rows.empty()) return all;
@@ -50,9 +40,9 @@ std::vector<bench::KernelRow> chosen(const Options& options, bool is_tiny) {
 }
 
 nlohmann::json to_json(const bench::KernelRow& row) {
-  return {{"name", row.name},          {"family", row.family},
-          {"sizes", row.sizes},        {"dtype", std::string(bg::name(row.dtype))},
-          {"math", name_of(row.math)}, {"bytes", row.bytes},
+  return {{"name", row.name},           {"family", row.family},
+          {"sizes", row.sizes},         {"dtype", std::string(bg::name(row.dtype))},
+          {"math", bg::name(row.math)}, {"bytes", row.bytes},
           {"flops", row.flops}};
 }
 

@@ -33,8 +33,8 @@ struct Options {
   std::vector<int> threads;
   std::string isa;
   std::string device = "cpu";
-  bg::MathMode math = bg::MathMode::exact;
   int equal_bits = 0;  // trainings that are compared
+  std::string math = "exact";
   std::string folder;
   std::string python = BG_SOURCE_DIR "/build/peers/bin/python";
   bool grows = false, is_tiny = false, guards = false, profiles = false, lists = false;
@@ -68,16 +68,6 @@ void warn_of_other_losses(const std::vector<bench::Contestant>& contestants) {
   }
 }
 
-const std::map<std::string, bg::MathMode> maths = {
-    {"exact", bg::MathMode::exact}, {"tf32", bg::MathMode::tf32}, {"bf16", bg::MathMode::bf16}};
-
-std::string name_of(bg::MathMode math) {
-  for (const auto& [name, mode] : maths) {
-    if (mode == math) return name;
-  }
-  return "?";
-}
-
 using Programs = std::vector<std::unique_ptr<bench::Ours>>;
 
 // Our program on each number of threads, with the guard too if that is asked for.
@@ -90,7 +80,7 @@ Programs programs_of(const bench::Row& row, const Options& options) {
     for (const int threads : options.threads) {
       programs.push_back(std::make_unique<bench::Ours>(
           make, bench::Ours::Options{threads, guard, options.isa, bg::device(options.device),
-                                     options.math}));
+                                     bg::math_mode(options.math)}));
     }
   }
   return programs;
@@ -137,8 +127,8 @@ void measure_row(const bench::Row& row, const Options& options, bench::Peers* pe
   result["title"] = bench::title_of(row, options.is_tiny);
   result["tiny"] = options.is_tiny;
   result["device"] = report.device;
-  result["math"] = name_of(options.math);
   result["tokens"] = options.is_tiny ? 0 : row.tokens;
+  result["math"] = bg::name(report.math);
   bench::print(result);
   if (contest.made_again > 0) {
     bench::Progress::note(std::to_string(contest.made_again) +
@@ -163,9 +153,9 @@ void compare_bits(const bench::Row& row, const Options& options) {
   constexpr std::int64_t steps = 100;
   std::set<std::uint64_t> different;
   for (int i = 0; i < options.equal_bits; ++i) {
-    different.insert(bench::bits_after(
-        options.is_tiny ? row.make_tiny : row.make, steps,
-        {options.threads.front(), false, options.isa, bg::device(options.device), options.math}));
+    different.insert(bench::bits_after(options.is_tiny ? row.make_tiny : row.make, steps,
+                                       {options.threads.front(), false, options.isa,
+                                        bg::device(options.device), bg::math_mode(options.math)}));
   }
   std::printf("%s: %d trainings of %d steps, %d different parameters\n", row.name.c_str(),
               options.equal_bits, static_cast<int>(steps), static_cast<int>(different.size()));
@@ -189,8 +179,8 @@ int run(int argc, char** argv) {
   app.add_option("--isa", options.isa, "portable, avx2, avx512 or neon; the best if not given");
   app.add_option("--device", options.device, "cpu or cuda, on which threads do not count")
       ->capture_default_str();
-  app.add_option("--math", options.math, "how products of f32 are computed: exact, tf32 or bf16")
-      ->transform(CLI::CheckedTransformer(maths));
+  app.add_option("--math", options.math, "exact, tf32, bf16 or f16; see MathMode")
+      ->capture_default_str();
   app.add_option("--repetitions", options.contest.repetitions, "in turns with all others")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -239,19 +229,22 @@ int run(int argc, char** argv) {
     for (const bench::Row& row : rows) compare_bits(row, options);
     return 0;
   }
+  bg::math_mode(options.math);  // its mistakes come first
+  std::printf("%smath %s\n", bg::device_report().c_str(), options.math.c_str());
   if (options.profiles) {
     for (const bench::Row& row : rows) profile_row(row, options);
     return 0;
   }
   if (options.folder.empty())
     options.folder = bench::results_folder(options.is_tiny, options.with_peers) + "/ladder" +
-                     (options.device == "cpu" ? "" : "-" + options.device);
+                     (options.device == "cpu" ? "" : "-" + options.device) +
+                     (options.math == "exact" ? "" : "-" + options.math);
   for (const bench::Row& row : rows) bench::check_place(file_of(row, options));
   std::optional<bench::Peers> peers;
   if (options.with_peers) {
     peers.emplace(bench::PeersOptions{options.python, options.peer_names, options.threads,
                                       options.folder + "/peers.log", options.patience,
-                                      options.device, name_of(options.math)});
+                                      options.device, options.math});
   }
   options.contest.begins = [](double seconds) {
     bench::Progress::note("measures for " + bench::clock_text(std::ceil(seconds)) + " min or more");

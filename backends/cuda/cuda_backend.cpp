@@ -5,7 +5,6 @@
 
 #include "backends/cuda/cuda_executable.h"
 #include "backends/cuda/tune_products.h"
-#include "blockgrad/ops/attention.h"
 
 namespace blockgrad {
 
@@ -23,9 +22,6 @@ class CudaBackend final : public Backend {
   bool keeps(const Op& op) const override { return cuda_maker(op) != nullptr; }
 
   bool multiplies_halves(const Op&) const override { return true; }
-  bool multiplies_halves(const Op& op) const override {
-    return op.as<Attention>() || op.as<AttentionGradient>();
-  }
 
   std::vector<std::string_view> passes_left_out(const CompileOptions& options) const override {
     if (!options.check_numerics) return {"share_panels"};

@@ -40,10 +40,12 @@ int run(int argc, char** argv) {
   const Mlp mlp(shape[1] * shape[2], options.hidden, options.seed);
   if (!options.load.empty()) blockgrad::train::load(options.load, mlp.parameters());
   std::printf(
-      "%s: %lld digits to train with, %lld to test. Network %lld-%lld-10, %lld a batch.\n\n",
+      "%s: %lld digits to train with, %lld to test. Network %lld-%lld-10, %lld a batch, math "
+      "%s.\n\n",
       digits.name.c_str(), static_cast<long long>(digits.training.rows()),
       static_cast<long long>(digits.test.rows()), static_cast<long long>(shape[1] * shape[2]),
-      static_cast<long long>(options.hidden), static_cast<long long>(options.batch_size));
+      static_cast<long long>(options.hidden), static_cast<long long>(options.batch_size),
+      options.math.c_str());
   std::fflush(stdout);
 
   const Results results = train(mlp, digits, options, stop);

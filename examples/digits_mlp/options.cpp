@@ -70,6 +70,11 @@ std::optional<int> read_options(int argc, const char* const* argv, Options& opti
                  "at most; 0: all; no result depends on it (default: 0)")
       ->check(from_zero)
       ->type_name("N");
+  app.add_option("--math", options.math,
+                 "of products: exact, or with operands rounded to tf32, bf16 or f16 (default: "
+                 "exact)")
+      ->check(CLI::IsMember({"exact", "tf32", "bf16", "f16"}))
+      ->type_name("MODE");
   app.add_option("--report", options.report, "write the results as JSON")
       ->check(output)
       ->type_name("FILE.json");

@@ -86,6 +86,7 @@ std::string report_text(const Digits& digits, const Options& options, const Resu
                     {"batch_size", options.batch_size},
                     {"learning_rate", options.learning_rate},
                     {"seed", options.seed},
+                    {"math", options.math},
                     {"ended", results.was_stopped ? "stopped" : "all epochs"},
                     {"test_accuracy", finite(results.curve.back().test_accuracy)},
                     {"said_by_label", count(results.guesses)},

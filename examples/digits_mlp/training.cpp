@@ -45,6 +45,7 @@ std::vector<Guess> guess(const Mlp& mlp, const data::Dataset& test, const Compil
 Results train(const Mlp& mlp, const Digits& digits, const Options& options, const StopToken& stop) {
   CompileOptions compile;
   compile.threads = options.threads;
+  compile.math = math_mode(options.math);
   const std::int64_t rows = digits.training.rows();
   const std::int64_t batches = (rows + options.batch_size - 1) / options.batch_size;
   const double updates = static_cast<double>(batches * std::max<std::int64_t>(1, options.epochs));

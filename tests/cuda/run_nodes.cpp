@@ -76,7 +76,6 @@ CudaWork work_of(const NodeCase& of) {
 
 std::vector<NodeRun> run_nodes(const std::vector<NodeCase>& cases) {
   const std::shared_ptr<CudaRuntime> runtime = harness::host_runtime({.seed = 7});
-  const std::shared_ptr<CudaRuntime> runtime = harness::host_runtime();
   std::vector<CudaWork> works;
   std::vector<CudaText> texts;
   for (const NodeCase& of : cases) {

@@ -47,8 +47,27 @@ Device best_device();
 /// GPU, its memory, versions, and the libraries found or where they were sought; or why it is off.
 std::string device_report();
 
-/// How products of f32 are computed. exact: as f32.
+/// How products of f32 (matmul, convolutions and their gradients) are computed; all else is f32.
+///
+/// * exact: as f32, each sum one rounding per product.
+/// * tf32: operands may be rounded to TF32 (8 bits of exponent, 10 of fraction) where the device
+/// has
+///   such an instruction; sums are f32. The CPU computes as in exact.
+/// * bf16: operands are rounded once to bf16 (8 bits of exponent, 7 of fraction), and so is what is
+///   kept for gradients and what lies between two products. Sums, results that are read otherwise,
+///   gradients of parameters, parameters and optimizers stay f32: parameters keep changes that bf16
+///   could not.
+/// * f16: the same with f16 (5 bits of exponent, 10 of fraction). What is above 65504 becomes
+///   infinite and what is below 6e-8 becomes 0, so gradients are scaled: see LossScale.
+///
+/// Programs of one mode have equal bits for every number of threads and instruction set, as always.
+/// Source: Micikevicius et al. 2018, "Mixed precision training"; Kalamkar et al. 2019.
 enum class MathMode : std::uint8_t { exact, tf32, bf16, f16 };
+
+/// "exact", "tf32", "bf16" or "f16".
+std::string_view name(MathMode mode);
+/// The mode of that name. Throws Error for another one.
+MathMode math_mode(std::string_view name);
 
 struct CompileOptions {
   std::vector<std::string> skip = {};   // passes to leave out
@@ -106,8 +125,9 @@ struct NodeReport {
 
 /// Known before the first run.
 struct Report {
-  std::string device;           // what runs it: "cpu, avx2, 2 threads"
-  std::int64_t peak_bytes = 0;  // arena, scratch of all threads, and storage
+  std::string device;               // what runs it: "cpu, avx2, 2 threads"
+  MathMode math = MathMode::exact;  // how it was asked to multiply
+  std::int64_t peak_bytes = 0;      // arena, scratch of all threads, and storage
   std::int64_t arena_bytes = 0;
   std::int64_t live_bytes = 0;     // the most that values need at one time; no arena can be smaller
   std::int64_t reused_bytes = 0;   // saved by giving memory to several values

@@ -1,0 +1,230 @@
+#include "backends/mixed.h"
+
+#include <utility>
+
+#include "backends/products.h"
+#include "blockgrad/graph/view.h"
+#include "graph/passes/passes.h"
+
+namespace blockgrad {
+
+namespace {
+
+class Mixing {
+ public:
+  Mixing(const Graph& graph, DType half)
+      : graph_(graph),
+        half_(half),
+        is_adjoint_(graph.nodes.size()),
+        is_data_(graph.nodes.size()),
+        uses_(graph),
+        halves_(graph),
+        rewrite_(graph) {}
+
+  Graph run() {
+    find_adjoints();
+    find_uses();
+    for (std::int32_t i = 0; i < size(); ++i) emit(i);
+    return rewrite_.finish();
+  }
+
+ private:
+  // What is known of a value from those that read it, through Views too.
+  struct Uses {
+    bool by_product = false;
+    bool by_gradient = false;     // a Map of gradients, element by element, behind products of them
+    bool is_read = false;         // by the way on which it lies itself, forward or back
+    bool ends_elsewhere = false;  // and not in products alone
+    bool ends_in_products() const { return (is_read || by_gradient) && !ends_elsewhere; }
+  };
+
+  std::int32_t size() const { return static_cast<std::int32_t>(graph_.nodes.size()); }
+  static std::size_t nth(std::int32_t i) { return static_cast<std::size_t>(i); }
+  const GraphNode& at(std::int32_t i) const { return graph_.nodes[nth(i)]; }
+  bool is_f32(Value v) const { return graph_.type(v).dtype == DType::f32; }
+  bool is_f32_product(const GraphNode& node) const {
+    return is_product(node.op) && node.types[0].dtype == DType::f32 && is_f32(node.inputs[0]);
+  }
+  bool shows_all(std::int32_t view) const {
+    return at(view).types[0].shape.size() == graph_.type(at(view).inputs[0]).shape.size();
+  }
+
+  // Adjoints are products of gradients and what is made of them; data is what is not made of
+  // numbers of elements and random bits alone.
+  void find_adjoints() {
+    for (std::int32_t i = 0; i < size(); ++i) {
+      const GraphNode& node = at(i);
+      bool reads_adjoint = false, reads_data = false;
+      for (const Value v : node.inputs) {
+        reads_adjoint |= is_adjoint_[nth(v.node)] != 0;
+        reads_data |= is_floating(graph_.type(v).dtype) && is_data_[nth(v.node)] != 0;
+      }
+      const bool moves = node.op.as<View>() || node.op.as<Unview>();
+      const bool is_of_gradient = node.origin.role == gradient_role;
+      is_adjoint_[nth(i)] =
+          is_of_gradient ? reads_adjoint || is_product(node.op) : moves && reads_adjoint;
+      is_data_[nth(i)] = reads_data || !(moves || node.op.as<Map>());
+    }
+  }
+
+  void find_uses() {
+    for (const Value v : graph_.outputs) end_elsewhere(v);
+    for (const GraphUpdate& update : graph_.updates) {
+      end_elsewhere(update.value);
+      if (update.guard) end_elsewhere(update.guard);
+    }
+    for (std::int32_t i = size(); i-- > 0;) {
+      const GraphNode& node = at(i);
+      for (const Value v : node.inputs) {
+        if (!is_f32(v)) continue;
+        Uses& uses = uses_[v];
+        if (node.op.as<View>()) {
+          add_view(uses, i);
+          continue;
+        }
+        const bool by_product = is_f32_product(node);
+        uses.by_product |= by_product;
+        if (is_adjoint_[nth(i)] && !is_adjoint_[nth(v.node)]) {
+          uses.by_gradient |= node.op.as<Map>() != nullptr;
+          continue;
+        }
+        uses.is_read = true;
+        uses.ends_elsewhere |= !by_product && !passes_to_products(i);
+      }
+    }
+  }
+
+  void end_elsewhere(Value v) {
+    uses_[v].is_read = true;
+    uses_[v].ends_elsewhere = true;
+  }
+
+  void add_view(Uses& uses, std::int32_t view) const {
+    const Uses& seen = uses_[{view, 0}];
+    uses.by_product |= seen.by_product;
+    uses.by_gradient |= seen.by_gradient && shows_all(view);
+    uses.is_read |= seen.is_read;
+    uses.ends_elsewhere |= seen.ends_elsewhere;
+  }
+
+  bool passes_to_products(std::int32_t i) const {
+    if (!at(i).op.as<Map>() && !at(i).op.as<Unview>()) return false;
+    for (const Uses& uses : uses_.of(i)) {
+      if (!uses.ends_in_products()) return false;
+    }
+    return true;
+  }
+
+  // Whether there is r(v).
+  bool is_rounded(Value v) const {
+    const GraphNode& node = at(v.node);
+    if (node.op.as<View>()) return is_rounded(node.inputs[0]);
+    if (!is_f32(v)) return false;
+    const Uses& uses = uses_[v];
+    if (uses.by_product || has_half_result(v.node)) return true;
+    const bool is_kept = uses.by_gradient && !is_adjoint_[nth(v.node)] && is_data_[nth(v.node)];
+    return is_kept && (node.op.as<Map>() || is_product(node.op));
+  }
+  bool has_half_result(std::int32_t i) const {
+    return is_f32_product(at(i)) && uses_[{i, 0}].ends_in_products();
+  }
+  // Whether Map i reads r(v) as its input v.
+  bool reads_rounded(std::int32_t i, Value v) const {
+    if (!is_f32(v) || !is_rounded(v)) return false;
+    const Value source = source_of(v);
+    if (is_leaf(at(source.node))) return false;
+    if (uses_[source].ends_in_products()) return true;
+    return is_adjoint_[nth(i)] && !is_adjoint_[nth(source.node)] &&
+           graph_.type(v).shape.size() == graph_.type(source).shape.size();
+  }
+  Value source_of(Value v) const {
+    while (at(v.node).op.as<View>()) v = at(v.node).inputs[0];
+    return v;
+  }
+
+  void emit(std::int32_t i) {
+    const GraphNode& node = at(i);
+    if (is_f32_product(node)) {
+      emit_product(i, node);
+    } else if (node.op.as<Map>()) {
+      emit_map(i, *node.op.as<Map>());
+    } else {
+      rewrite_.keep(i);
+    }
+  }
+
+  void emit_product(std::int32_t i, const GraphNode& node) {
+    const DType dtype = has_half_result(i) ? half_ : DType::f32;
+    GraphNode product{with_result(node.op, dtype), {}, {{dtype, node.types[0].shape}}, node.origin};
+    for (const Value v : node.inputs) product.inputs.push_back(rounded(v));
+    const Value made = add(std::move(product));
+    if (dtype == half_) halves_[{i, 0}] = made;
+    rewrite_.rename({i, 0}, as(DType::f32, made, node.origin));
+  }
+
+  // Inputs that are rounded are widened inside the formula, so that nobody stores them as f32.
+  void emit_map(std::int32_t i, const Map& map) {
+    GraphNode node = at(i);
+    std::vector<DType> dtypes(map.fn.inputs().begin(), map.fn.inputs().end());
+    bool has_halves = false;
+    for (std::size_t n = 0; n < node.inputs.size(); ++n) {
+      const bool reads = reads_rounded(i, node.inputs[n]);
+      node.inputs[n] = reads ? rounded(node.inputs[n]) : rewrite_.renamed(node.inputs[n]);
+      if (reads) dtypes[n] = half_;
+      has_halves |= reads;
+    }
+    if (!has_halves) {
+      rewrite_.keep(i);
+      return;
+    }
+    ScalarRecorder recorder(dtypes);
+    std::vector<Scalar> args;
+    for (std::size_t n = 0; n < dtypes.size(); ++n) {
+      const Scalar input = recorder.input(static_cast<int>(n));
+      args.push_back(recorder.cast(input, map.fn.inputs()[n]));
+    }
+    node.op = Map{recorder.finish(recorder.inlined(map.fn, args)), map.short_name};
+    const auto results = static_cast<std::int32_t>(node.types.size());
+    const std::int32_t made = rewrite_.add(std::move(node));
+    for (std::int32_t r = 0; r < results; ++r) rewrite_.rename({i, r}, {made, r});
+  }
+
+  // r(v) in the new graph, made when it is read first.
+  Value rounded(Value v) {
+    std::vector<Value> views;  // from the reader's to the source's
+    while (!halves_[v] && at(v.node).op.as<View>()) {
+      views.push_back(v);
+      v = at(v.node).inputs[0];
+    }
+    if (!halves_[v]) halves_[v] = as(half_, rewrite_.renamed(v), at(v.node).origin);
+    for (auto view = views.rbegin(); view != views.rend(); ++view) {
+      const GraphNode& node = at(view->node);
+      halves_[*view] = add({node.op, {halves_[v]}, {{half_, node.types[0].shape}}, node.origin});
+      v = *view;
+    }
+    return halves_[v];
+  }
+
+  Value as(DType dtype, Value v, const Origin& origin) {
+    const TensorType type = rewrite_.result().type(v);
+    if (type.dtype == dtype) return v;
+    return add({astype_map(type.dtype, dtype), {v}, {{dtype, type.shape}}, origin});
+  }
+  Value add(GraphNode node) { return {rewrite_.add(std::move(node)), 0}; }
+
+  const Graph& graph_;
+  DType half_;
+  std::vector<char> is_adjoint_, is_data_;  // per node
+  ValueTable<Uses> uses_;
+  ValueTable<Value> halves_;  // r(v) in the new graph
+  Rewrite rewrite_;
+};
+
+}  // namespace
+
+Graph mixed(const Graph& graph, DType half) {
+  const Graph merged = merge_equal(simplify(graph));
+  return Mixing(merged, half).run();
+}
+
+}  // namespace blockgrad
