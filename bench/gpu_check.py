@@ -17,7 +17,7 @@ from gpu.results import Outcome, Results, Unreadable, all_results
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STAGES = ("correctness", "sanitizers", "kernels", "steps")
 TARGETS = {
-    "correctness": ("test_cuda_loading", "test_cuda", "test_ops", "matmul_ladder", "ad_spend"),
+    "correctness": ("test_cuda_loading", "test_cuda", "test_cuda_calls", "test_ops", "matmul_ladder", "ad_spend"),
     "sanitizers": ("test_cuda",),
     "kernels": ("matmul_ladder", "bench_kernels"),
     "steps": ("bench_ladder",),

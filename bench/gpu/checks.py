@@ -200,7 +200,7 @@ def items(programs, stage):
         return program_items(programs, name, lambda: [Item(f"{name}/{suite}", test(programs, name, suite)) for suite in programs.suites(name)])
 
     if stage == "correctness":
-        return [*suites("test_cuda_loading"), *suites("test_cuda"), *suites("test_ops"),
+        return [*suites("test_cuda_loading"), *suites("test_cuda"), *suites("test_cuda_calls"), *suites("test_ops"),
                 *program_items(programs, "matmul_ladder", lambda: [Item("matmul_ladder", ladder(programs, 3))]),
                 *program_items(programs, "ad_spend", lambda: [Item("ad_spend", trains_as_the_cpu(programs)),
                                                               Item("equal bits of 20 runs", equal_bits(programs))])]
