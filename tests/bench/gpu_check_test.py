@@ -194,15 +194,15 @@ while [ $# -gt 0 ]; do [ "$1" = --json ] && printf '%s' '{json.dumps({"rows": ro
     def test_rows_without_peers_or_without_a_time_say_so(self):
         self.device()
         wrong = "differs by 1 from the CPU, at most 0.1 is allowed"
-        self.timer(copy=1e-3, gelu=wrong, matmul_qkv_tf32=checks.kernels.NO_MODE)
+        self.timer(copy=1e-3, gelu=wrong)
         self.assertEqual(self.check("kernels", "--python", str(self.program("python", "echo no torch here; exit 1")))[0], 1)
         outcomes = self.outcomes("kernels")
         self.assertEqual((outcomes["copy bandwidth"].status, outcomes["copy bandwidth"].detail),
                          ("failed", f"gelu: {wrong}; no peers: no torch here"))
-        self.timer(matmul_qkv_tf32=checks.kernels.NO_MODE)
+        self.timer(matmul_qkv_tf32=wrong)
         self.check("kernels", "--again", "--python", str(self.peer_script([{"name": "matmul_qkv_tf32", "peer": "torch eager", "seconds": 1}])))
         tf32 = self.outcomes("kernels")["products in tf32"]
-        self.assertEqual((tf32.status, tf32.figures[0]["peers"]), ("not there yet", {"torch eager": 1e3}))
+        self.assertEqual((tf32.status, tf32.figures[0]["peers"]), ("failed", {"torch eager": 1e3}))
 
     def test_peers_that_are_late_leave_what_they_have(self):
         self.timer(copy=1e-3)
@@ -268,9 +268,8 @@ printf '%s' '{content}' > "$folder/$row.json"
         self.assertEqual(len(found), 1 + 3 * 4)
         self.assertIn(("ladder/gpt2_batch4 in bf16 beside jax jit", "gpt2_batch4", "bf16", "jax jit"), found)
         self.device()
-        self.ladder(["gpt2_batch4"], said=checks.kernels.NO_MODE)
+        self.ladder(["gpt2_batch4"], said="out of memory on the device")
         self.check("steps")
-        self.assertEqual({outcome.status for outcome in self.outcomes("steps").values()}, {"not there yet"})
         asked = (self.folder / "bench" / "asked").read_text()
         self.assertIn("--row gpt2_batch4 --math tf32", asked)
         self.assertIn("--peer torch reduce-overhead", asked)
