@@ -11,6 +11,7 @@
 #include "backends/join_products.h"
 #include "backends/mixed.h"
 #include "backends/panels.h"
+#include "backends/product_space.h"
 #include "backends/products.h"
 #include "backends/program_state.h"
 #include "backends/text_table.h"
@@ -47,6 +48,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"share_functions", share_functions},
       {"group_reductions", group_reductions},
       {"group_updates", group_updates},
+      {"fuse_epilogues", [](const Graph& graph) { return fuse_epilogues(graph, product_space); }},
       {"group_small_maps", group_small_maps},
       {"shorten_lives", shorten_lives},
       {"widen_products", [&](const Graph& graph) { return widen_products(graph, backend); }, false},

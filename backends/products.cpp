@@ -6,6 +6,7 @@
 #include "blockgrad/ops/attention.h"
 #include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/linalg.h"
+#include "graph/product_map.h"
 
 namespace blockgrad {
 
@@ -32,10 +33,14 @@ class Widening {
   Graph run() {
     for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph_.nodes.size()); ++i) {
       const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i)];
-      const bool is_wide = node.inputs.empty() || !is_half(graph_.type(node.inputs[0]).dtype);
-      if (!is_wide && is_product(node.op) && !backend_.multiplies_halves(node.op)) widen(i, node);
-      else if (!is_wide && is_attention(node.op) && !backend_.multiplies_halves(node.op))
-        widen_attention(i, node);
+      const auto* with_map = node.op.as<ProductMap>();
+      const Op& op = with_map ? with_map->product : node.op;
+      const bool is_wide = node.inputs.empty() || !is_half(graph_.type(node.inputs[0]).dtype) ||
+                           backend_.multiplies_halves(op);
+      if (is_wide) rewrite_.keep(i);
+      else if (with_map) widen(i, node, *with_map);
+      else if (is_product(op)) widen(i, node);
+      else if (is_attention(op)) widen_attention(i, node);
       else rewrite_.keep(i);
     }
     return rewrite_.finish();
@@ -57,9 +62,31 @@ class Widening {
       wide.inputs.push_back(is_half(graph_.type(v).dtype) ? operand(v, node.origin)
                                                           : rewrite_.renamed(v));
     }
-    const std::int32_t added = rewrite_.add(std::move(wide));
+    keep_results(i, node, rewrite_.add(std::move(wide)));
+  }
+
+  // The formula rounds what it gets.
+  void widen(std::int32_t i, const GraphNode& node, const ProductMap& op) {
+    GraphNode wide{node.op, {}, node.types, node.origin};
+    for (std::size_t k = 0; k < node.inputs.size(); ++k) {
+      wide.inputs.push_back(k < ProductMap::operands ? operand(node.inputs[k], node.origin)
+                                                     : rewrite_.renamed(node.inputs[k]));
+    }
+    std::vector<DType> dtypes(op.fn.inputs().begin(), op.fn.inputs().end());
+    dtypes[0] = DType::f32;
+    ScalarRecorder recorder(dtypes);
+    std::vector<Scalar> args;
+    for (std::size_t k = 0; k < dtypes.size(); ++k)
+      args.push_back(recorder.input(static_cast<int>(k)));
+    args[0] = recorder.cast(args[0], op.fn.inputs()[0]);
+    const ScalarFn fn = recorder.finish(recorder.inlined(op.fn, args));
+    wide.op = ProductMap{with_result(op.product, {}), fn, op.shapes};
+    keep_results(i, node, rewrite_.add(std::move(wide)));
+  }
+
+  void keep_results(std::int32_t i, const GraphNode& node, std::int32_t made) {
     for (std::int32_t r = 0; r < static_cast<std::int32_t>(node.types.size()); ++r)
-      rewrite_.rename({i, r}, {added, r});
+      rewrite_.rename({i, r}, {made, r});
   }
 
   // What a View only turns is widened as it lies, and turned then.

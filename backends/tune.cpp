@@ -20,7 +20,10 @@ TuneReport tune_products(std::span<const Output> outputs, const Updates& updates
   }
   const Backend& backend = backend_of(device);
   std::vector<PassRecord> records;
-  const Graph graph = compiled_graph(exprs, updates, device, options, records);
+  // A formula behind a product is not part of its contest.
+  CompileOptions apart = options;
+  apart.skip.emplace_back("fuse_epilogues");
+  const Graph graph = compiled_graph(exprs, updates, device, apart, records);
   const Plan plan = make_plan(graph, options.reuse_memory, backend.updates_in_place(options));
   return backend.tune_products(graph, plan, options, tune);
 }

@@ -322,7 +322,7 @@ class CpuBackend final : public Backend {
   bool keeps(const Op& op) const override { return cpu_kernel_table().find(op) != nullptr; }
 
   std::vector<std::string_view> passes_left_out(const CompileOptions&) const override {
-    return {"group_small_maps"};  // see small_program.h
+    return {"fuse_epilogues", "group_small_maps"};  // see small_program.h
   }
 
   std::unique_ptr<Executable> make(const Graph& graph, const Plan& plan,

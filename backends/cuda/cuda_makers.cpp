@@ -4,6 +4,7 @@
 
 #include "backends/cuda/cuda_attention.h"
 #include "backends/cuda/cuda_conv.h"
+#include "backends/cuda/cuda_epilogue.h"
 #include "backends/cuda/cuda_index.h"
 #include "backends/cuda/cuda_maps.h"
 #include "backends/cuda/cuda_matmul.h"
@@ -27,6 +28,7 @@
 #include "blockgrad/ops/order.h"
 #include "blockgrad/ops/rows.h"
 #include "graph/map_group.h"
+#include "graph/product_map.h"
 #include "graph/reduce_group.h"
 #include "graph/row_program.h"
 
@@ -37,6 +39,7 @@ CudaMaker cuda_own_maker(std::type_index op) {
       {typeid(Map), map_kernel},
       {typeid(MapGroup), map_group_kernel},
       {typeid(MatMul), matmul_kernel},
+      {typeid(ProductMap), product_map_kernel},
       {typeid(Conv2d), conv2d_kernel},
       {typeid(Conv2dInput), conv2d_input_kernel},
       {typeid(Conv2dWeight), conv2d_weight_kernel},

@@ -1,8 +1,38 @@
 #include "backends/cuda/cuda_matmul.h"
 
+#include "backends/cuda/cuda_epilogue.h"
+#include "backends/cuda/cuda_product.h"
 #include "backends/cuda/cuda_products.h"
 
 namespace blockgrad {
+
+namespace {
+
+CudaWork library_work(const CudaRequest& request, const CudaMatMul& of,
+                      const ProductChoice& choice) {
+  const auto aligned = [](std::int64_t bytes) { return (bytes + 255) / 256 * 256; };
+  CudaWork work;
+  work.scratch = aligned(choice.workspace);
+  work.why = choice.why;
+  CudaLaunch launch;
+  launch.args = {of.a.memory, of.b.memory, of.c.memory, {CudaArg::Kind::scratch}};
+  launch.library = choice.call;
+  if (request.epilogue == nullptr) {
+    work.launches.push_back(std::move(launch));
+    return work;
+  }
+  // A library knows no formula: the product lies in the scratch between the two.
+  const CudaArg raw{CudaArg::Kind::scratch, 0, work.scratch};
+  const Operand& product = request.outputs[0];
+  launch.args[2] = raw;
+  work.scratch += aligned(bytes_of({product.dtype, product.layout.shape}));
+  work.launches.push_back(std::move(launch));
+  work.launches.push_back(formula_apart(*request.epilogue, raw, request.target));
+  work.why += ", then a map";
+  return work;
+}
+
+}  // namespace
 
 CudaMatMul cuda_matmul(const CudaRequest& request) {
   const Operand &a = request.inputs[0], &b = request.inputs[1], &c = request.outputs[0];
@@ -23,18 +53,10 @@ CudaMatMul cuda_matmul(const CudaRequest& request) {
 
 CudaWork matmul_work(const CudaRequest& request, const CudaMatMul& of,
                      const ProductChoice& choice) {
-  CudaWork work;
-  if (choice.call) {
-    work.scratch = (choice.workspace + 255) / 256 * 256;
-    work.why = choice.why;
-    CudaLaunch launch;
-    launch.args = {of.a.memory, of.b.memory, of.c.memory, {CudaArg::Kind::scratch}};
-    launch.library = choice.call;
-    work.launches.push_back(std::move(launch));
-    return work;
-  }
+  if (choice.call) return library_work(request, of, choice);
   CudaRequest cut = request;
   if (choice.cut_for > 0) cut.target.limits.processors = choice.cut_for;
+  CudaWork work;
   add_product(work, cut, of.product, of.a, of.b, of.c);
   if (!choice.why.empty()) work.why += "; " + choice.why;
   return work;

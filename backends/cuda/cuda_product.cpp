@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "backends/cuda/cuda_epilogue.h"
 #include "backends/cuda/emit.h"
 #include "blockgrad/graph/error.h"
 
@@ -78,9 +79,45 @@ class Parameters {
   std::string text_;
 };
 
-void finish(CudaLaunch& launch, const Parameters& parameters, std::string_view body,
-            std::string_view name, bool is_update, int resident = 1) {
-  launch.text = {parameters.kernel(body, launch.threads, resident, is_update),
+/// Where the elements of a product go: to C, which may be the sums of its slices, or through a
+/// formula.
+struct End {
+  const CudaFactor& c;
+  DType dtype = DType::f32;  // of C
+  const CudaEpilogue* epilogue = nullptr;
+  bool is_update = false;
+};
+
+/// The arguments of an end, and the texts that they are in.
+struct EndText {
+  std::string definition;                      // in front of the kernel
+  std::string c = "{}", epilogue = "Plain{}";  // the values
+  std::string_view type = "Matrix";            // of c
+
+  EndText(Parameters& parameters, const End& end) {
+    if (!end.epilogue) {
+      type = end.c.type;
+      c = parameters.add("c", cuda_type(end.dtype), end.c);
+      return;
+    }
+    definition = cuda_formula(*end.epilogue);
+    epilogue = "KERNEL_formula{{}, ";
+    const auto add = [&](std::string_view prefix, std::size_t i, std::string_view constness,
+                         const CudaEpilogue::Side& side) {
+      const std::string element = fmt::format("{}{}", constness, cuda_type(side.dtype));
+      epilogue += parameters.add(fmt::format("{}{}", prefix, i), element, side.factor) + ", ";
+    };
+    const auto& extras = end.epilogue->extras;
+    const auto& results = end.epilogue->results;
+    for (std::size_t i = 0; i < extras.size(); ++i) add("x", i + 1, "const ", extras[i]);
+    for (std::size_t r = 0; r < results.size(); ++r) add("y", r, "", results[r]);
+    epilogue += wants_number(end.epilogue->fn) ? "m, n}" : "}";
+  }
+};
+
+void finish(CudaLaunch& launch, const Parameters& parameters, const EndText& end,
+            std::string_view body, std::string_view name, bool is_update, int resident = 1) {
+  launch.text = {end.definition + parameters.kernel(body, launch.threads, resident, is_update),
                  std::string(detail::matmul_text), name};
   if (is_update) {
     launch.args.push_back({Kind::state});
@@ -107,53 +144,49 @@ std::string call_of(const CudaConfig& config, const CudaFactor& a, const CudaFac
   }
 }
 
-/// C may be that of the product, or the sums of its slices.
-CudaLaunch tiles(const CudaTile& tile, const CudaFactor& a, const CudaFactor& b,
-                 const CudaFactor& c, DType dtype_of_c, bool is_update) {
+CudaLaunch tiles(const CudaTile& tile, const CudaFactor& a, const CudaFactor& b, const End& end) {
   CudaLaunch launch;
   launch.blocks = tile.blocks;
   launch.threads = tile.config.threads;
   launch.shared_bytes = static_cast<int>(tile.config.shared_bytes);
-  const std::string_view in = cuda_type(tile.product.dtype), out = cuda_type(dtype_of_c);
+  const std::string_view in = cuda_type(tile.product.dtype), out = cuda_type(end.dtype);
   const std::string input = fmt::format("const {}", in);
   Parameters parameters(launch);
   const std::string value_a = parameters.add("a", input, a);
   const std::string value_b = parameters.add("b", input, b);
-  const std::string value_c = parameters.add("c", out, c);
+  const EndText text(parameters, end);
   parameters.add("m", tile.product.m);
   parameters.add("n", tile.product.n);
   parameters.add("k", tile.product.k);
   parameters.add("k_slice", tile.k_slice);
   parameters.add("k_splits", tile.plan.k_splits);
   parameters.add("band", tile.band);
-  parameters.add("c_in_packs", c.in_packs);
+  parameters.add("c_in_packs", end.c.in_packs);
   const std::string body = fmt::format(
       "  const Product<{0}, {1}, {2}<{3}>, {4}<{3}>, {5}<{1}>> p{{\n"
       "      {6}, {7}, {8},\n"
       "      m, n, k, k_slice, static_cast<int>(k_splits), static_cast<int>(band), c_in_packs != "
       "0}};\n"
-      "  {9}(p, Plain{{}});\n",
-      in, out, a.type, input, b.type, c.type, value_a, value_b, value_c,
-      call_of(tile.config, a, b));
+      "  {9}(p, {10});\n",
+      in, out, a.type, input, b.type, text.type, value_a, value_b, text.c,
+      call_of(tile.config, a, b), text.epilogue);
   const bool is_mma = tile.config.kernel == CudaKernel::mma;
-  finish(launch, parameters, body, "product", is_update,
+  finish(launch, parameters, text, body, "product", end.is_update,
          is_mma ? gpu::mma_blocks(static_cast<int>(size_of(tile.config.dtype)), tile.config.block,
                                   tile.product.is_gathered)
                 : 1);
   return launch;
 }
 
-CudaLaunch joining(const CudaTile& tile, const CudaFactor& sums, const CudaFactor& c,
-                   bool is_update) {
+CudaLaunch joining(const CudaTile& tile, const CudaFactor& sums, const End& end) {
   const std::int64_t elements = tile.product.batch * tile.product.m * tile.product.n;
   CudaLaunch launch;
   launch.threads = threads_of_join;
   launch.blocks = (elements + launch.threads - 1) / launch.threads;
-  const std::string_view sum = cuda_type(tile.product.sum_dtype()),
-                         out = cuda_type(tile.product.result_dtype());
+  const std::string_view sum = cuda_type(tile.product.sum_dtype()), out = cuda_type(end.dtype);
   Parameters parameters(launch);
   parameters.add(fmt::format("const {}*", sum), "sums", sums.memory);
-  const std::string value_c = parameters.add("c", out, c);
+  const EndText text(parameters, end);
   parameters.add("m", tile.product.m);
   parameters.add("n", tile.product.n);
   parameters.add("k_splits", tile.plan.k_splits);
@@ -161,9 +194,9 @@ CudaLaunch joining(const CudaTile& tile, const CudaFactor& sums, const CudaFacto
   const std::string body = fmt::format(
       "  const Product<{0}, {0}, Matrix<const {0}>, Matrix<const {0}>, {1}<{0}>> p{{\n"
       "      {{}}, {{}}, {2}, m, n, 0, 0, static_cast<int>(k_splits), 1, false}};\n"
-      "  add_splits(p, sums, batches, Plain{{}});\n",
-      out, c.type, value_c);
-  finish(launch, parameters, body, "join_splits", is_update);
+      "  add_splits(p, sums, batches, {3});\n",
+      out, text.type, text.c, text.epilogue);
+  finish(launch, parameters, text, body, "join_splits", end.is_update);
   return launch;
 }
 
@@ -235,8 +268,9 @@ void add_product(CudaWork& work, const CudaRequest& request, const CudaProduct& 
   const CudaTile tile = choose_cuda_tile(product, request.target.limits);
   if (work.why.empty()) work.why = to_string(tile);
   if (tile.blocks == 0) return;
+  const End end{c, product.result_dtype(), request.epilogue, request.is_update};
   if (tile.plan.k_splits == 1) {
-    work.launches.push_back(tiles(tile, a, b, c, product.result_dtype(), request.is_update));
+    work.launches.push_back(tiles(tile, a, b, end));
     return;
   }
   const DType sum = product.sum_dtype();
@@ -245,8 +279,8 @@ void add_product(CudaWork& work, const CudaRequest& request, const CudaProduct& 
   const CudaFactor sums =
       cuda_matrix(CudaSide::c, {.kind = Kind::scratch}, sum, Layout::dense(shape));
   work.scratch = std::max(work.scratch, (shape.size() * size + 255) / 256 * 256);
-  work.launches.push_back(tiles(tile, a, b, sums, sum, false));
-  work.launches.push_back(joining(tile, sums, c, request.is_update));
+  work.launches.push_back(tiles(tile, a, b, {sums, sum}));
+  work.launches.push_back(joining(tile, sums, end));
 }
 
 }  // namespace blockgrad

@@ -98,11 +98,14 @@ struct CudaTarget {
   CudaLibraries libraries = {};
 };
 
+struct CudaEpilogue;
+
 struct CudaRequest {
   const GraphNode& node;
   std::span<const Operand> inputs, outputs;
   bool is_update = false;  // writes storage: nothing, where the step failed or its guard is false
   CudaTarget target = {};
+  const CudaEpilogue* epilogue = nullptr;  // of a product, whose own result is not written then
 };
 
 using CudaMaker = CudaWork (*)(const CudaRequest&);

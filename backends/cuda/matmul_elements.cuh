@@ -15,7 +15,7 @@ __device__ __forceinline__ void multiply_element(const Product<T, T, A, B, C>& p
   T sum = 0;
   for (long k = 0; k < p.k; ++k)
     sum = math::fma(p.a.at(batch, row, k), p.b.at(batch, k, column), sum);
-  p.c.at(batch, row, column) = epilogue(sum, batch, column);
+  put_element(p, epilogue, batch, row, column, sum);
 }
 
 /// Grid: x over columns, y over rows, z over the batch, of blocks of any shape; k_splits is 1.

@@ -130,12 +130,12 @@ __device__ __forceinline__ long place_in_row(const C& c, long column) {
   return column * c.column_stride;
 }
 
-/// Puts two neighbours of a row where they belong, at once where both are inside and lie so; their
-/// places in the row are given, as a lane has several rows of them.
+/// Puts two neighbours of a row into C, at once where both are inside and lie so; their places in
+/// the row are given, as a lane has several rows of them.
 template <class P, class Epilogue>
-__device__ __forceinline__ void put_pair(const P& p, const Epilogue& epilogue, const Place& at,
-                                         long row, long column, const long (&places)[2],
-                                         const float (&sums)[2]) {
+__device__ __forceinline__ void put_pair_into_c(const P& p, const Epilogue& epilogue,
+                                                const Place& at, long row, long column,
+                                                const long (&places)[2], const float (&sums)[2]) {
   using Out = typename P::Result;
   struct alignas(2 * sizeof(Out)) Pair {
     Out value[2];
@@ -149,6 +149,18 @@ __device__ __forceinline__ void put_pair(const P& p, const Epilogue& epilogue, c
   } else {
     line[places[0]] = pair.value[0];
     if (has_second) line[places[1]] = pair.value[1];
+  }
+}
+
+/// Puts two neighbours of a row where they belong.
+template <class P, class Epilogue>
+__device__ __forceinline__ void put_pair(const P& p, const Epilogue& epilogue, const Place& at,
+                                         long row, long column, const long (&places)[2],
+                                         const float (&sums)[2]) {
+  if constexpr (puts_itself<Epilogue>) {
+    epilogue.put(at.batch, row, column, p.n - column, sums);
+  } else {
+    put_pair_into_c(p, epilogue, at, row, column, places, sums);
   }
 }
 

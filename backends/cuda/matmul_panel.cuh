@@ -128,12 +128,11 @@ __device__ __forceinline__ void put_each(const C& c, long batch, long row, long 
     if (j < count) to[j] = values[j];
 }
 
-/// Puts a row of C's values where they belong: 16 bytes at once where all are inside and lie so.
+/// Puts values of a row into C: 16 bytes at once where all are inside and lie so.
 template <class P, class T, int size, class Epilogue>
-__device__ __forceinline__ void put_pack(const P& p, const Epilogue& epilogue, const Place& at,
-                                         long row, long column, const T (&sums)[size]) {
+__device__ __forceinline__ void put_into_c(const P& p, const Epilogue& epilogue, const Place& at,
+                                           long row, long column, const T (&sums)[size]) {
   static_assert(size == Pack<T>::size);
-  if (row >= p.m) return;
   const long batch = at.batch * p.k_splits + at.slice;
   Pack<T> pack;
 #pragma unroll
@@ -143,6 +142,18 @@ __device__ __forceinline__ void put_pack(const P& p, const Epilogue& epilogue, c
     *reinterpret_cast<Pack<T>*>(&p.c.at(batch, row, column)) = pack;
   } else {
     put_each(p.c, batch, row, column, p.n - column, pack.value);
+  }
+}
+
+/// Puts a row of C's values where they belong.
+template <class P, class T, int size, class Epilogue>
+__device__ __forceinline__ void put_pack(const P& p, const Epilogue& epilogue, const Place& at,
+                                         long row, long column, const T (&sums)[size]) {
+  if (row >= p.m) return;
+  if constexpr (puts_itself<Epilogue>) {
+    epilogue.put(at.batch, row, column, p.n - column, sums);
+  } else {
+    put_into_c(p, epilogue, at, row, column, sums);
   }
 }
 

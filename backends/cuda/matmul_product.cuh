@@ -8,6 +8,12 @@
 
 namespace blockgrad::gpu {
 
+/// An epilogue makes an element of C of a sum, but one of this kind puts it where it wants to; see
+/// matmul_epilogue.cuh.
+struct PutsItself {};
+template <class Epilogue>
+inline constexpr bool puts_itself = __is_base_of(PutsItself, Epilogue);
+
 /// c = x, for the product alone.
 struct Plain {
   template <class T>
@@ -48,6 +54,18 @@ template <class P>
 __device__ __forceinline__ long end_of_slice(const P& p, const Place& at) {
   const long end = (at.slice + 1) * p.k_slice;
   return end < p.k ? end : p.k;
+}
+
+/// Puts an element of C where it belongs.
+template <class P, class T, class Epilogue>
+__device__ __forceinline__ void put_element(const P& p, const Epilogue& epilogue, long batch,
+                                            long row, long column, T sum) {
+  if constexpr (puts_itself<Epilogue>) {
+    const T sums[1] = {sum};
+    epilogue.put(batch, row, column, 1, sums);
+  } else {
+    p.c.at(batch, row, column) = static_cast<typename P::Result>(epilogue(sum, batch, column));
+  }
 }
 
 /// 16 bytes that are moved at once.

@@ -19,8 +19,7 @@ __device__ __forceinline__ void add_splits(const P& p, const T* sums, long batch
   const T* const from = sums + batch * p.k_splits * size + element;
   T sum = from[0];
   for (int slice = 1; slice < p.k_splits; ++slice) sum += from[slice * size];
-  p.c.at(batch, element / p.n, element % p.n) =
-      static_cast<typename P::Result>(epilogue(sum, batch, element % p.n));
+  put_element(p, epilogue, batch, element / p.n, element % p.n, sum);
 }
 
 template <class T, class Epilogue>

@@ -3,6 +3,7 @@
 // outputs and updates; the pipeline runs, prints, times, skips and verifies them.
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -77,6 +78,15 @@ Graph group_reductions(const Graph& graph);
 /// Updates with one formula and guard over different storage become one MapGroup: one instruction
 /// for an optimizer's step, equal bits.
 Graph group_updates(const Graph& graph);
+
+/// The shape of a product's result as [.., rows, columns]; none for other ops.
+using ProductSpace = std::function<std::optional<Shape>(const Op&, Types in, Types out)>;
+
+/// A Map behind a product joins it as a ProductMap: the product is not written and read again, or,
+/// where others read it, not read again. For devices where a Map of its own costs a start and a way
+/// through memory. At most one Map a product, none that is an update in place; the formula is of
+/// moderate length and reads and writes a few values, which lie in the product's rows. Equal bits.
+Graph fuse_epilogues(const Graph& graph, const ProductSpace& space, FusionLog* log = nullptr);
 
 /// Maps of one formula over a few elements each that do not wait for each other become one
 /// MapGroup: for devices that start each kernel at a price. Equal bits.

@@ -108,6 +108,18 @@ BOOST_AUTO_TEST_CASE(halves_are_summed_in_f32) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(formulas_run_behind_the_librarys_products) {
+  if (test_support::skips_cuda_programs()) return;
+  Inputs inputs;
+  const Expr x = inputs(Shape{2, 9, 12}), batch = inputs(Shape{3, 8, 7});
+  const std::vector<Output> outputs{
+      relu(linear(x, inputs(Shape{12, 16}), inputs(Shape{16}))) * inputs(Shape{2, 9, 1}),
+      matmul(batch, inputs(Shape{3, 7, 5})) + inputs(Shape{8, 1}),
+      relu(matmul(inputs(Shape{17, 40}, DType::bf16), inputs(Shape{40, 18}, DType::bf16)))};
+  check_equal(outputs, inputs.feeds, 3);
+  check_equal(outputs, inputs.feeds, 3, 1);  // with workspace
+}
+
 BOOST_AUTO_TEST_CASE(a_small_network_trains_as_on_the_cpu_and_steps_are_recorded) {
   if (test_support::skips_cuda_programs()) return;
   const StandIn library;
