@@ -3,8 +3,9 @@
 
 #include <algorithm>
 #include <map>
-#include <unordered_map>
 
+#include "backends/node_names.h"
+#include "backends/product_space.h"
 #include "backends/program_state.h"
 #include "backends/text_table.h"
 #include "blockgrad/graph/leaf.h"
@@ -12,6 +13,7 @@
 #include "blockgrad/graph/view.h"
 #include "graph/map_group.h"
 #include "graph/memory_peak.h"
+#include "graph/product_map.h"
 #include "graph/reduce_group.h"
 #include "graph/row_program.h"
 
@@ -21,51 +23,10 @@ namespace {
 
 using detail::ProgramState;
 
-std::string plural(std::size_t count, std::string_view noun) {
-  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
-bool is_copy(const GraphNode& node) {
-  const Map* map = node.op.as<Map>();
-  return map && map->short_name == "copy";
-}
-
-// "gradient of matmul", "softmax.exp": the op as its user knows it, without scope and line.
-std::string op_text(std::string_view name, const Origin& origin) {
-  if (origin.role == gradient_role) return fmt::format("{} {}", origin.role, origin.of);
-  if (origin.role == inside_role) return fmt::format("{}.{}", origin.of, name);
-  return std::string(name);
-}
-std::string op_text(const GraphNode& node) {
-  return is_copy(node) ? "copy" : op_text(node.op->name(), node.origin);
-}
-
 std::vector<std::string> step_texts(const RowProgram& program) {
   std::vector<std::string> names;
   for (const RowStep& step : program.steps) names.push_back(op_text(step.name, step.origin));
   return names;
-}
-
-std::string place_text(const GraphNode& node) {
-  const std::string line = to_string(node.origin.where);
-  return node.origin.scope ? line + " " + *node.origin.scope : line;
-}
-
-std::string types_text(const GraphNode& node) {
-  std::string text = to_string(node.types[0]);
-  return node.types.size() > 1 ? text + fmt::format(" +{}", node.types.size() - 1) : text;
-}
-
-// Names once each, in order, the first few of them.
-std::string joined(const std::vector<std::string>& names, std::size_t most) {
-  std::vector<std::string> once;
-  for (const std::string& name : names) {
-    if (std::find(once.begin(), once.end(), name) == once.end()) once.push_back(name);
-  }
-  std::string text;
-  for (std::size_t i = 0; i < std::min(once.size(), most); ++i)
-    text += (i == 0 ? "" : ", ") + once[i];
-  return once.size() > most ? text + fmt::format(" and {} more", once.size() - most) : text;
 }
 
 class Explanation {
@@ -73,16 +34,23 @@ class Explanation {
   explicit Explanation(const ProgramState& state) : state_(state), report_(state.report) {
     CompileOptions options = state.options;
     options.print.clear();
+    for (const std::string_view pass : backend_of(state.device).passes_left_out(options))
+      options.skip.emplace_back(pass);
     const auto runs = [&](std::string_view pass) {
       return std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end();
     };
+    CompileOptions until_epilogues = options;
+    const bool fuses_epilogues = runs("fuse_epilogues");
     const bool fuses = runs("fuse_maps"), fuses_rows = runs("fuse_rows");
     if (fuses) options.skip.emplace_back("fuse_maps");
-    for (const char* later : {"group_reductions", "group_updates", "shorten_lives"})
+    for (const char* later :
+         {"group_reductions", "group_updates", "fuse_epilogues", "shorten_lives"})
       options.skip.emplace_back(later);
     std::vector<PassRecord> records;
     before_ = compiled_graph(state.outputs, state.updates, state.device, options, records);
-    if (fuses) find_groups(fuse_maps(before_, &fusion_));
+    const Graph fused = fuses ? fuse_maps(before_, &fusion_) : Graph{};
+    group_of_ = find_made(fused, state.graph, is_fused);
+    if (fuses_epilogues) find_epilogues(until_epilogues, fused);
     if (fuses_rows) {
       options.skip.emplace_back("fuse_rows");
       before_rows_ = compiled_graph(state.outputs, state.updates, state.device, options, records);
@@ -95,7 +63,7 @@ class Explanation {
 
   std::string text() const {
     return head() + "\n" + memory() + recomputed() + "\n" + copies() + row_programs() + fusing() +
-           "\n" + kernels();
+           epilogues() + "\n" + kernels();
   }
 
  private:
@@ -103,22 +71,37 @@ class Explanation {
     const Map* map = node.op.as<Map>();
     return map && map->short_name == "fused map";
   }
-  // Later passes move nodes: a fused one is known by what it does and where it comes from.
-  void find_groups(const Graph& fused) {
-    std::unordered_multimap<std::size_t, std::pair<const GraphNode*, std::size_t>> known;
-    for (const GraphNode& node : fused.nodes) {
-      if (is_fused(node)) known.emplace(node.op->hash(), std::pair(&node, known.size()));
-    }
-    for (std::int32_t i = 0; i < static_cast<std::int32_t>(state_.graph.nodes.size()); ++i) {
-      if (!is_fused(node(i))) continue;
-      const auto [first, last] = known.equal_range(node(i).op->hash());
-      for (auto it = first; it != last; ++it) {
-        const auto& [other, group] = it->second;
-        if (other->op == node(i).op && other->types == node(i).types &&
-            place_text(*other) == place_text(node(i)))
-          group_of_[i] = group;
-      }
-    }
+  static bool is_product_map(const GraphNode& node) { return node.op.as<ProductMap>() != nullptr; }
+
+  void find_epilogues(CompileOptions options, const Graph& fused) {
+    for (const char* later : {"fuse_epilogues", "group_small_maps", "shorten_lives"})
+      options.skip.emplace_back(later);
+    std::vector<PassRecord> records;
+    before_epilogues_ =
+        compiled_graph(state_.outputs, state_.updates, state_.device, options, records);
+    epilogue_of_ = find_made(fuse_epilogues(before_epilogues_, product_space, &epilogues_),
+                             state_.graph, is_product_map);
+    formula_of_ = find_made(fused, before_epilogues_, is_fused);
+  }
+
+  // What was fused, and what else there was.
+  std::vector<std::string> op_texts(std::size_t group) const {
+    std::vector<std::string> names;
+    for (const std::int32_t m : fusion_.groups[group])
+      names.push_back(op_text(before_.nodes[static_cast<std::size_t>(m)]));
+    return names;
+  }
+  std::vector<std::string> op_texts(std::int32_t i, const ProductMap& product) const {
+    std::vector<std::string> names{std::string(product.product->name())};
+    const auto known = epilogue_of_.find(i);
+    if (known == epilogue_of_.end()) return names;
+    const std::int32_t map = epilogues_.groups[known->second][1];
+    const auto formula = formula_of_.find(map);
+    if (formula == formula_of_.end())
+      return {names[0], op_text(before_epilogues_.nodes[static_cast<std::size_t>(map)])};
+    const std::vector<std::string> all = op_texts(formula->second);
+    names.insert(names.end(), all.begin(), all.end());
+    return names;
   }
   const GraphNode& node(std::int32_t i) const {
     return state_.graph.nodes[static_cast<std::size_t>(i)];
@@ -189,10 +172,11 @@ class Explanation {
   std::string name_of(std::int32_t i, bool with_place) const {
     std::vector<std::string> names;
     if (const auto group = group_of_.find(i); group != group_of_.end()) {
-      for (const std::int32_t m : fusion_.groups[group->second])
-        names.push_back(op_text(before_.nodes[static_cast<std::size_t>(m)]));
+      names = op_texts(group->second);
     } else if (const auto* program = node(i).op.as<RowProgram>()) {
       names = step_texts(*program);
+    } else if (const ProductMap* product = node(i).op.as<ProductMap>()) {
+      names = op_texts(i, *product);
     } else if (const MapGroup* maps = node(i).op.as<MapGroup>()) {
       names.push_back(
           fmt::format("update of {} parameters in one pass", maps->sets(node(i).inputs.size())));
@@ -287,16 +271,24 @@ class Explanation {
         fmt::format("Fused: {} run as {}, each one sweep over memory\n",
                     plural(ops, "elementwise op"), plural(fusion_.groups.size(), "kernel"));
     for (const auto& [i, group] : group_of_) {
-      std::vector<std::string> names;
-      for (const std::int32_t m : fusion_.groups[group])
-        names.push_back(op_text(before_.nodes[static_cast<std::size_t>(m)]));
-      text += fmt::format("  kernel {}: {}\n", kernel_number(i), joined(names, 8));
+      text += fmt::format("  kernel {}: {}\n", kernel_number(i), joined(op_texts(group), 8));
     }
     const std::string apart = refusals_text(fusion_, before_);
     if (!apart.empty())
       text +=
           "Not fused, though one elementwise op reads another (only such ops are fused):\n" + apart;
     return text;
+  }
+
+  std::string epilogues() const {
+    std::string text;
+    if (!epilogues_.groups.empty()) {
+      text = fmt::format("On the elements of a product: {}, none a sweep over memory\n",
+                         plural(epilogues_.groups.size(), "formula"));
+    }
+    const std::string apart = refusals_text(epilogues_, before_epilogues_);
+    return apart.empty() ? text
+                         : text + "Formulas apart from the product that they read:\n" + apart;
   }
 
   std::string kernels() const {
@@ -355,6 +347,11 @@ class Explanation {
   FusionLog fusion_;
   Graph before_rows_;  // what fuse_rows was given
   FusionLog rows_;
+  Graph before_epilogues_;  // what fuse_epilogues was given
+  FusionLog epilogues_;
+  std::map<std::int32_t, std::size_t> epilogue_of_;  // of each product with a formula
+  std::map<std::int32_t, std::size_t>
+      formula_of_;                                // of the fused Maps that fuse_epilogues was given
   std::map<std::int32_t, std::size_t> group_of_;  // of each fused kernel's node
   std::vector<std::int32_t> kernel_nodes_;        // in order of running
 };

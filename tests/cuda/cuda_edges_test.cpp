@@ -153,8 +153,8 @@ BOOST_AUTO_TEST_CASE(models_have_equal_bits_in_every_order_and_shorter_chains) {
   for (const bench::Row& row : bench::ladder_rows()) {
     const auto loss = [&](bool branches, std::uint64_t seed) {
       const bench::Training training = bench::training_of(row.make_tiny(), true);
-      Program program = compile({training.model.loss}, training.updates, harness::host_device(seed),
-                                {.branches = branches});
+      Program program = compile({training.model.loss}, training.updates,
+                                harness::host_device({.seed = seed}), {.branches = branches});
       const Report& report = program.report();
       if (!branches) BOOST_TEST(report.longest_chain == 0);
       else if (report.longest_chain > 0) {

@@ -116,4 +116,19 @@ BOOST_AUTO_TEST_CASE(convolutions_are_products_too) {
   check_equal_bits({relu(plain), tanh(grouped)}, inputs.feeds, 2);
 }
 
+BOOST_AUTO_TEST_CASE(the_report_names_what_runs_on_a_product_and_what_does_not) {
+  if (test_support::skips_cuda_programs()) return;
+  Inputs inputs;
+  const Expr product = matmul(inputs(Shape{35, 20}), inputs(Shape{20, 37}));
+  const Expr other = matmul(inputs(Shape{37, 20}), inputs(Shape{20, 37}));
+  const Program program = compile({relu(product + inputs(Shape{37})), other + transpose(other)}, {},
+                                  test_support::cuda_test_device());
+  const std::string text = program.explain();
+  const auto says = [&](std::string_view part) { return text.find(part) != std::string::npos; };
+  BOOST_TEST(says("On the elements of a product: 1 formula, none a sweep over memory"), text);
+  BOOST_TEST(says("matmul, add, relu"), text);
+  BOOST_TEST(says("1 pair because something between them needs the product: add with matmul"),
+             text);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
