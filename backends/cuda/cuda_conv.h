@@ -8,8 +8,8 @@
 //   Conv2dWeight  out channels     channels, taps images, places     groups
 //
 // Where tiles would be filled badly by small planes, those of all images are one long plane. Of 1 x
-// 1 taps, images are matrices as they lie. With a stride, Conv2dInput is a product for each residue of a place of x, of the taps that reach
-// it. Orders of sums are those of products: k ascending.
+// 1 taps, images are matrices as they lie. With a stride, Conv2dInput is a product for each residue
+// of a place of x, of the taps that reach it. Orders of sums are those of products: k ascending.
 
 #include "backends/cuda/cuda_work.h"
 

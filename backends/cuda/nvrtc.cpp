@@ -101,8 +101,8 @@ std::string compile_cubin(const Nvrtc& nvrtc, const CubinRequest& request) {
   const int error = program.compile(options);
   if (error == 0) return program.cubin();
   throw CudaTextError(fmt::format("NVRTC {}.{} does not compile the program for {}: {}\n{}",
-                                nvrtc.major, nvrtc.minor, request.processor,
-                                nvrtc.error_text(error), program.log().c_str()));
+                                  nvrtc.major, nvrtc.minor, request.processor,
+                                  nvrtc.error_text(error), program.log().c_str()));
 }
 
 }  // namespace blockgrad
