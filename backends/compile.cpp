@@ -199,6 +199,8 @@ Program compile(std::span<const Output> outputs, const Updates& updates, const D
             wanted.size(), " is empty");
     wanted.push_back(output.expr());
   }
+  require(name(options.math) != "?", "compile at ", to_string(where), ": there is no MathMode ",
+          static_cast<int>(options.math));
   Report checks;
   if (options.check_gradients) check_gradients(roots_of(wanted, updates), checks);
   std::shared_ptr<ProgramState> state = assembled(

@@ -16,7 +16,7 @@ class Mixing {
       : graph_(graph),
         half_(half),
         is_adjoint_(graph.nodes.size()),
-        is_data_(graph.nodes.size()),
+        is_of_product_(graph.nodes.size()),
         uses_(graph),
         halves_(graph),
         rewrite_(graph) {}
@@ -49,21 +49,22 @@ class Mixing {
     return at(view).types[0].shape.size() == graph_.type(at(view).inputs[0]).shape.size();
   }
 
-  // Adjoints are products of gradients and what is made of them; data is what is not made of
-  // numbers of elements and random bits alone.
+  // Adjoints are products of gradients and what is made of them. What Maps make of a product is
+  // of it; what is made of parameters, inputs and reductions alone is not.
   void find_adjoints() {
     for (std::int32_t i = 0; i < size(); ++i) {
       const GraphNode& node = at(i);
-      bool reads_adjoint = false, reads_data = false;
+      bool reads_adjoint = false, reads_product = false;
       for (const Value v : node.inputs) {
         reads_adjoint |= is_adjoint_[nth(v.node)] != 0;
-        reads_data |= is_floating(graph_.type(v).dtype) && is_data_[nth(v.node)] != 0;
+        reads_product |= is_f32(v) && is_of_product_[nth(v.node)] != 0;
       }
       const bool moves = node.op.as<View>() || node.op.as<Unview>();
       const bool is_of_gradient = node.origin.role == gradient_role;
       is_adjoint_[nth(i)] =
           is_of_gradient ? reads_adjoint || is_product(node.op) : moves && reads_adjoint;
-      is_data_[nth(i)] = reads_data || !(moves || node.op.as<Map>());
+      is_of_product_[nth(i)] =
+          is_f32_product(node) || (reads_product && (moves || node.op.as<Map>()));
     }
   }
 
@@ -122,7 +123,8 @@ class Mixing {
     if (!is_f32(v)) return false;
     const Uses& uses = uses_[v];
     if (uses.by_product || has_half_result(v.node)) return true;
-    const bool is_kept = uses.by_gradient && !is_adjoint_[nth(v.node)] && is_data_[nth(v.node)];
+    const bool is_kept =
+        uses.by_gradient && !is_adjoint_[nth(v.node)] && is_of_product_[nth(v.node)];
     return is_kept && (node.op.as<Map>() || is_product(node.op));
   }
   bool has_half_result(std::int32_t i) const {
@@ -133,7 +135,7 @@ class Mixing {
     if (!is_f32(v) || !is_rounded(v)) return false;
     const Value source = source_of(v);
     if (is_leaf(at(source.node))) return false;
-    if (uses_[source].ends_in_products()) return true;
+    if (uses_[source].ends_in_products() && is_of_product_[nth(source.node)]) return true;
     return is_adjoint_[nth(i)] && !is_adjoint_[nth(source.node)] &&
            graph_.type(v).shape.size() == graph_.type(source).shape.size();
   }
@@ -214,7 +216,7 @@ class Mixing {
 
   const Graph& graph_;
   DType half_;
-  std::vector<char> is_adjoint_, is_data_;  // per node
+  std::vector<char> is_adjoint_, is_of_product_;  // per node
   ValueTable<Uses> uses_;
   ValueTable<Value> halves_;  // r(v) in the new graph
   Rewrite rewrite_;

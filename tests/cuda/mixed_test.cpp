@@ -133,6 +133,34 @@ BOOST_AUTO_TEST_CASE(gradients_of_parameters_are_sums_of_rounded_operands) {
   }
 }
 
+// Large sums of squares, arguments of sin and features above what f16 holds.
+BOOST_AUTO_TEST_CASE(what_no_product_made_stays_as_it_is_until_a_product_reads_it) {
+  const auto random = [](const Shape& shape, std::uint64_t seed, double low, double high) {
+    return constant(drawn(shape, DType::f32, seed, low, high));
+  };
+  const Expr x = random({16, 32}, 1, -1, 1), w = random({32, 32}, 2, -1, 1);
+  const Expr bias = random({32}, 3, 9, 11), v = random({32, 8}, 4, -1, 1);
+  const Expr h = matmul(x, w) * 0.1 + x + bias, middle = mean(h, -1, true);
+  const Expr variance = mean(square(h), -1, true) - square(middle);
+  const Expr norm = mean(square(matmul((h - middle) * rsqrt(variance + 1e-5), v)));
+  const Expr f = random({16}, 5, -200, 200), features = random({64, 1}, 6, -1, 1);
+  const Expr waves = mean(square(matmul(sin(features * f), random({16, 8}, 7, -1, 1)) - 1.0));
+  const Expr scale = random({16}, 8, 1, 2), large = random({64, 16}, 9, 1e5, 1e6);
+  const Expr logs = mean(square(matmul(log(large * scale), random({16, 8}, 10, -1, 1)) - 1.0));
+  std::vector<Output> outputs{norm, waves, logs};
+  for (const Expr& slope : grad(norm, {w, bias, v})) outputs.emplace_back(slope);
+  outputs.emplace_back(grad(waves, {f})[0]);
+  outputs.emplace_back(grad(logs, {scale})[0]);
+  const std::vector<Tensor> exact = run(outputs, MathMode::exact);
+  for (const MathMode math : {MathMode::bf16, MathMode::f16}) {
+    const std::vector<Tensor> mixed = run(outputs, math);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const double off = difference(mixed[i], exact[i]);
+      BOOST_TEST(off <= 0.03, name(math) << ", output " << i << " is off by " << off);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(models_train_as_in_f32) {
   constexpr int steps = 20;
   for (const char* name : {"mlp_small", "lenet", "gpt", "resnet", "lstm"}) {

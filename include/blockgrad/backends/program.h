@@ -57,10 +57,14 @@ std::string device_report();
 ///   kept for gradients and what lies between two products. Sums, results that are read otherwise,
 ///   gradients of parameters, parameters and optimizers stay f32: parameters keep changes that bf16
 ///   could not.
-/// * f16: the same with f16 (5 bits of exponent, 10 of fraction). What is above 65504 becomes
-///   infinite and what is below 6e-8 becomes 0, so gradients are scaled: see LossScale.
+/// * f16: the same with f16 (5 bits of exponent, 10 of fraction). What is above 65504, as
+/// exp(11.1),
+///   becomes infinite and what is below 6e-8 becomes 0, so scale gradients by LossScale; fit does
+///   not do that by itself.
 ///
-/// Programs of one mode have equal bits for every number of threads and instruction set, as always.
+/// The CPU multiplies f32 copies of halves, so bf16 and f16 are no faster there. What is rounded
+/// depends on who reads a value: another output may change last bits of the others. Programs of one
+/// mode have equal bits for every number of threads and instruction set, as always.
 /// Source: Micikevicius et al. 2018, "Mixed precision training"; Kalamkar et al. 2019.
 enum class MathMode : std::uint8_t { exact, tf32, bf16, f16 };
 
