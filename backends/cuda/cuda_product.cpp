@@ -100,6 +100,7 @@ struct EndText {
       c = parameters.add("c", cuda_type(end.dtype), end.c);
       return;
     }
+    const bool is_folded = end.c.type == "Lattice";  // planes of all images lie along a row
     definition = cuda_formula(*end.epilogue);
     epilogue = "KERNEL_formula{{}, ";
     const auto add = [&](std::string_view prefix, std::size_t i, std::string_view constness,
@@ -111,7 +112,15 @@ struct EndText {
     const auto& results = end.epilogue->results;
     for (std::size_t i = 0; i < extras.size(); ++i) add("x", i + 1, "const ", extras[i]);
     for (std::size_t r = 0; r < results.size(); ++r) add("y", r, "", results[r]);
-    epilogue += wants_number(end.epilogue->fn) ? "m, n}" : "}";
+    if (wants_number(end.epilogue->fn)) epilogue += is_folded ? "m, places" : "m, n";
+    epilogue += "}";
+    if (!is_folded) return;
+    const auto field = [&](std::string_view name) {
+      return std::ranges::find(end.c.fields, name, &CudaFactor::Field::name)->value;
+    };
+    parameters.add("places", field("columns"));
+    parameters.add("groups", field("line") / field("batch_stride"));
+    epilogue = "OfImages<KERNEL_formula>{{}, " + epilogue + ", places, groups}";
   }
 };
 

@@ -40,4 +40,24 @@ __device__ __forceinline__ void write_strip(const Operand<T>& y, long batch, lon
   }
 }
 
+/// A formula where the planes of all images lie along a row of the product: its column is image *
+/// places + place, its batch the group.
+template <class Formula>
+struct OfImages : PutsItself {
+  Formula formula;
+  long places, groups;
+
+  template <class T, int size>
+  __device__ __forceinline__ void put(long group, long row, long column, long left,
+                                      const T (&sums)[size]) const {
+#pragma unroll
+    for (int j = 0; j < size; ++j) {
+      if (j >= left) continue;
+      const T one[1] = {sums[j]};
+      const long image = (column + j) / places;
+      formula.put(image * groups + group, row, (column + j) % places, 1, one);
+    }
+  }
+};
+
 }  // namespace blockgrad::gpu

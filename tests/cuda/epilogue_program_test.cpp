@@ -24,10 +24,11 @@ struct Inputs {
 };
 
 /// That the pass makes `fewer` kernels less, and that all outputs keep their bits.
-void check_equal_bits(const std::vector<Output>& outputs, const Feeds& feeds, std::int64_t fewer) {
+void check_equal_bits(const std::vector<Output>& outputs, const Feeds& feeds, std::int64_t fewer,
+                      MathMode math = MathMode::exact) {
   const Device& device = test_support::cuda_test_device();
-  Program apart = compile(outputs, {}, device, {.skip = {"fuse_epilogues"}});
-  Program fused = compile(outputs, {}, device);
+  Program apart = compile(outputs, {}, device, {.skip = {"fuse_epilogues"}, .math = math});
+  Program fused = compile(outputs, {}, device, {.math = math});
   BOOST_TEST(apart.report().kernels - fused.report().kernels == fewer, fused.to_text());
   const Results expected = apart.run(feeds), got = fused.run(feeds);
   for (int i = 0; i < static_cast<int>(outputs.size()); ++i) {
@@ -114,6 +115,31 @@ BOOST_AUTO_TEST_CASE(convolutions_are_products_too) {
   const Expr grouped =
       conv2d(x, inputs(Shape{6, 2, 3, 2}), {.stride = 2, .groups = 2}, inputs(Shape{6}));
   check_equal_bits({relu(plain), tanh(grouped)}, inputs.feeds, 2);
+}
+
+// Their planes lie along a row of the product, image by image.
+BOOST_AUTO_TEST_CASE(convolutions_of_many_small_images_are_products_too) {
+  if (test_support::skips_cuda_programs()) return;
+  Inputs inputs;
+  Context context({.seed = 7});
+  const Expr plain = conv2d(inputs(Shape{80, 8, 3, 3}), inputs(Shape{33, 8, 3, 3}), {.padding = 1},
+                            inputs(Shape{33}));
+  const Expr grouped =
+      conv2d(inputs(Shape{80, 16, 3, 4}), inputs(Shape{34, 8, 3, 3}), {.padding = 1, .groups = 2});
+  const Expr pointwise = conv2d(inputs(Shape{80, 16, 3, 3}), inputs(Shape{33, 16, 1, 1}), {});
+  const Expr slope = make(Conv2dInput{{.padding = 1, .groups = 2}, {3, 4}},
+                          {inputs(Shape{80, 34, 3, 4}), inputs(Shape{34, 8, 3, 3})});
+  const std::vector<Output> outputs{
+      relu(plain), plain, dropout(relu(grouped) * inputs(Shape{80, 34, 1, 1}), 0.4, context),
+      pointwise + inputs(Shape{80, 33, 3, 3}),
+      where(inputs(Shape{80, 16, 3, 4}) > 0.0, slope, 0.0)};
+  for (const MathMode math : {MathMode::exact, MathMode::tf32}) {
+    check_equal_bits(outputs, inputs.feeds, 4, math);
+    const Program program = compile(outputs, {}, test_support::cuda_test_device(), {.math = math});
+    const std::string text = program.explain();
+    const std::string cut = math == MathMode::exact ? "m,n,k 8x960x153" : "m,n,k 17x960x72";
+    BOOST_TEST(text.find(cut) != std::string::npos, text);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(the_report_names_what_runs_on_a_product_and_what_does_not) {
