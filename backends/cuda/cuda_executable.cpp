@@ -366,6 +366,9 @@ void CudaExecutable::name_refused_text() const {
       } catch (const CudaTextError& error) {
         fail({item.label, ": its CUDA kernel does not compile as `", item.declaration,
               "`: ", error.what()});
+      } catch (const DeviceError& error) {
+        fail({item.label, ": its CUDA kernel cannot be loaded as `", item.declaration,
+              "`: ", error.what()});
       }
     }
   }
@@ -376,7 +379,7 @@ void CudaExecutable::load_kernels() {
   std::vector<CudaFunction> functions;
   try {
     functions = runtime_->load(texts_);
-  } catch (const CudaTextError&) {
+  } catch (const DeviceError&) {
     name_refused_text();
     throw;
   }
