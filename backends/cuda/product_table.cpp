@@ -215,7 +215,7 @@ ProductTable parse_product_table(std::string_view text, std::string_view from) {
       ProductKey key;
       ProductEntry entry;
       if (!read_line(line, key, entry)) refuse("no entry of a table of products");
-      if (!table.emplace(std::move(key), std::move(entry)).second) refuse("a product named twice");
+      if (!table.emplace(std::move(key), entry).second) refuse("a product named twice");
     }
   }
   throw Error(fmt::format("{}: the sum of its lines is missing at its end", from));
