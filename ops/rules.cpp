@@ -29,7 +29,8 @@ DType product_dtype(DType operands, std::optional<DType> result, std::string_vie
             *result);
     return operands;
   }
-  require(result.has_value(), "multiplies ", operands, " as f32 only; use ", function, "()");
+  require(result.has_value(), "the product of ", operands, " wants `result`, f32 or ", operands,
+          "; ", function, "() sets it");
   require(*result == DType::f32 || *result == operands, "the product of ", operands, " is f32 or ",
           operands, ", not ", *result);
   return *result;

@@ -56,10 +56,11 @@ struct AttentionOptions {
 /// see: q [.., Tq, d], k [.., Tk, d], v [.., Tk, dv] -> [.., Tq, dv], floating; leading axes
 /// broadcast. A query that sees no key gives 0 and sends no gradient. What a query may not see has
 /// the weight 0, so it must be finite. bf16 and f16 are computed in f32; tensor cores read weights,
-/// and slopes of scores, rounded to the same two bytes. Memory grows with Tq + Tk
-/// forward and backward, but for the gradient of a mask and the gradient of a gradient, which store
-/// the scores. Throws Error if dtypes differ, q and k differ in their last axis, k and v in number,
-/// or the mask is neither bool nor of q's dtype. Source: Vaswani et al. 2017, section 3.2.1.
+/// and slopes of scores, rounded to q's dtype, infinite above 65504 in f16. Memory grows with Tq +
+/// Tk forward and backward, but for the gradient of a mask and the gradient of a gradient, which
+/// store the scores. Throws Error if dtypes differ, q and k differ in their last axis, k and v in
+/// number, or the mask is neither bool nor f32 nor of q's dtype. Source: Vaswani et al. 2017,
+/// section 3.2.1.
 Expr attention(Arg q, Arg k, Arg v, const AttentionOptions& options = {});
 
 }  // namespace blockgrad
