@@ -206,8 +206,8 @@ int run(int argc, char** argv) {
   app.add_flag("--prepare", options.only_prepares, "let the peers compile, and measure nothing")
       ->needs(with_peers);
   app.add_option("--equal-bits", options.equal_bits,
-                 "train so many times and compare the bits of the parameters instead")
-      ->check(CLI::PositiveNumber);
+                 "train so many times, at least 2, and compare the bits of the parameters instead")
+      ->check(CLI::Range(2, 1000));
   app.add_flag("--profile", options.profiles, "print each kernel's time instead");
   app.add_flag("--tiny", options.is_tiny, "the same models with tiny sizes");
   app.add_flag("--list", options.lists, "print the rows and do nothing");
@@ -224,13 +224,12 @@ int run(int argc, char** argv) {
     const int all = static_cast<int>(std::thread::hardware_concurrency());
     if (all > 1 && options.device == "cpu") options.threads.push_back(all);
   }
-  std::printf("%s", bg::device_report().c_str());
+  bg::math_mode(options.math);  // its mistakes come first
+  std::printf("%smath %s\n", bg::device_report().c_str(), options.math.c_str());
   if (options.equal_bits > 0) {
     for (const bench::Row& row : rows) compare_bits(row, options);
     return 0;
   }
-  bg::math_mode(options.math);  // its mistakes come first
-  std::printf("%smath %s\n", bg::device_report().c_str(), options.math.c_str());
   if (options.profiles) {
     for (const bench::Row& row : rows) profile_row(row, options);
     return 0;
