@@ -91,8 +91,10 @@ BOOST_AUTO_TEST_CASE(a_peer_that_is_late_is_left_out_of_this_row_and_begins_anew
 BOOST_AUTO_TEST_CASE(a_peer_that_is_busy_at_the_end_is_not_waited_for) {
   const auto start = std::chrono::steady_clock::now();
   {
-    bench::PeerProcess busy(
-        {script(std::string(there) + "exec sleep 60\n"), "torch", "eager", 1, folder / "log"});
+    bench::PeerProcess busy({.python = script(std::string(there) + "exec sleep 60\n"),
+                             .framework = "torch",
+                             .mode = "eager",
+                             .log = folder / "log"});
     BOOST_TEST(busy.version(10) == "1.2");
   }
   BOOST_TEST((std::chrono::steady_clock::now() - start < std::chrono::seconds(20)));
