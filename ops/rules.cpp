@@ -25,8 +25,8 @@ std::vector<int> normalize_axes(const Axes& axes, int rank) {
 DType product_dtype(DType operands, std::optional<DType> result, std::string_view function) {
   require(is_floating(operands), "wants a floating dtype, got ", operands);
   if (!is_half(operands)) {
-    require(!result || *result == operands, "the product of ", operands, " is ", operands, ", not ",
-            *result);
+    if (result && *result != operands)
+      fail({"the product of ", operands, " is ", operands, ", not ", *result});
     return operands;
   }
   require(result.has_value(), "the product of ", operands, " wants `result`, f32 or ", operands,
