@@ -337,6 +337,7 @@ class HostRuntime final : public CudaRuntime {
   }
 
   void give_copy(CudaLine line, std::byte* to, const std::byte* from, std::int64_t bytes) {
+    if (bytes == 0) return;  // of no elements, where an address may be null
     if (line == CudaLine::work && lines_->are_idle()) {
       std::memcpy(to, from, static_cast<std::size_t>(bytes));
       return;
