@@ -11,7 +11,7 @@ set(backends_may graph ops)
 set(data_may "")
 set(train_may graph ops optim nn backends data)
 # The one file that may name Thrust and CUB: their hidden allocations and waits are kept out there.
-set(thrust_file backends/cuda/thrust_calls.cuh)
+set(thrust_file backends/cuda/index/thrust_calls.cuh)
 # data knows tensors, not expressions.
 set(data_headers dtype error philox shape tensor)
 set(layers graph ops optim nn backends data train)

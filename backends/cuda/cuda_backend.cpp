@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "backends/cuda/cuda_executable.h"
-#include "backends/cuda/tune_products.h"
+#include "backends/cuda/products/tune_products.h"
 
 namespace blockgrad {
 

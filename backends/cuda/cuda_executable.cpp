@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "backends/cuda/cuda_commit.h"
-#include "backends/cuda/emit.h"
+#include "backends/cuda/maps/emit.h"
 #include "blockgrad/graph/leaf.h"
 
 namespace blockgrad {

@@ -12,7 +12,7 @@
 #include "backends/cuda/cuda_feeds.h"
 #include "backends/cuda/cuda_runtime.h"
 #include "backends/cuda/cuda_work.h"
-#include "backends/cuda/device_copy.h"
+#include "backends/cuda/machine/device_copy.h"
 #include "backends/executable.h"
 #include "blockgrad/graph/stored.h"
 

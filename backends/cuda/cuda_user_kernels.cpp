@@ -9,7 +9,7 @@
 #include <mutex>
 #include <shared_mutex>
 
-#include "backends/cuda/emit.h"
+#include "backends/cuda/maps/emit.h"
 #include "blockgrad/backends/cuda_kernels.h"
 
 namespace blockgrad {

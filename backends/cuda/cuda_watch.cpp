@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "backends/cuda/cuda_executable.h"
-#include "backends/cuda/emit.h"
+#include "backends/cuda/maps/emit.h"
 
 namespace blockgrad {
 

@@ -10,7 +10,7 @@
 #include <typeindex>
 #include <vector>
 
-#include "backends/cuda/cuda_tile.h"
+#include "backends/cuda/products/cuda_tile.h"
 #include "graph/plan.h"
 
 namespace blockgrad {

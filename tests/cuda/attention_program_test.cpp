@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "backends/cuda/cuda_attention.h"
-#include "backends/cuda/emit.h"
+#include "backends/cuda/attention/cuda_attention.h"
 #include "backends/cuda/harness/host_runtime.h"
-#include "backends/cuda/nvrtc.h"
+#include "backends/cuda/machine/nvrtc.h"
+#include "backends/cuda/maps/emit.h"
 #include "blockgrad/blockgrad.h"
 #include "tests/cuda/cubin.h"
 #include "tests/support/on_cuda.h"

@@ -1,5 +1,5 @@
 // Errors of the CUDA runtime, given by calls that are made up: no GPU is needed.
-#include "backends/cuda/calls.h"
+#include "backends/cuda/machine/calls.h"
 
 #include <cuda_runtime_api.h>
 

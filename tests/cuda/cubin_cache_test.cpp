@@ -1,5 +1,5 @@
 // The cache of cubins: what is kept is found again, what is damaged is not; no CUDA is needed.
-#include "backends/cuda/cubin_cache.h"
+#include "backends/cuda/machine/cubin_cache.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

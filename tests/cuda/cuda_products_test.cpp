@@ -1,5 +1,5 @@
 // Who multiplies, and what is said of it, upon the library that stands in; no CUDA is needed.
-#include "backends/cuda/cuda_products.h"
+#include "backends/cuda/products/cuda_products.h"
 
 #include <boost/test/unit_test.hpp>
 

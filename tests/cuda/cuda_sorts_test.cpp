@@ -8,9 +8,9 @@
 #include <random>
 #include <span>
 
-#include "backends/cuda/cuda_sorts.h"
 #include "backends/cuda/harness/host_runtime.h"
 #include "backends/cuda/harness/thrust_on_cpu.h"
+#include "backends/cuda/index/cuda_sorts.h"
 #include "blockgrad/blockgrad.h"
 #include "tests/cuda/drawn_case.h"
 #include "tests/support/checks.h"

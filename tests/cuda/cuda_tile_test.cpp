@@ -8,11 +8,11 @@
 #include "backends/cuda/harness/cuda_names.h"
 #include "backends/cuda/harness/tensor_model.h"
 
-#include "backends/cuda/cuda_tile.h"
-#include "backends/cuda/matmul_mma.cuh"
-#include "backends/cuda/matmul_registers.cuh"
-#include "backends/cuda/matmul_shared.cuh"
-#include "backends/cuda/matmul_warps.cuh"
+#include "backends/cuda/products/cuda_tile.h"
+#include "backends/cuda/products/matmul_mma.cuh"
+#include "backends/cuda/products/matmul_registers.cuh"
+#include "backends/cuda/products/matmul_shared.cuh"
+#include "backends/cuda/products/matmul_warps.cuh"
 #include "blockgrad/graph/error.h"
 
 using namespace blockgrad;

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backends/cuda/device_runtime.h"
+#include "backends/cuda/machine/device_runtime.h"
 #include "cuda/fake_cuda.h"
 
 namespace device_case {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/upload_ring.h"
+#include "backends/cuda/machine/upload_ring.h"
 #include "blockgrad/graph/error.h"
 #include "cuda/device_case.h"
 #include "cuda/fake_cuda.h"

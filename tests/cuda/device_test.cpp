@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "backends/cuda/cuda_sorts.h"
-#include "backends/cuda/device_runtime.h"
-#include "backends/cuda/emit.h"
-#include "backends/cuda/upload_ring.h"
+#include "backends/cuda/index/cuda_sorts.h"
+#include "backends/cuda/machine/device_runtime.h"
+#include "backends/cuda/machine/upload_ring.h"
+#include "backends/cuda/maps/emit.h"
 #include "blockgrad/graph/error.h"
 #include "cuda/device_case.h"
 #include "cuda/fake_cuda.h"

@@ -1,14 +1,14 @@
 // The CUDA text of every elementwise function and of fused programs compiles with NVRTC; no GPU is
 // needed.
-#include "backends/cuda/emit.h"
+#include "backends/cuda/maps/emit.h"
 
 #include <boost/test/unit_test.hpp>
 #include <limits>
 #include <string>
 #include <vector>
 
-#include "backends/cuda/cuda_maps.h"
-#include "backends/cuda/nvrtc.h"
+#include "backends/cuda/machine/nvrtc.h"
+#include "backends/cuda/maps/cuda_maps.h"
 
 using namespace blockgrad;
 

@@ -3,9 +3,9 @@
 #include <boost/test/unit_test.hpp>
 #include <functional>
 
-#include "backends/cuda/cuda_epilogue.h"
-#include "backends/cuda/emit.h"
-#include "backends/cuda/nvrtc.h"
+#include "backends/cuda/machine/nvrtc.h"
+#include "backends/cuda/maps/emit.h"
+#include "backends/cuda/products/cuda_epilogue.h"
 #include "backends/product_space.h"
 #include "blockgrad/blockgrad.h"
 #include "blockgrad/graph/view.h"

@@ -1,11 +1,11 @@
 // Why CUDA is off is said from findings that are made up here: no GPU is needed.
-#include "backends/cuda/findings.h"
+#include "backends/cuda/machine/findings.h"
 
 #include <boost/test/unit_test.hpp>
 
-#include "backends/cuda/product_table.h"
-#include "backends/cuda/report.h"
-#include "backends/cuda/shared_library.h"
+#include "backends/cuda/machine/report.h"
+#include "backends/cuda/machine/shared_library.h"
+#include "backends/cuda/products/product_table.h"
 #include "blockgrad/backends/program.h"
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/ops/elementwise.h"

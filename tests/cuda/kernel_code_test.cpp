@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/cuda_tile.h"
 #include "backends/cuda/harness/thrust_on_cpu.h"
+#include "backends/cuda/products/cuda_tile.h"
 #include "tests/cuda/cubin.h"
 
 using namespace blockgrad;
@@ -26,9 +26,9 @@ std::string content(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// The kernels of a file for one processor; none where there is no nvcc.
-std::vector<Kernel> compiled(const std::string& name, const std::string& processor,
-                             const std::string& options = "") {
+/// The kernels of folder/name.cu of backends/cuda for one processor; none where there is no nvcc.
+std::vector<Kernel> compiled(const std::string& part, const std::string& name,
+                             const std::string& processor, const std::string& options = "") {
   if (nvcc.empty()) {
     BOOST_TEST_MESSAGE("skipped: nvcc was not found when the tests were configured");
     return {};
@@ -37,7 +37,8 @@ std::vector<Kernel> compiled(const std::string& name, const std::string& process
   const std::string command = "'" + nvcc + "' -std=c++20 --fmad=false -arch=" + processor + " " +
                               options + " -cubin -Xptxas -v -I'" + source_dir + "' -I'" +
                               source_dir + "/include' -o '" + base + ".cubin' '" + source_dir +
-                              "/backends/cuda/" + name + ".cu' > '" + base + ".log' 2>&1";
+                              "/backends/cuda/" + part + "/" + name + ".cu' > '" + base +
+                              ".log' 2>&1";
   const int status = std::system(command.c_str());
   const std::string log = content(base + ".log");
   BOOST_REQUIRE_MESSAGE(status == 0, log);
@@ -120,7 +121,7 @@ void check(const CudaConfig& config, const Kernel& kernel) {
 }
 
 void check_all(const std::string& processor) {
-  const std::vector<Kernel> kernels = compiled("matmul_kernels", processor);
+  const std::vector<Kernel> kernels = compiled("products", "matmul_kernels", processor);
   if (nvcc.empty()) return;
   std::vector<int> found(cuda_configs().size());
   for (const Kernel& kernel : kernels) {
@@ -152,8 +153,8 @@ BOOST_AUTO_TEST_CASE(cubs_kernels_keep_all_in_registers) {
     BOOST_TEST_MESSAGE("skipped: no CUB in this build");
     return;
   }
-  const std::vector<Kernel> kernels =
-      compiled("thrust_on_cuda", "sm_90a", "-DTHRUST_CUB_WRAPPED_NAMESPACE=blockgrad_cuda");
+  const std::vector<Kernel> kernels = compiled("index", "thrust_on_cuda", "sm_90a",
+                                               "-DTHRUST_CUB_WRAPPED_NAMESPACE=blockgrad_cuda");
   if (nvcc.empty()) return;
   for (const Kernel& kernel : kernels) {
     BOOST_TEST_CONTEXT(kernel.name) {

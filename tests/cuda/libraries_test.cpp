@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/cublaslt.h"
-#include "backends/cuda/nvrtc.h"
-#include "backends/cuda/product_table.h"
-#include "backends/cuda/report.h"
-#include "backends/cuda/shared_library.h"
+#include "backends/cuda/machine/nvrtc.h"
+#include "backends/cuda/machine/report.h"
+#include "backends/cuda/machine/shared_library.h"
+#include "backends/cuda/products/cublaslt.h"
+#include "backends/cuda/products/product_table.h"
 #include "data/support.h"
 #include "support/checks.h"
 

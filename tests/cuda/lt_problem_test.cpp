@@ -1,14 +1,14 @@
 // What cuBLASLt is asked for a product, with the installed library and with one that stands in: no
 // GPU is needed.
-#include "backends/cuda/lt_problem.h"
+#include "backends/cuda/products/lt_problem.h"
 
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <optional>
 #include <vector>
 
-#include "backends/cuda/lt_product.h"
-#include "backends/cuda/shared_library.h"
+#include "backends/cuda/machine/shared_library.h"
+#include "backends/cuda/products/lt_product.h"
 #include "blockgrad/graph/error.h"
 #include "data/support.h"
 #include "support/checks.h"

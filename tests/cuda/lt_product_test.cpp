@@ -1,6 +1,6 @@
 // Products by cuBLASLt's interface, upon a library that multiplies on the CPU what its descriptors
 // say: no GPU is needed.
-#include "backends/cuda/lt_product.h"
+#include "backends/cuda/products/lt_product.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>

@@ -2,7 +2,7 @@
 // run on the harness, and a library that stands in multiplies what its descriptors say.
 #include <boost/test/unit_test.hpp>
 
-#include "backends/cuda/cuda_products.h"
+#include "backends/cuda/products/cuda_products.h"
 #include "blockgrad/blockgrad.h"
 #include "tests/support/on_cuda.h"
 #include "tests/support/stand_in.h"

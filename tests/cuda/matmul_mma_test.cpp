@@ -7,9 +7,9 @@
 #include "backends/cuda/harness/cuda_names.h"
 #include "backends/cuda/harness/tensor_model.h"
 
-#include "backends/cuda/cuda_tile.h"
 #include "backends/cuda/harness/product_case.h"
-#include "backends/cuda/matmul_mma.cuh"
+#include "backends/cuda/products/cuda_tile.h"
+#include "backends/cuda/products/matmul_mma.cuh"
 
 namespace {
 

@@ -8,13 +8,13 @@
 
 #include "backends/cuda/harness/cuda_names.h"
 
-#include "backends/cuda/cuda_tile.h"
 #include "backends/cuda/harness/product_case.h"
-#include "backends/cuda/matmul_elements.cuh"
-#include "backends/cuda/matmul_registers.cuh"
-#include "backends/cuda/matmul_shared.cuh"
-#include "backends/cuda/matmul_splits.cuh"
-#include "backends/cuda/matmul_warps.cuh"
+#include "backends/cuda/products/cuda_tile.h"
+#include "backends/cuda/products/matmul_elements.cuh"
+#include "backends/cuda/products/matmul_registers.cuh"
+#include "backends/cuda/products/matmul_shared.cuh"
+#include "backends/cuda/products/matmul_splits.cuh"
+#include "backends/cuda/products/matmul_warps.cuh"
 
 namespace {
 

@@ -1,5 +1,5 @@
 // The table of measured products: what is written is read again, all else is refused with its line.
-#include "backends/cuda/product_table.h"
+#include "backends/cuda/products/product_table.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "backends/cuda/sha256.h"
+#include "backends/cuda/machine/sha256.h"
 #include "blockgrad/graph/error.h"
 #include "data/support.h"
 #include "support/checks.h"

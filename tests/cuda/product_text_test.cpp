@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/cuda_conv.h"
-#include "backends/cuda/cuda_matmul.h"
-#include "backends/cuda/emit.h"
-#include "backends/cuda/nvrtc.h"
+#include "backends/cuda/machine/nvrtc.h"
+#include "backends/cuda/maps/emit.h"
+#include "backends/cuda/products/cuda_conv.h"
+#include "backends/cuda/products/cuda_matmul.h"
 #include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/linalg.h"
 

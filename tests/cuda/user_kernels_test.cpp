@@ -5,9 +5,9 @@
 #include <thread>
 
 #include "backends/cuda/cuda_backend.h"
-#include "backends/cuda/emit.h"
 #include "backends/cuda/harness/host_runtime.h"
-#include "backends/cuda/nvrtc.h"
+#include "backends/cuda/machine/nvrtc.h"
+#include "backends/cuda/maps/emit.h"
 #include "blockgrad/blockgrad.h"
 #include "custom_op/smooth.h"
 #include "tests/support/checks.h"

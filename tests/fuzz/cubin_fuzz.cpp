@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string>
 
-#include "backends/cuda/cubin_cache.h"
+#include "backends/cuda/machine/cubin_cache.h"
 
 using namespace blockgrad;
 

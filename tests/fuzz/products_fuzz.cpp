@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "backends/cuda/product_table.h"
-#include "backends/cuda/sha256.h"
+#include "backends/cuda/machine/sha256.h"
+#include "backends/cuda/products/product_table.h"
 #include "blockgrad/graph/error.h"
 
 using namespace blockgrad;

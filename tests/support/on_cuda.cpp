@@ -7,9 +7,9 @@
 #include <random>
 #include <set>
 
-#include "backends/cuda/emit.h"
 #include "backends/cuda/harness/host_runtime.h"
-#include "backends/cuda/nvrtc.h"
+#include "backends/cuda/machine/nvrtc.h"
+#include "backends/cuda/maps/emit.h"
 
 namespace test_support {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/lt_product.h"
+#include "backends/cuda/products/lt_product.h"
 #include "data/support.h"
 
 namespace test_support {

@@ -4,8 +4,8 @@
 #include <functional>
 #include <memory>
 
-#include "backends/cuda/cuda_products.h"
 #include "backends/cuda/cuda_runtime.h"
+#include "backends/cuda/products/cuda_products.h"
 #include "blockgrad/backends/program.h"
 
 namespace test_support {

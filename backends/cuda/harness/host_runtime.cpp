@@ -16,12 +16,12 @@
 #include <sstream>
 
 #include "backends/cuda/cuda_backend.h"
-#include "backends/cuda/cuda_sorts.h"
-#include "backends/cuda/emit.h"
 #include "backends/cuda/harness/guarded.h"
 #include "backends/cuda/harness/host_call.h"
 #include "backends/cuda/harness/host_lines.h"
 #include "backends/cuda/harness/thrust_on_cpu.h"
+#include "backends/cuda/index/cuda_sorts.h"
+#include "backends/cuda/maps/emit.h"
 
 #ifdef BG_POISON
 // LeakSanitizer's tracer crashes, now and then, where libraries with fibers were loaded at run

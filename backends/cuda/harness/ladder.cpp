@@ -6,12 +6,12 @@
 #include "backends/cuda/harness/tensor_model.h"
 
 #include "backends/cuda/harness/product_case.h"
-#include "backends/cuda/matmul_elements.cuh"
-#include "backends/cuda/matmul_mma.cuh"
-#include "backends/cuda/matmul_registers.cuh"
-#include "backends/cuda/matmul_shared.cuh"
-#include "backends/cuda/matmul_splits.cuh"
-#include "backends/cuda/matmul_warps.cuh"
+#include "backends/cuda/products/matmul_elements.cuh"
+#include "backends/cuda/products/matmul_mma.cuh"
+#include "backends/cuda/products/matmul_registers.cuh"
+#include "backends/cuda/products/matmul_shared.cuh"
+#include "backends/cuda/products/matmul_splits.cuh"
+#include "backends/cuda/products/matmul_warps.cuh"
 
 namespace blockgrad::harness {
 

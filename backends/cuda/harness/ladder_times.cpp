@@ -6,9 +6,9 @@
 #include <cmath>
 #include <string>
 
-#include "backends/cuda/errors.h"
 #include "backends/cuda/harness/ladder.h"
-#include "backends/cuda/matmul_kernels.h"
+#include "backends/cuda/machine/errors.h"
+#include "backends/cuda/products/matmul_kernels.h"
 #include "blockgrad/graph/error.h"
 
 namespace blockgrad::harness {

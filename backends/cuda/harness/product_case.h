@@ -12,7 +12,7 @@
 
 #include "backends/cuda/harness/guarded.h"
 #include "backends/cuda/harness/thread_block.h"
-#include "backends/cuda/matmul_product.cuh"
+#include "backends/cuda/products/matmul_product.cuh"
 
 namespace blockgrad::harness {
 

@@ -1,8 +1,8 @@
 #pragma once
-// What the functions of backends/cuda/tensor_cores.cuh do, on the harness. A copy is done when its
-// thread waits for it, so a missing wait shows. Products are exact and summed in f64, then rounded
-// once; the device's order and rounding are its own. Includes no header that kernels do, as those
-// may follow as text.
+// What the functions of backends/cuda/products/tensor_cores.cuh do, on the harness. A copy is done
+// when its thread waits for it, so a missing wait shows. Products are exact and summed in f64, then
+// rounded once; the device's order and rounding are its own. Includes no header that kernels do, as
+// those may follow as text.
 
 #include <bit>
 #include <cstdint>

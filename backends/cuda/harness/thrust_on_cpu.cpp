@@ -1,6 +1,6 @@
 #include "backends/cuda/harness/thrust_on_cpu.h"
 
-#include "backends/cuda/thrust_calls.cuh"
+#include "backends/cuda/index/thrust_calls.cuh"
 
 namespace blockgrad::harness {
 

@@ -1,7 +1,7 @@
 #pragma once
 // Thrust on the CPU: the calls that stand for Thrust and CUB on the harness.
 
-#include "backends/cuda/thrust_calls.h"
+#include "backends/cuda/index/thrust_calls.h"
 
 namespace blockgrad::harness {
 

@@ -1,7 +1,0 @@
-#include "backends/cuda/thrust_on_cuda.h"
-
-namespace blockgrad {
-
-const ThrustCalls* thrust_on_cuda() { return nullptr; }
-
-}  // namespace blockgrad
