@@ -31,11 +31,13 @@ constexpr std::int64_t dot_lanes = 64 / static_cast<std::int64_t>(sizeof(T));
 constexpr std::int64_t dot_panel = 8;
 
 /// sums[r * sums_row + t * dot_lanes + e] is lane e of the sum over steps s < count of
-///   a[(s * dot_panel + r) * dot_lanes + e] * b[taps[t].source + steps[s] + e],
-/// added to what is there if `load`; for a fixed number of rows and of taps.
+///   a[steps[s].weight + r * a_row + e] * b[taps[t].source + steps[s].source + e],
+/// added to what is there if `load`; for a fixed number of rows and of taps. Meanwhile each step
+/// brings 64 bytes of what is at `ahead` near, which may be any address.
 template <class T>
-using ConvDots = void (*)(std::int64_t count, const std::int64_t* steps, const T* a, const T* b,
-                          const ConvTap* taps, T* sums, std::int64_t sums_row, bool load);
+using ConvDots = void (*)(std::int64_t count, const ConvTap* steps, const T* a, std::int64_t a_row,
+                          const T* b, const ConvTap* taps, T* sums, std::int64_t sums_row,
+                          bool load, const T* ahead);
 
 /// Rows of a plane: `before` zeros, then `count` elements of the source, each `step` behind the one
 /// before, then zeros up to `length`.

@@ -67,9 +67,10 @@ void keep_in_register(Reg& x) {
 
 /// One pass of ConvDots: V::lanes lanes of each sum.
 template <class V, int taps, int rows>
-void dot_pass(std::int64_t count, const std::int64_t* steps, const typename V::Scalar* a,
-              const typename V::Scalar* b, const ConvTap* tap, typename V::Scalar* sums,
-              std::int64_t sums_row, bool load) {
+void dot_pass(std::int64_t count, const ConvTap* steps, const typename V::Scalar* a,
+              std::int64_t a_row, const typename V::Scalar* b, const ConvTap* tap,
+              typename V::Scalar* sums, std::int64_t sums_row, bool load,
+              const typename V::Scalar* ahead) {
   using T = typename V::Scalar;
   using Reg = typename V::Reg;
   constexpr std::int64_t width = dot_lanes<T>;
@@ -84,18 +85,19 @@ void dot_pass(std::int64_t count, const std::int64_t* steps, const typename V::S
       sum[r][t] = load ? V::load(sums + r * sums_row + t * width) : V::zero();
   }
   for (std::int64_t s = 0; s < count; ++s) {
-    const std::int64_t at = steps[s];
+    const std::int64_t at = steps[s].source;
+    const T* const own = a + steps[s].weight;
+    __builtin_prefetch(ahead + s * width, 0, 2);
     Reg right[taps];
 #pragma GCC unroll 8
     for (int t = 0; t < taps; ++t) right[t] = V::load(from[t] + at);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      Reg left = V::load(a + r * width);
+      Reg left = V::load(own + r * a_row);
       keep_in_register(left);
 #pragma GCC unroll 8
       for (int t = 0; t < taps; ++t) sum[r][t] = V::fma(left, right[t], sum[r][t]);
     }
-    a += dot_panel * width;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
@@ -106,11 +108,13 @@ void dot_pass(std::int64_t count, const std::int64_t* steps, const typename V::S
 
 /// See ConvDots.
 template <class V, int taps, int rows>
-void conv_dots(std::int64_t count, const std::int64_t* steps, const typename V::Scalar* a,
-               const typename V::Scalar* b, const ConvTap* tap, typename V::Scalar* sums,
-               std::int64_t sums_row, bool load) {
+void conv_dots(std::int64_t count, const ConvTap* steps, const typename V::Scalar* a,
+               std::int64_t a_row, const typename V::Scalar* b, const ConvTap* tap,
+               typename V::Scalar* sums, std::int64_t sums_row, bool load,
+               const typename V::Scalar* ahead) {
   for (std::int64_t e = 0; e < dot_lanes<typename V::Scalar>; e += V::lanes)
-    dot_pass<V, taps, rows>(count, steps, a + e, b + e, tap, sums + e, sums_row, load);
+    dot_pass<V, taps, rows>(count, steps, a + e, a_row, b + e, tap, sums + e, sums_row, load,
+                            ahead);
 }
 
 /// See ConvKernels::copy_to_panel.

@@ -8,8 +8,12 @@ namespace {
 
 // Results that are made together.
 constexpr std::int64_t most_results = 64;
-// Places between two visits of a sum to memory: a panel of them fills half the first cache level.
-constexpr std::int64_t most_places = 832;
+// Of a line of a panel, between two visits of a sum to memory: with a plane in the first cache
+// level.
+constexpr std::int64_t most_line_bytes = 4096;
+// Bytes after which addresses meet in one set of the first cache level: of smaller pieces that lie
+// evenly apart it keeps few.
+constexpr std::int64_t cache_way = 4096;
 // Sums that each vector of a panel should serve, to be worth its copy.
 constexpr std::int64_t wanted_taps = 96;
 
@@ -19,17 +23,50 @@ std::int64_t even_block(std::int64_t n, std::int64_t most) {
   return n > 0 ? up(n, up(n, most)) : 1;
 }
 
+template <class T>
+std::int64_t lines_of(std::int64_t length) {
+  constexpr std::int64_t most = most_line_bytes / static_cast<std::int64_t>(sizeof(T));
+  return std::max<std::int64_t>(1, most / std::max<std::int64_t>(1, length));
+}
+
+template <class T>
 std::int64_t rows_of(const ConvSumsForm& form) {
-  return even_block(form.rows.result, std::max<std::int64_t>(1, most_places / form.columns.result));
+  return even_block(form.rows.result, lines_of<T>(form.columns.result));
 }
 
 double work_of(const ConvSumsForm& form) { return static_cast<double>(form.results) / 2; }
 
 }  // namespace
 
+/// Memory that is read next, handed out piece by piece, so that it comes near meanwhile.
+template <class T>
+class ConvSums::Ahead {
+ public:
+  Ahead(const Spans<T>& first, const Spans<T>& second) : spans_{first, second} {}
+
+  /// Where the next `elements` are; `otherwise` if there are none.
+  const T* take(std::int64_t elements, const T* otherwise) {
+    for (; at_ < 2; ++at_, span_ = 0) {
+      const Spans<T>& spans = spans_[at_];
+      for (; span_ < spans.count; ++span_, done_ = 0) {
+        if (done_ >= spans.length) continue;
+        const T* const here = spans.from + span_ * spans.step + done_;
+        done_ += elements;
+        return here;
+      }
+    }
+    return otherwise;
+  }
+
+ private:
+  Spans<T> spans_[2];
+  int at_ = 0;
+  std::int64_t span_ = 0, done_ = 0;
+};
+
 template <class T>
 ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
-    : planes_(form.rows, form.columns, rows_of(form), work_of(form), dot_lanes<T>, false),
+    : planes_(form.rows, form.columns, rows_of<T>(form), work_of(form), dot_lanes<T>, false),
       images_(form.images),
       results_(form.results),
       channels_(form.channels),
@@ -39,86 +76,147 @@ ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
       columns_(form.columns.result),
       a_image_(form.a_image),
       source_image_(form.source_image),
-      source_channel_(form.rows.source * form.columns.source) {
+      source_channel_(form.rows.source * form.columns.source),
+      source_row_(form.rows.stride * form.columns.source) {
   constexpr std::int64_t lanes = dot_lanes<T>;
   channels_at_a_time_ = even_block(
       channels_,
       std::max<std::int64_t>(1, (wanted_taps + taps_per_channel_ / 2) / taps_per_channel_));
   const bool is_whole = planes_.block() == rows_;
-  images_at_a_time_ =
-      is_whole ? even_block(images_, std::max<std::int64_t>(1, most_places / (rows_ * columns_)))
-               : 1;
+  images_at_a_time_ = is_whole ? even_block(images_, lines_of<T>(rows_ * columns_)) : 1;
   channel_blocks_ = up(channels_, channels_at_a_time_);
   result_blocks_ = up(results_, dot_panel);
   image_planes_ = channels_at_a_time_ * planes_.channel();
   planes_size_ = images_at_a_time_ * image_planes_;
-  sums_size_ = std::min(results_, most_results) * channels_at_a_time_ * taps_per_channel_ * lanes;
+  const std::int64_t taps = channels_at_a_time_ * taps_per_channel_;
+  sums_size_ = std::min(results_, most_results) * taps * lanes;
   const std::int64_t length = planes_.line_length(planes_.block());
+  const std::int64_t last = planes_.line_length(rows_ % planes_.block());
+  const std::int64_t of_image = dot_panel * rows_ * columns_ * static_cast<std::int64_t>(sizeof(T));
+  is_a_in_place_ =
+      length % lanes == 0 && last % lanes == 0 && (images_at_a_time_ == 1 || of_image >= cache_way);
   for (std::int64_t n = 0; n < images_at_a_time_; ++n) {
     for (std::int64_t l = 0; l < planes_.line_count(planes_.block()); ++l) {
-      for (std::int64_t j = 0; j < length; j += lanes)
-        steps_.push_back(n * image_planes_ + l * planes_.line_step() + j);
+      for (std::int64_t j = 0; j < length; j += lanes) {
+        const std::int64_t in_panel = static_cast<std::int64_t>(steps_.size()) * dot_panel * lanes;
+        steps_.push_back({is_a_in_place_ ? n * a_image_ + l * columns_ + j : in_panel,
+                          n * image_planes_ + l * planes_.line_step() + j});
+      }
     }
   }
-  panel_size_ = static_cast<std::int64_t>(steps_.size()) * dot_panel * lanes;
+  panel_size_ = std::max(
+      taps, is_a_in_place_ ? 0 : static_cast<std::int64_t>(steps_.size()) * dot_panel * lanes);
+  const std::size_t across = form.columns.offsets.size();
   for (std::int64_t k = 0; k < channels_at_a_time_; ++k) {
-    for (std::size_t p = 0; p < form.rows.offsets.size(); ++p) {
-      for (std::size_t q = 0; q < form.columns.offsets.size(); ++q)
+    for (std::size_t q = 0; q < across; ++q) {
+      for (std::size_t p = 0; p < form.rows.offsets.size(); ++p) {
         taps_.push_back({0, k * planes_.channel() + planes_.place(p, q)});
+        places_.push_back(k * taps_per_channel_ + static_cast<std::int64_t>(p * across + q));
+      }
     }
   }
 }
 
+ConvSums::Unit ConvSums::unit_at(std::int64_t image, std::int64_t top) const {
+  return {image, std::min(images_at_a_time_, images_ - image), top,
+          std::min(planes_.block(), rows_ - top)};
+}
+
+ConvSums::Unit ConvSums::next(const Unit& unit) const {
+  const std::int64_t top = unit.top + unit.rows;
+  return top < rows_ ? unit_at(unit.image, top) : unit_at(unit.image + unit.images, 0);
+}
+
 template <class T>
-void ConvSums::build(const ConvKernels<T>& kernels, const Unit& unit, const T* source,
-                     std::int64_t channels, T* planes) const noexcept {
+ConvSums::Spans<T> ConvSums::spans_of_a(const Unit& unit, const Operands<T>& from) const {
+  const T* const first = from.a + unit.image * a_image_ + unit.top * columns_;
+  if (unit.rows < rows_) return {first, from.results, rows_ * columns_, unit.rows * columns_};
+  return {first, unit.images, a_image_, from.results * rows_ * columns_};
+}
+
+template <class T>
+ConvSums::Spans<T> ConvSums::spans_of_source(const Unit& unit, const Operands<T>& from) const {
+  const T* const first = from.source + unit.image * source_image_;
+  if (unit.rows == rows_)
+    return {first, unit.images, source_image_, from.channels * source_channel_};
+  const std::int64_t begin = std::min(source_channel_, unit.top * source_row_);
+  const std::int64_t end = std::min(source_channel_, begin + unit.rows * source_row_);
+  return {first + begin, from.channels, source_channel_, end - begin};
+}
+
+template <class T>
+void ConvSums::build(const ConvKernels<T>& kernels, const Unit& unit, const Operands<T>& from,
+                     T* planes) const noexcept {
   for (std::int64_t i = 0; i < unit.images; ++i) {
-    planes_.build(kernels, source + (unit.image + i) * source_image_, channels, unit.top,
+    planes_.build(kernels, from.source + (unit.image + i) * source_image_, from.channels, unit.top,
                   planes + i * image_planes_);
   }
 }
 
-// Gives the number of steps.
+// `a` begins at the unit's first element of the first of these results.
 template <class T>
-std::int64_t ConvSums::copy_to_panel(const ConvKernels<T>& kernels, const Unit& unit, const T* a,
-                                     std::int64_t results, T* panel) const noexcept {
+void ConvSums::copy_to_panel(const ConvKernels<T>& kernels, const Unit& unit, const T* a,
+                             std::int64_t results, T* panel) const noexcept {
   const std::int64_t lines = planes_.line_count(unit.rows), length = planes_.line_length(unit.rows);
   const std::int64_t steps = up(length, dot_lanes<T>);
-  const T* const from = a + unit.image * a_image_ + unit.top * columns_;
   for (std::int64_t i = 0; i < unit.images; ++i) {
     for (std::int64_t l = 0; l < lines; ++l) {
       for (std::int64_t r = 0; r < results; ++r) {
         kernels.copy_to_panel(panel + r * dot_lanes<T>,
-                              from + i * a_image_ + r * rows_ * columns_ + l * columns_, length);
+                              a + i * a_image_ + r * rows_ * columns_ + l * columns_, length);
       }
       panel += steps * dot_panel * dot_lanes<T>;
     }
   }
-  return unit.images * lines * steps;
 }
 
+// Meanwhile fetches what the next unit reads.
 template <class T>
-void ConvSums::add_unit(const ConvKernels<T>& kernels, const Unit& unit, const T* a,
-                        std::int64_t results, std::int64_t taps, T* scratch,
-                        bool load) const noexcept {
+void ConvSums::add_unit(const ConvKernels<T>& kernels, const Unit& unit, const Operands<T>& from,
+                        T* scratch, bool load) const noexcept {
   T* const panel = scratch + planes_size_;
   T* const sums = panel + panel_size_;
+  const std::int64_t taps = from.channels * taps_per_channel_;
   const std::int64_t sums_row = taps * dot_lanes<T>;
   const std::int64_t across = up(taps, kernels.dot_taps);
-  for (std::int64_t o = 0; o < results; o += dot_panel) {
-    const std::int64_t count = std::min(dot_panel, results - o);
-    const std::int64_t steps = copy_to_panel(kernels, unit, a + o * rows_ * columns_, count, panel);
+  const std::int64_t steps = unit.images * planes_.line_count(unit.rows) *
+                             up(planes_.line_length(unit.rows), dot_lanes<T>);
+  const T* const a = from.a + unit.image * a_image_ + unit.top * columns_;
+  const std::int64_t a_row = is_a_in_place_ ? rows_ * columns_ : dot_lanes<T>;
+  const Unit then = next(unit);
+  Ahead<T> ahead(then.images > 0 ? spans_of_source(then, from) : Spans<T>{},
+                 then.images > 0 ? spans_of_a(then, from) : Spans<T>{});
+  for (std::int64_t o = 0; o < from.results; o += dot_panel) {
+    const std::int64_t count = std::min(dot_panel, from.results - o);
+    const T* left = a + o * rows_ * columns_;
+    if (!is_a_in_place_) {
+      copy_to_panel(kernels, unit, left, count, panel);
+      left = panel;
+    }
     std::int64_t t = 0;
     for (std::int64_t j = 0; j < across; ++j) {
       const std::int64_t width = taps / across + (j < taps % across ? 1 : 0);
       for (std::int64_t r = 0; r < count; r += kernels.dot_rows) {
         const std::int64_t height = std::min<std::int64_t>(kernels.dot_rows, count - r);
-        kernels.dots[width - 1][height - 1](
-            steps, steps_.data(), panel + r * dot_lanes<T>, scratch, taps_.data() + t,
-            sums + (o + r) * sums_row + t * dot_lanes<T>, sums_row, load);
+        T* const to = sums + (o + r) * sums_row + t * dot_lanes<T>;
+        kernels.dots[width - 1][height - 1](steps, steps_.data(), left + r * a_row, a_row, scratch,
+                                            taps_.data() + t, to, sums_row, load,
+                                            ahead.take(steps * dot_lanes<T>, to));
       }
       t += width;
     }
+  }
+}
+
+template <class T>
+void ConvSums::end_sums(const ConvKernels<T>& kernels, std::int64_t results, std::int64_t channels,
+                        T* to, std::int64_t to_result, T* scratch) const noexcept {
+  T* const made = scratch + planes_size_;
+  const T* const sums = made + panel_size_;
+  const std::int64_t taps = channels * taps_per_channel_;
+  for (std::int64_t r = 0; r < results; ++r, to += to_result) {
+    kernels.add_lanes(made, sums + r * taps * dot_lanes<T>, taps);
+    for (std::int64_t t = 0; t < taps; ++t) to[places_[static_cast<std::size_t>(t)]] = made[t];
   }
 }
 
@@ -129,25 +227,21 @@ void ConvSums::run(const ConvKernels<T>& kernels, const T* a, const T* source, T
   const std::int64_t k = channel_block * channels_at_a_time_;
   const std::int64_t channels = std::min(channels_at_a_time_, channels_ - k);
   const std::int64_t taps = channels * taps_per_channel_;
-  T* const sums = scratch + planes_size_ + panel_size_;
   const std::int64_t end = std::min(last * dot_panel, results_);
   for (std::int64_t o = first * dot_panel; o < end; o += most_results) {
-    const std::int64_t results = std::min(most_results, end - o);
-    Unit unit{};
-    for (; unit.image < images_; unit.image += images_at_a_time_) {
-      unit.images = std::min(images_at_a_time_, images_ - unit.image);
-      for (unit.top = 0; unit.top < rows_; unit.top += planes_.block()) {
-        unit.rows = std::min(planes_.block(), rows_ - unit.top);
-        build(kernels, unit, source + k * source_channel_, channels, scratch);
-        add_unit(kernels, unit, a + o * rows_ * columns_, results, taps, scratch,
-                 unit.image + unit.top > 0);
-      }
+    const Operands<T> from{a + o * rows_ * columns_, source + k * source_channel_,
+                           std::min(most_results, end - o), channels};
+    bool is_first = true;
+    for (Unit unit = unit_at(0, 0); unit.images > 0 && unit.rows > 0; unit = next(unit)) {
+      build(kernels, unit, from, scratch);
+      add_unit(kernels, unit, from, scratch, !is_first);
+      is_first = false;
     }
-    if (images_ == 0) std::fill_n(sums, results * taps * dot_lanes<T>, T(0));
-    for (std::int64_t r = 0; r < results; ++r) {
-      kernels.add_lanes(to + (o + r) * to_result + k * taps_per_channel_,
-                        sums + r * taps * dot_lanes<T>, taps);
+    if (is_first) {
+      std::fill_n(scratch + planes_size_ + panel_size_, from.results * taps * dot_lanes<T>, T(0));
     }
+    end_sums(kernels, from.results, channels, to + o * to_result + k * taps_per_channel_, to_result,
+             scratch);
   }
 }
 

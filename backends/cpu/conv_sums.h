@@ -43,25 +43,52 @@ class ConvSums {
  private:
   /// Images n .. n+images-1 and the rows of a block.
   struct Unit {
-    std::int64_t image, images, top, rows;
+    std::int64_t image = 0, images = 0, top = 0, rows = 0;
+  };
+  /// Neighbours in memory: `count` times `length` elements, `step` apart.
+  template <class T>
+  struct Spans {
+    const T* from = nullptr;
+    std::int64_t count = 0, step = 0, length = 0;
   };
   template <class T>
-  void build(const ConvKernels<T>& kernels, const Unit& unit, const T* source,
-             std::int64_t channels, T* planes) const noexcept;
+  class Ahead;
   template <class T>
-  std::int64_t copy_to_panel(const ConvKernels<T>& kernels, const Unit& unit, const T* a,
-                             std::int64_t results, T* panel) const noexcept;
+  struct Operands {
+    const T* a;
+    const T* source;
+    std::int64_t results, channels;
+  };
+
+  Unit unit_at(std::int64_t image, std::int64_t top) const;
+  Unit next(const Unit& unit) const;
+  /// What a unit reads of the operands.
   template <class T>
-  void add_unit(const ConvKernels<T>& kernels, const Unit& unit, const T* a, std::int64_t results,
-                std::int64_t taps, T* scratch, bool load) const noexcept;
+  Spans<T> spans_of_a(const Unit& unit, const Operands<T>& from) const;
+  template <class T>
+  Spans<T> spans_of_source(const Unit& unit, const Operands<T>& from) const;
+  template <class T>
+  void build(const ConvKernels<T>& kernels, const Unit& unit, const Operands<T>& from,
+             T* planes) const noexcept;
+  template <class T>
+  void copy_to_panel(const ConvKernels<T>& kernels, const Unit& unit, const T* a,
+                     std::int64_t results, T* panel) const noexcept;
+  template <class T>
+  void add_unit(const ConvKernels<T>& kernels, const Unit& unit, const Operands<T>& from,
+                T* scratch, bool load) const noexcept;
+  template <class T>
+  void end_sums(const ConvKernels<T>& kernels, std::int64_t results, std::int64_t channels, T* to,
+                std::int64_t to_result, T* scratch) const noexcept;
 
   ConvPlanes planes_;
-  std::vector<ConvTap> taps_;
-  std::vector<std::int64_t> steps_;  // where the vectors of a unit's lines begin in the planes
+  std::vector<ConvTap> taps_;         // those that read one plane are neighbours
+  std::vector<std::int64_t> places_;  // of each tap in a result
+  std::vector<ConvTap> steps_;  // where the vectors of a unit's lines begin in `a` and the planes
   std::int64_t images_, results_, channels_, taps_per_channel_;
-  std::int64_t rows_, columns_, a_image_, source_image_, source_channel_;
+  std::int64_t rows_, columns_, a_image_, source_image_, source_channel_, source_row_;
   std::int64_t channels_at_a_time_, images_at_a_time_, channel_blocks_, result_blocks_;
   std::int64_t image_planes_, planes_size_, panel_size_, sums_size_;
+  bool is_a_in_place_;  // read where it lies, not from a panel
 };
 
 }  // namespace blockgrad::detail

@@ -44,6 +44,8 @@ const Layer layers[] = {
     {{1, 250, 6, 7}, {2, 250, 3, 3}, {.padding = 1}},  // several blocks of channels
     {{1, 24, 40, 30}, {2, 24, 3, 3}, {.padding = 1}},  // several blocks of rows
     {{70, 2, 4, 3}, {2, 2, 2, 2}},                     // several blocks of images
+    {{5, 2, 16, 16}, {9, 2, 3, 3}, {.padding = 1}},    // of images without a panel
+    {{1, 2, 40, 32}, {9, 2, 3, 3}, {.padding = 1}},    // of rows without a panel
     {{1, 2, 3, 3}, {80, 2, 2, 2}},                     // several blocks of results
     {{1, 1, 2, 2}, {1, 1, 2, 2}},
     {{2, 2, 3, 3}, {2, 2, 1, 1}, {.stride = 4}},  // residues that no element has
