@@ -2,7 +2,7 @@
 //
 // The result of Conv2d is one fma chain over channel, kernel row and kernel column; that of
 // Conv2dInput over output channel, kernel row and kernel column, of those that reach the element;
-// zeros around the image take part in both. For Conv2dWeight see ConvSums.
+// what lies outside of the image is no term of either. For Conv2dWeight see ConvSums.
 #include <algorithm>
 #include <limits>
 #include <memory>

@@ -1,6 +1,9 @@
 #include "backends/cpu/conv_product.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "backends/cpu/conv_terms.h"
 
 namespace blockgrad::detail {
 
@@ -48,7 +51,9 @@ ConvBlock conv_block(const ConvForm& form) {
 
 template <class T>
 ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>&)
-    : planes_(form.rows, form.columns, conv_block<T>(form).rows, work_of(form), dot_lanes<T>),
+    : form_(form),
+      meets_outside_(meets_outside(form.rows) || meets_outside(form.columns)),
+      planes_(form.rows, form.columns, conv_block<T>(form).rows, work_of(form), dot_lanes<T>),
       channels_(form.channels),
       taps_per_channel_(static_cast<std::int64_t>(form.weight_taps.size())),
       channels_at_a_time_(conv_block<T>(form).channels),
@@ -117,6 +122,57 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const T* s
     } while (t < terms);
     k += channels_at_a_time_;
   } while (k < channels_);
+  if (!meets_outside_ || height <= 0 || columns_ == 0) return;
+  // A tap that lies outside of the source anywhere in these rows does so in a corner of them. So
+  // corners show whether 0 times an infinite weight was added.
+  const std::int64_t bottom = (height - 1) * columns_;
+  T corners = 0;
+  for (std::int64_t r = 0; r < results; ++r) {
+    const T *const above = to + r * to_result, *const below = above + bottom;
+    corners += (above[0] + above[columns_ - 1]) + (below[0] + below[columns_ - 1]);
+  }
+  if (std::isfinite(corners)) return;
+  for (std::int64_t r = 0; r < results; ++r)
+    mend(weight + (first + r) * weight_row_, source, to + r * to_result, top, height);
+}
+
+// Makes those of a result's elements again that are NaN and have terms outside of the source.
+template <class T>
+void ConvProduct::mend(const T* weight, const T* source, T* to, std::int64_t top,
+                       std::int64_t height) const noexcept {
+  bool is_finite = true;
+  for (std::int64_t k = 0; k < channels_; ++k) {
+    for (const std::int64_t tap : form_.weight_taps)
+      is_finite = is_finite && std::isfinite(weight[k * weight_channel_ + tap]);
+  }
+  if (is_finite) return;
+  for (std::int64_t i = 0; i < height; ++i) {
+    const bool is_border = taps_outside(form_.rows, top + i) > 0;
+    for (std::int64_t j = 0; j < columns_; ++j) {
+      T& value = to[i * columns_ + j];
+      if (std::isnan(value) && (is_border || taps_outside(form_.columns, j) > 0))
+        value = element(weight, source, top + i, j);
+    }
+  }
+}
+
+template <class T>
+T ConvProduct::element(const T* weight, const T* source, std::int64_t i,
+                       std::int64_t j) const noexcept {
+  const std::size_t across = form_.columns.offsets.size();
+  T sum = 0;
+  bool goes_on = true;
+  for (std::int64_t k = 0; k < channels_ && goes_on; ++k) {
+    const T* const own = weight + k * weight_channel_;
+    const T* const image = source + k * source_channel_;
+    goes_on = each_inside(form_.rows, i, [&](std::size_t p, std::int64_t row) {
+      return each_inside(form_.columns, j, [&](std::size_t q, std::int64_t column) {
+        return add_term(sum, own[form_.weight_taps[p * across + q]],
+                        image[row * form_.columns.source + column]);
+      });
+    });
+  }
+  return sum;
 }
 
 template ConvBlock conv_block<float>(const ConvForm&);

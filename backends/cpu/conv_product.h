@@ -20,8 +20,8 @@ struct ConvForm {
   std::int64_t block = 0;                 // rows made at a time; 0: what fits the cache
 };
 
-/// Every element is one fma chain from +0 over k, p, q in this order, terms outside of the source
-/// included.
+/// Every element is one fma chain from +0 over k, p, q in this order, of the terms inside of the
+/// source: an infinite weight adds nothing where it meets no element.
 class ConvProduct {
  public:
   template <class T>
@@ -44,6 +44,14 @@ class ConvProduct {
            T* scratch) const noexcept;
 
  private:
+  template <class T>
+  void mend(const T* weight, const T* source, T* to, std::int64_t top,
+            std::int64_t height) const noexcept;
+  template <class T>
+  T element(const T* weight, const T* source, std::int64_t i, std::int64_t j) const noexcept;
+
+  ConvForm form_;
+  bool meets_outside_;
   ConvPlanes planes_;
   std::vector<ConvTap> taps_;  // of the channels made at a time
   std::int64_t channels_, taps_per_channel_, channels_at_a_time_, terms_at_a_time_;

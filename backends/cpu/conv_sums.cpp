@@ -1,6 +1,10 @@
 #include "backends/cpu/conv_sums.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "backends/cpu/conv_terms.h"
 
 namespace blockgrad::detail {
 
@@ -66,7 +70,9 @@ class ConvSums::Ahead {
 
 template <class T>
 ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
-    : planes_(form.rows, form.columns, rows_of<T>(form), work_of(form), dot_lanes<T>, false),
+    : row_axis_(form.rows),
+      column_axis_(form.columns),
+      planes_(form.rows, form.columns, rows_of<T>(form), work_of(form), dot_lanes<T>, false),
       images_(form.images),
       results_(form.results),
       channels_(form.channels),
@@ -209,14 +215,22 @@ void ConvSums::add_unit(const ConvKernels<T>& kernels, const Unit& unit, const O
 }
 
 template <class T>
-void ConvSums::end_sums(const ConvKernels<T>& kernels, std::int64_t results, std::int64_t channels,
-                        T* to, std::int64_t to_result, T* scratch) const noexcept {
+void ConvSums::end_sums(const ConvKernels<T>& kernels, const Operands<T>& from, T* to,
+                        std::int64_t to_result, T* scratch) const noexcept {
   T* const made = scratch + planes_size_;
   const T* const sums = made + panel_size_;
-  const std::int64_t taps = channels * taps_per_channel_;
-  for (std::int64_t r = 0; r < results; ++r, to += to_result) {
+  const std::int64_t taps = from.channels * taps_per_channel_;
+  for (std::int64_t r = 0; r < from.results; ++r, to += to_result) {
     kernels.add_lanes(made, sums + r * taps * dot_lanes<T>, taps);
-    for (std::int64_t t = 0; t < taps; ++t) to[places_[static_cast<std::size_t>(t)]] = made[t];
+    const bool is_finite = are_finite(made, taps);
+    for (std::int64_t t = 0; t < taps; ++t) {
+      const std::int64_t place = places_[static_cast<std::size_t>(t)];
+      to[place] = is_finite || std::isfinite(made[t])
+                      ? made[t]
+                      : element(kernels, from.a + r * rows_ * columns_,
+                                from.source + place / taps_per_channel_ * source_channel_,
+                                place % taps_per_channel_);
+    }
   }
 }
 
@@ -240,9 +254,52 @@ void ConvSums::run(const ConvKernels<T>& kernels, const T* a, const T* source, T
     if (is_first) {
       std::fill_n(scratch + planes_size_ + panel_size_, from.results * taps * dot_lanes<T>, T(0));
     }
-    end_sums(kernels, from.results, channels, to + o * to_result + k * taps_per_channel_, to_result,
-             scratch);
+    end_sums(kernels, from, to + o * to_result + k * taps_per_channel_, to_result, scratch);
   }
+}
+
+// In the order of the lanes that run() adds up.
+template <class T>
+T ConvSums::element(const ConvKernels<T>& kernels, const T* a, const T* source,
+                    std::int64_t tap) const noexcept {
+  T lanes[dot_lanes<T>] = {}, sum = 0;
+  for (std::int64_t first = 0; first < images_; first += images_at_a_time_) {
+    const std::int64_t last = std::min(first + images_at_a_time_, images_);
+    for (std::int64_t top = 0; top < rows_; top += planes_.block()) {
+      const std::int64_t rows = std::min(planes_.block(), rows_ - top);
+      const std::int64_t lines = planes_.line_count(rows), height = rows / lines;
+      for (std::int64_t n = first; n < last; ++n) {
+        for (std::int64_t l = 0; l < lines; ++l) {
+          if (!add_line(a + n * a_image_, source + n * source_image_, top + l, height, tap, lanes))
+            return std::numeric_limits<T>::quiet_NaN();
+        }
+      }
+    }
+  }
+  kernels.add_lanes(&sum, lanes, 1);
+  return sum;
+}
+
+// A line of `height` rows of the result from `first` on; false once a lane is NaN.
+template <class T>
+bool ConvSums::add_line(const T* a, const T* source, std::int64_t first, std::int64_t height,
+                        std::int64_t tap, T* lanes) const noexcept {
+  const auto across = static_cast<std::int64_t>(column_axis_.offsets.size());
+  const std::int64_t down = row_axis_.offsets[static_cast<std::size_t>(tap / across)];
+  const std::int64_t right = column_axis_.offsets[static_cast<std::size_t>(tap % across)];
+  for (std::int64_t i = 0; i < height; ++i) {
+    const std::int64_t row = (first + i) * row_axis_.stride + down;
+    if (row < 0 || row >= row_axis_.source) continue;
+    for (std::int64_t j = 0; j < columns_; ++j) {
+      const std::int64_t column = j * column_axis_.stride + right;
+      if (column < 0 || column >= column_axis_.source) continue;
+      T& lane = lanes[(i * columns_ + j) % dot_lanes<T>];
+      if (!add_term(lane, a[(first + i) * columns_ + j],
+                    source[row * column_axis_.source + column]))
+        return false;
+    }
+  }
+  return true;
 }
 
 template ConvSums::ConvSums(const ConvSumsForm&, const ConvKernels<float>&);

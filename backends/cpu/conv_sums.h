@@ -20,7 +20,8 @@ struct ConvSumsForm {
 /// ConvPlanes and row_block() say, begins at lane 0; a lane is one fma chain from +0 over blocks of
 /// rows in blocks of images, in each over images, lines and places; where a line ends before its
 /// last lanes, these add 0 times what is read behind it: elements of the same channel, or 0. The
-/// lanes are added in the end, see ConvKernels::add_lanes.
+/// lanes are added in the end, see ConvKernels::add_lanes. Those zeros and the ones around the
+/// source are no terms: an element that is not finite is made again without them.
 class ConvSums {
  public:
   template <class T>
@@ -77,9 +78,16 @@ class ConvSums {
   void add_unit(const ConvKernels<T>& kernels, const Unit& unit, const Operands<T>& from,
                 T* scratch, bool load) const noexcept;
   template <class T>
-  void end_sums(const ConvKernels<T>& kernels, std::int64_t results, std::int64_t channels, T* to,
+  void end_sums(const ConvKernels<T>& kernels, const Operands<T>& from, T* to,
                 std::int64_t to_result, T* scratch) const noexcept;
+  template <class T>
+  T element(const ConvKernels<T>& kernels, const T* a, const T* source,
+            std::int64_t tap) const noexcept;
+  template <class T>
+  bool add_line(const T* a, const T* source, std::int64_t first, std::int64_t height,
+                std::int64_t tap, T* lanes) const noexcept;
 
+  ConvAxis row_axis_, column_axis_;
   ConvPlanes planes_;
   std::vector<ConvTap> taps_;         // those that read one plane are neighbours
   std::vector<std::int64_t> places_;  // of each tap in a result

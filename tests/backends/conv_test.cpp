@@ -1,9 +1,11 @@
 // Convolutions of every instruction set against plain loops: bit for bit where the order of a sum
 // is one chain, and where all sums are exact; equal bits for all instruction sets and thread
 // counts.
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -140,6 +142,46 @@ std::vector<Isa> isas() {
 
 constexpr const char* names[] = {"y", "dx", "dw"};
 
+// Equal numbers, infinities of one sign, or both NaN.
+template <class T>
+bool are_alike(std::span<const T> a, std::span<const T> b) {
+  return std::ranges::equal(a, b,
+                            [](T u, T v) { return u == v || (std::isnan(u) && std::isnan(v)); });
+}
+
+// The same numbers with `value` at one place.
+Tensor with_value(const Tensor& t, std::int64_t place, double value) {
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < t.size(); ++i) values.push_back(i == place ? value : t.at(i));
+  return tensor(std::span<const double>(values), t.shape()).astype(t.dtype());
+}
+
+// What one infinite or NaN element touches is what the terms of the sums say, whatever zeros lie
+// around: compared in whole numbers, so that the rest is exact.
+template <class T>
+void check_one_bad_value(DType dtype, const Layer& layer, std::mt19937& random) {
+  const Data whole = data_of(layer, dtype, true);
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double value : {infinity, -infinity, std::nan("")}) {
+    for (Tensor Data::* const operand : {&Data::x, &Data::w, &Data::dy}) {
+      const std::int64_t size = (whole.*operand).size();
+      for (const std::int64_t at : {std::int64_t{0}, size - 1, std::int64_t(random()) % size}) {
+        Data data = whole;
+        data.*operand = with_value(whole.*operand, at, value);
+        const auto expected = chains<T>(layer, data);
+        for (const Isa isa : isas()) {
+          const std::vector<Tensor> got = computed(layer, data, isa, 1);
+          for (std::size_t i = 0; i < 3; ++i) {
+            BOOST_TEST(are_alike<T>(got[i].span<T>(), expected[i]),
+                       join({names[i], " of ", layer.x, " and ", layer.w, " with ", value, " at ",
+                             at, " on ", isa_name(isa)}));
+          }
+        }
+      }
+    }
+  }
+}
+
 template <class T>
 void check_against_chains(DType dtype) {
   for (const Layer& layer : layers) {
@@ -186,6 +228,29 @@ BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_threads_or_instruction_set) {
         }
       }
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_infinite_value_touches_what_its_terms_reach) {
+  std::mt19937 random(7);
+  for (const Layer& layer : layers) {
+    if (layer.x.size() * layer.w[0] > 6000) continue;
+    check_one_bad_value<float>(DType::f32, layer, random);
+    if (layer.x.size() < 150) check_one_bad_value<double>(DType::f64, layer, random);
+  }
+  check_one_bad_value<float>(DType::f32, {{1, 24, 40, 30}, {2, 24, 3, 3}, {.padding = 1}}, random);
+}
+
+BOOST_AUTO_TEST_CASE(where_everything_is_infinite_nothing_is_waited_for) {
+  const Layer layer{{4, 16, 20, 20}, {16, 16, 3, 3}, {.padding = 1}};
+  Data data = data_of(layer, DType::f32, true);
+  for (Tensor Data::* const operand : {&Data::x, &Data::w, &Data::dy}) {
+    data.*operand =
+        full((data.*operand).shape(), std::numeric_limits<double>::infinity(), DType::f32);
+  }
+  for (const Tensor& made : computed(layer, data, isas().back(), 1)) {
+    for (const float value : made.span<float>())
+      BOOST_REQUIRE_EQUAL(value, std::numeric_limits<float>::infinity());
   }
 }
 

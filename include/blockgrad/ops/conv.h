@@ -5,6 +5,9 @@
 //   P],
 // so each one's gradients are the other two. All expand to windows and a matrix product; bf16 and
 // f16 are multiplied as f32 and rounded once, to `result` as in MatMul.
+// Padding adds 0, and what is infinite or NaN touches the results that have a term with it: the CPU
+// leaves terms outside of x out; CUDA and the expansions multiply with zeros there, which gives NaN
+// for an infinite w, and for an infinite dy in the gradient to w.
 // Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
 
 #include <cstdint>
