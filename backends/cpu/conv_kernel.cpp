@@ -124,14 +124,19 @@ Kernel forward_kernel(const Sizes& s, Isa isa) {
     const T* const x = reinterpret_cast<const T*>(call.in[0]);
     const T* const w = reinterpret_cast<const T*>(call.in[1]);
     T* const y = reinterpret_cast<T*>(call.out[0]);
+    using Place = ConvProduct::Place<T>;
+    const auto place = [&](std::int64_t part) {
+      const std::int64_t of = part / cuts / product->blocks();
+      return Place{x + of * s.in * s.x_channel(), part / cuts % product->blocks()};
+    };
     for (std::int64_t part = first; part < last; ++part) {
       const std::int64_t cut = part % cuts, block = part / cuts % product->blocks();
       const std::int64_t of = part / cuts / product->blocks();  // image and group
       const std::int64_t o = s.out * cut / cuts, end = s.out * (cut + 1) / cuts;
-      product->run(kernels, w + of % s.groups * s.out * s.in * s.taps(),
-                   x + of * s.in * s.x_channel(),
+      product->run(kernels, w + of % s.groups * s.out * s.in * s.taps(), place(part),
                    y + (of * s.out + o) * s.y_channel() + block * product->block() * s.columns.y,
-                   s.y_channel(), block, o, end, reinterpret_cast<T*>(call.scratch));
+                   s.y_channel(), o, end, reinterpret_cast<T*>(call.scratch),
+                   part + 1 < last ? place(part + 1) : Place{});
     }
   };
   return kernel;
@@ -181,21 +186,27 @@ class InputGradient {
     T* const x = reinterpret_cast<T*>(call.out[0]);
     T* const scratch = reinterpret_cast<T*>(call.scratch);
     for (std::int64_t part = first; part < last; ++part) {
-      const std::int64_t of = part / blocks(), block = part % blocks();
+      const std::int64_t of = part / blocks();
       const T* const weight = w + of % s_.groups * s_.out * s_.in * s_.taps();
-      const T* const source = dy + of * s_.out * s_.y_channel();
+      const Place at = place(dy, part), next = part + 1 < last ? place(dy, part + 1) : Place{};
       T* const to = x + of * s_.in * s_.x_channel();
       if (!is_direct_) {
-        run_phases(weight, source, to, block, scratch);
+        run_phases(weight, at, to, scratch, next);
         continue;
       }
       const ConvProduct& product = phases_[0].product;
-      product.run(kernels_, weight, source, to + block * product.block() * s_.columns.x,
-                  s_.x_channel(), block, 0, s_.in, scratch);
+      product.run(kernels_, weight, at, to + at.block * product.block() * s_.columns.x,
+                  s_.x_channel(), 0, s_.in, scratch, next);
     }
   }
 
  private:
+  using Place = ConvProduct::Place<T>;
+
+  Place place(const T* dy, std::int64_t part) const {
+    return {dy + part / blocks() * s_.out * s_.y_channel(), part % blocks()};
+  }
+
   // Phases of later rows may have a row less, never more.
   std::int64_t blocks() const { return phases_[0].product.blocks(); }
 
@@ -215,21 +226,22 @@ class InputGradient {
   }
 
   // In pairs of columns' residues; a last one without a partner alone.
-  void run_phases(const T* weight, const T* source, T* to, std::int64_t block, T* scratch) const {
+  void run_phases(const T* weight, const Place& at_rows, T* to, T* scratch,
+                  const Place& next) const {
     for (std::size_t at = 0; at < phases_.size();) {
       const Phase& even = phases_[at];
       const bool is_pair = at + 1 < phases_.size() && phases_[at + 1].row == even.row;
       const Phase& odd = phases_[is_pair ? at + 1 : at];
       at += is_pair ? 2 : 1;
       const ConvProduct& product = even.product;
-      const std::int64_t top = block * product.block();
+      const std::int64_t top = at_rows.block * product.block();
       const std::int64_t rows = std::min(product.block(), product.rows() - top);
       if (rows <= 0) continue;
       T* const made = scratch + planes_;
       const std::int64_t width = product.columns(), odd_width = odd.product.columns();
-      product.run(kernels_, weight, source, made, rows * width, block, 0, s_.in, scratch);
+      product.run(kernels_, weight, at_rows, made, rows * width, 0, s_.in, scratch, next);
       if (is_pair) {
-        odd.product.run(kernels_, weight, source, made + made_, rows * odd_width, block, 0, s_.in,
+        odd.product.run(kernels_, weight, at_rows, made + made_, rows * odd_width, 0, s_.in,
                         scratch);
       }
       const std::int64_t step = s_.columns.stride;

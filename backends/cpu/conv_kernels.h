@@ -17,10 +17,11 @@ struct ConvTap {
 /// C[r, j] = fma chain over t = 0 .. count-1 of a[r * lda + taps[t].weight] * b[taps[t].source +
 /// j], started from C if `load`, else from zero, for a fixed number of rows and of vectors of
 /// columns. C[r, j] is c[r * ldc + j]. The last vector has `lanes` columns: nothing behind them is
-/// read or written.
+/// read or written. Meanwhile each term brings 64 bytes of what is at `ahead` near, which may be
+/// any address.
 template <class T>
 using ConvTile = void (*)(std::int64_t count, const ConvTap* taps, const T* a, std::int64_t lda,
-                          const T* b, T* c, std::int64_t ldc, int lanes, bool load);
+                          const T* b, T* c, std::int64_t ldc, int lanes, bool load, const T* ahead);
 
 /// What a sum over many places is kept in: lane e of `dot_lanes` adds the places e, e + dot_lanes,
 /// .. as one fma chain. 64 bytes for every instruction set.
@@ -33,7 +34,7 @@ constexpr std::int64_t dot_panel = 8;
 /// sums[r * sums_row + t * dot_lanes + e] is lane e of the sum over steps s < count of
 ///   a[steps[s].weight + r * a_row + e] * b[taps[t].source + steps[s].source + e],
 /// added to what is there if `load`; for a fixed number of rows and of taps. Meanwhile each step
-/// brings 64 bytes of what is at `ahead` near, which may be any address.
+/// brings 64 bytes of what is at `ahead` near.
 template <class T>
 using ConvDots = void (*)(std::int64_t count, const ConvTap* steps, const T* a, std::int64_t a_row,
                           const T* b, const ConvTap* taps, T* sums, std::int64_t sums_row,

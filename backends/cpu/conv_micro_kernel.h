@@ -16,7 +16,7 @@ namespace {
 template <class V, bool cut, int vectors, int rows>
 void conv_tile(std::int64_t count, const ConvTap* taps, const typename V::Scalar* a,
                std::int64_t lda, const typename V::Scalar* b, typename V::Scalar* c,
-               std::int64_t ldc, int lanes, bool load) {
+               std::int64_t ldc, int lanes, bool load, const typename V::Scalar* ahead) {
   using Reg = typename V::Reg;
   const typename V::Mask mask = V::first(cut ? lanes : V::lanes);
   const auto load_vector = [mask](const typename V::Scalar* p, int v) {
@@ -31,6 +31,7 @@ void conv_tile(std::int64_t count, const ConvTap* taps, const typename V::Scalar
   for (std::int64_t t = 0; t < count; ++t) {
     const typename V::Scalar* const left = a + taps[t].weight;
     const typename V::Scalar* const from = b + taps[t].source;
+    __builtin_prefetch(ahead + t * dot_lanes<typename V::Scalar>, 0, 2);
     Reg right[vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) right[v] = load_vector(from, v);

@@ -143,9 +143,20 @@ const T* ConvPlanes::build(const ConvKernels<T>& kernels, const T* source, std::
   return begin;
 }
 
+template <class T>
+ConvSpans<T> ConvPlanes::spans(const T* source, std::int64_t channels, std::int64_t first) const {
+  const std::int64_t channel = source_rows_ * source_columns_;
+  const std::int64_t begin = std::min(channel, first * row_stride_ * source_columns_);
+  const std::int64_t end = std::min(channel, begin + block_ * row_stride_ * source_columns_);
+  if (end - begin == channel) return {source, 1, 0, channels * channel};
+  return {source + begin, channels, channel, end - begin};
+}
+
 template const float* ConvPlanes::build(const ConvKernels<float>&, const float*, std::int64_t,
                                         std::int64_t, float*) const;
 template const double* ConvPlanes::build(const ConvKernels<double>&, const double*, std::int64_t,
                                          std::int64_t, double*) const;
+template ConvSpans<float> ConvPlanes::spans(const float*, std::int64_t, std::int64_t) const;
+template ConvSpans<double> ConvPlanes::spans(const double*, std::int64_t, std::int64_t) const;
 
 }  // namespace blockgrad::detail

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backends/cpu/conv_ahead.h"
 #include "backends/cpu/conv_kernels.h"
 
 namespace blockgrad::detail {
@@ -52,6 +53,10 @@ class ConvPlanes {
   template <class T>
   const T* build(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
                  std::int64_t first, T* to) const;
+
+  /// What build() reads that it did not read for the rows before `first`.
+  template <class T>
+  ConvSpans<T> spans(const T* source, std::int64_t channels, std::int64_t first) const;
 
  private:
   /// Rows of the source one `stride` apart, and how many more than the block's.

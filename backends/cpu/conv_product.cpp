@@ -79,10 +79,16 @@ ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>&)
 }
 
 template <class T>
-void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const T* source, T* to,
-                      std::int64_t to_result, std::int64_t at, std::int64_t first,
-                      std::int64_t last, T* scratch) const noexcept {
-  const std::int64_t top = at * planes_.block();
+ConvSpans<T> ConvProduct::spans(const Place<T>& at, std::int64_t k) const {
+  return planes_.spans(at.source + k * source_channel_,
+                       std::min(channels_at_a_time_, channels_ - k), at.block * planes_.block());
+}
+
+template <class T>
+void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Place<T>& at, T* to,
+                      std::int64_t to_result, std::int64_t first, std::int64_t last, T* scratch,
+                      const Place<T>& next) const noexcept {
+  const std::int64_t top = at.block * planes_.block();
   const std::int64_t height = std::min(planes_.block(), rows_ - top);
   const std::int64_t lines = planes_.line_count(height), length = planes_.line_length(height);
   const std::int64_t results = last - first;
@@ -95,7 +101,11 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const T* s
   do {
     const std::int64_t channels = std::min(channels_at_a_time_, channels_ - k);
     const T* const planes =
-        planes_.build(kernels, source + k * source_channel_, channels, top, scratch);
+        planes_.build(kernels, at.source + k * source_channel_, channels, top, scratch);
+    const std::int64_t then = k + channels_at_a_time_;
+    ConvAhead<T> ahead(then < channels_ ? spans(at, then)
+                       : next.source    ? spans(next, 0)
+                                        : ConvSpans<T>{});
     const T* const own = weight + first * weight_row_ + k * weight_channel_;
     const std::int64_t terms = channels * taps_per_channel_;
     std::int64_t t = 0;
@@ -112,7 +122,8 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const T* s
           for (std::int64_t i = 0; i < tiles.count; ++i) {
             of_width[tiles.size(i) - 1](count, taps_.data() + t, own + r * weight_row_, weight_row_,
                                         planes + l * planes_.line_step() + j, row + r * to_result,
-                                        to_result, lanes, k + t > 0);
+                                        to_result, lanes, k + t > 0,
+                                        ahead.take(count * dot_lanes<T>, planes));
             r += tiles.size(i);
           }
           j += width;
@@ -120,7 +131,7 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const T* s
       }
       t += count;
     } while (t < terms);
-    k += channels_at_a_time_;
+    k = then;
   } while (k < channels_);
   if (!meets_outside_ || height <= 0 || columns_ == 0) return;
   // A tap that lies outside of the source anywhere in these rows does so in a corner of them. So
@@ -133,7 +144,7 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const T* s
   }
   if (std::isfinite(corners)) return;
   for (std::int64_t r = 0; r < results; ++r)
-    mend(weight + (first + r) * weight_row_, source, to + r * to_result, top, height);
+    mend(weight + (first + r) * weight_row_, at.source, to + r * to_result, top, height);
 }
 
 // Makes those of a result's elements again that are NaN and have terms outside of the source.
@@ -179,11 +190,11 @@ template ConvBlock conv_block<float>(const ConvForm&);
 template ConvBlock conv_block<double>(const ConvForm&);
 template ConvProduct::ConvProduct(const ConvForm&, const ConvKernels<float>&);
 template ConvProduct::ConvProduct(const ConvForm&, const ConvKernels<double>&);
-template void ConvProduct::run(const ConvKernels<float>&, const float*, const float*, float*,
-                               std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                               float*) const noexcept;
-template void ConvProduct::run(const ConvKernels<double>&, const double*, const double*, double*,
-                               std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                               double*) const noexcept;
+template void ConvProduct::run(const ConvKernels<float>&, const float*, const Place<float>&, float*,
+                               std::int64_t, std::int64_t, std::int64_t, float*,
+                               const Place<float>&) const noexcept;
+template void ConvProduct::run(const ConvKernels<double>&, const double*, const Place<double>&,
+                               double*, std::int64_t, std::int64_t, std::int64_t, double*,
+                               const Place<double>&) const noexcept;
 
 }  // namespace blockgrad::detail

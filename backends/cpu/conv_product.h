@@ -36,12 +36,19 @@ class ConvProduct {
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
 
-  /// The results first .. last-1 of the rows of block number `at`, to `to`, which is where the
-  /// first of these results' row 0 of this block goes; results lie `to_result` apart.
+  /// A block of rows of an image.
   template <class T>
-  void run(const ConvKernels<T>& kernels, const T* weight, const T* source, T* to,
-           std::int64_t to_result, std::int64_t at, std::int64_t first, std::int64_t last,
-           T* scratch) const noexcept;
+  struct Place {
+    const T* source = nullptr;
+    std::int64_t block = 0;
+  };
+  /// The results first .. last-1 of the rows of `at`, to `to`, which is where the first of these
+  /// results' row 0 of this block goes; results lie `to_result` apart. Fetches what `next` reads
+  /// meanwhile, if there is a next one.
+  template <class T>
+  void run(const ConvKernels<T>& kernels, const T* weight, const Place<T>& at, T* to,
+           std::int64_t to_result, std::int64_t first, std::int64_t last, T* scratch,
+           const Place<T>& next = {}) const noexcept;
 
  private:
   template <class T>
@@ -49,6 +56,9 @@ class ConvProduct {
             std::int64_t height) const noexcept;
   template <class T>
   T element(const T* weight, const T* source, std::int64_t i, std::int64_t j) const noexcept;
+  /// Of the channels from k on that are made at a time.
+  template <class T>
+  ConvSpans<T> spans(const Place<T>& at, std::int64_t k) const;
 
   ConvForm form_;
   bool meets_outside_;

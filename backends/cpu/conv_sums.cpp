@@ -42,32 +42,6 @@ double work_of(const ConvSumsForm& form) { return static_cast<double>(form.resul
 
 }  // namespace
 
-/// Memory that is read next, handed out piece by piece, so that it comes near meanwhile.
-template <class T>
-class ConvSums::Ahead {
- public:
-  Ahead(const Spans<T>& first, const Spans<T>& second) : spans_{first, second} {}
-
-  /// Where the next `elements` are; `otherwise` if there are none.
-  const T* take(std::int64_t elements, const T* otherwise) {
-    for (; at_ < 2; ++at_, span_ = 0) {
-      const Spans<T>& spans = spans_[at_];
-      for (; span_ < spans.count; ++span_, done_ = 0) {
-        if (done_ >= spans.length) continue;
-        const T* const here = spans.from + span_ * spans.step + done_;
-        done_ += elements;
-        return here;
-      }
-    }
-    return otherwise;
-  }
-
- private:
-  Spans<T> spans_[2];
-  int at_ = 0;
-  std::int64_t span_ = 0, done_ = 0;
-};
-
 template <class T>
 ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
     : row_axis_(form.rows),
@@ -82,8 +56,7 @@ ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
       columns_(form.columns.result),
       a_image_(form.a_image),
       source_image_(form.source_image),
-      source_channel_(form.rows.source * form.columns.source),
-      source_row_(form.rows.stride * form.columns.source) {
+      source_channel_(form.rows.source * form.columns.source) {
   constexpr std::int64_t lanes = dot_lanes<T>;
   channels_at_a_time_ = even_block(
       channels_,
@@ -134,20 +107,18 @@ ConvSums::Unit ConvSums::next(const Unit& unit) const {
 }
 
 template <class T>
-ConvSums::Spans<T> ConvSums::spans_of_a(const Unit& unit, const Operands<T>& from) const {
+ConvSpans<T> ConvSums::spans_of_a(const Unit& unit, const Operands<T>& from) const {
   const T* const first = from.a + unit.image * a_image_ + unit.top * columns_;
   if (unit.rows < rows_) return {first, from.results, rows_ * columns_, unit.rows * columns_};
   return {first, unit.images, a_image_, from.results * rows_ * columns_};
 }
 
 template <class T>
-ConvSums::Spans<T> ConvSums::spans_of_source(const Unit& unit, const Operands<T>& from) const {
+ConvSpans<T> ConvSums::spans_of_source(const Unit& unit, const Operands<T>& from) const {
   const T* const first = from.source + unit.image * source_image_;
   if (unit.rows == rows_)
     return {first, unit.images, source_image_, from.channels * source_channel_};
-  const std::int64_t begin = std::min(source_channel_, unit.top * source_row_);
-  const std::int64_t end = std::min(source_channel_, begin + unit.rows * source_row_);
-  return {first + begin, from.channels, source_channel_, end - begin};
+  return planes_.spans(first, from.channels, unit.top);
 }
 
 template <class T>
@@ -190,8 +161,8 @@ void ConvSums::add_unit(const ConvKernels<T>& kernels, const Unit& unit, const O
   const T* const a = from.a + unit.image * a_image_ + unit.top * columns_;
   const std::int64_t a_row = is_a_in_place_ ? rows_ * columns_ : dot_lanes<T>;
   const Unit then = next(unit);
-  Ahead<T> ahead(then.images > 0 ? spans_of_source(then, from) : Spans<T>{},
-                 then.images > 0 ? spans_of_a(then, from) : Spans<T>{});
+  ConvAhead<T> ahead(then.images > 0 ? spans_of_source(then, from) : ConvSpans<T>{},
+                     then.images > 0 ? spans_of_a(then, from) : ConvSpans<T>{});
   for (std::int64_t o = 0; o < from.results; o += dot_panel) {
     const std::int64_t count = std::min(dot_panel, from.results - o);
     const T* left = a + o * rows_ * columns_;

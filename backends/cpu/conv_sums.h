@@ -4,6 +4,7 @@
 
 #include <cstddef>
 
+#include "backends/cpu/conv_ahead.h"
 #include "backends/cpu/conv_planes.h"
 
 namespace blockgrad::detail {
@@ -46,14 +47,6 @@ class ConvSums {
   struct Unit {
     std::int64_t image = 0, images = 0, top = 0, rows = 0;
   };
-  /// Neighbours in memory: `count` times `length` elements, `step` apart.
-  template <class T>
-  struct Spans {
-    const T* from = nullptr;
-    std::int64_t count = 0, step = 0, length = 0;
-  };
-  template <class T>
-  class Ahead;
   template <class T>
   struct Operands {
     const T* a;
@@ -65,9 +58,9 @@ class ConvSums {
   Unit next(const Unit& unit) const;
   /// What a unit reads of the operands.
   template <class T>
-  Spans<T> spans_of_a(const Unit& unit, const Operands<T>& from) const;
+  ConvSpans<T> spans_of_a(const Unit& unit, const Operands<T>& from) const;
   template <class T>
-  Spans<T> spans_of_source(const Unit& unit, const Operands<T>& from) const;
+  ConvSpans<T> spans_of_source(const Unit& unit, const Operands<T>& from) const;
   template <class T>
   void build(const ConvKernels<T>& kernels, const Unit& unit, const Operands<T>& from,
              T* planes) const noexcept;
@@ -93,7 +86,7 @@ class ConvSums {
   std::vector<std::int64_t> places_;  // of each tap in a result
   std::vector<ConvTap> steps_;  // where the vectors of a unit's lines begin in `a` and the planes
   std::int64_t images_, results_, channels_, taps_per_channel_;
-  std::int64_t rows_, columns_, a_image_, source_image_, source_channel_, source_row_;
+  std::int64_t rows_, columns_, a_image_, source_image_, source_channel_;
   std::int64_t channels_at_a_time_, images_at_a_time_, channel_blocks_, result_blocks_;
   std::int64_t image_planes_, planes_size_, panel_size_, sums_size_;
   bool is_a_in_place_;  // read where it lies, not from a panel
