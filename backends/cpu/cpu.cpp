@@ -32,7 +32,7 @@ KernelTable& cpu_kernel_table() {
 namespace {
 
 // Nanoseconds of a kernel's cost that are worth one more thread.
-constexpr double worth_a_thread = 5000;
+constexpr double worth_a_thread = 2500;
 
 Isa choose_isa(const std::string& asked) {
   const char* from_environment = std::getenv("BLOCKGRAD_ISA");

@@ -59,7 +59,8 @@ std::int64_t TapeProgram::parts() const {
 }
 
 double TapeProgram::cost() const {
-  double per_element = 0.05 * static_cast<double>(loads.size() + counters.size() + stores.size());
+  double per_element =
+      0.05 * static_cast<double>(moving.size() + loads.size() + counters.size() + stores.size());
   for (const TapeInstruction& step : code) per_element += step.sweep ? 0.04 : 0.3;
   return 20 + per_element * static_cast<double>(elements);
 }

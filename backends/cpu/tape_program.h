@@ -73,7 +73,8 @@ struct TapeProgram {
   std::shared_ptr<std::byte> constants;  // one block of each
 
   std::int64_t parts() const;
-  /// Nanoseconds of one thread, roughly: a function takes four times as long as a sum.
+  /// Nanoseconds of one thread, roughly: what is moved through memory takes as long as a sum, a
+  /// function several times as long.
   double cost() const;
   std::size_t scratch() const { return static_cast<std::size_t>(scratch_bytes); }
   std::size_t trial_scratch() const { return static_cast<std::size_t>(trial_bytes); }
