@@ -203,6 +203,24 @@ struct Gemm::Walk {
   }
 };
 
+/// Whole blocks of rows at once, so that they read a panel together; others as far as they go.
+template <class Do>
+void Gemm::walk_row_blocks(std::int64_t first, std::int64_t last, const Do& walk) const {
+  const std::int64_t across = parts_ / row_blocks_;
+  while (first < last) {
+    const std::int64_t block = first / across, from = first % across;
+    const bool is_whole = from == 0 && last - first >= across;
+    const std::int64_t blocks = is_whole ? (last - first) / across : 1;
+    const std::int64_t to = is_whole ? across : std::min(across, from + last - first);
+    const auto row = [&](std::int64_t b) { return shape_.m * b / row_blocks_; };
+    const auto column = [&](std::int64_t part) {
+      return std::min(units_ * part / across * main_.columns, shape_.n);
+    };
+    walk(Range{row(block), row(block + blocks)}, Range{column(from), column(to)});
+    first += is_whole ? blocks * across : to - from;
+  }
+}
+
 void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::int64_t last,
                std::byte* scratch) const noexcept {
   // An empty chain reads neither operand, but even an unused offset needs memory to point into.
@@ -231,25 +249,30 @@ void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::i
       table.sum_rows(std::min(end, shape_.n) - begin, shape_.k, a_begin,
                      layout_a_ == LayoutA::rows ? 1 : lda_, b_begin + begin, ldb_, c_begin + begin);
     } else {
-      const Range rows =
-          parts_cut_rows_ ? Range{begin, std::min(end, shape_.m)} : Range{0, shape_.m};
-      const Range columns =
-          parts_cut_rows_ ? Range{0, shape_.n} : Range{begin, std::min(end, shape_.n)};
       T* const made = turns_c_ ? reinterpret_cast<T*>(scratch + scratch_c_) : c_begin;
-      Walk<T>{*this,
-              table,
-              a_begin,
-              b_begin,
-              made,
-              rows,
-              columns,
-              reinterpret_cast<T*>(scratch),
-              reinterpret_cast<T*>(scratch + scratch_b_)}
-          .run();
-      if (turns_c_) {
-        table.transpose_exactly(columns.end - columns.begin, rows.end - rows.begin,
-                                made + rows.begin * shape_.n + columns.begin, shape_.n,
-                                c_begin + columns.begin * shape_.m + rows.begin, shape_.m);
+      const auto walk = [&](Range rows, Range columns) {
+        Walk<T>{*this,
+                table,
+                a_begin,
+                b_begin,
+                made,
+                rows,
+                columns,
+                reinterpret_cast<T*>(scratch),
+                reinterpret_cast<T*>(scratch + scratch_b_)}
+            .run();
+        if (turns_c_) {
+          table.transpose_exactly(columns.end - columns.begin, rows.end - rows.begin,
+                                  made + rows.begin * shape_.n + columns.begin, shape_.n,
+                                  c_begin + columns.begin * shape_.m + rows.begin, shape_.m);
+        }
+      };
+      if (row_blocks_ > 1) {
+        walk_row_blocks(first, last, walk);
+      } else if (parts_cut_rows_) {
+        walk({begin, std::min(end, shape_.m)}, {0, shape_.n});
+      } else {
+        walk({0, shape_.m}, {begin, std::min(end, shape_.n)});
       }
     }
   };

@@ -85,9 +85,12 @@ class Gemm {
   template <class T>
   void choose_blocks(const detail::TileKernels<T>& table);
   void choose_parts();
+  void choose_row_blocks();
   void describe(Isa isa);
   template <class T>
   struct Walk;
+  template <class Do>
+  void walk_row_blocks(std::int64_t first, std::int64_t last, const Do& walk) const;
 
   GemmShape shape_;          // the product that is computed
   bool is_swapped_ = false;  // computed as transpose(B) * transpose(A)
@@ -105,7 +108,8 @@ class Gemm {
   std::int64_t lda_ = 0;
   std::int64_t ldb_ = 0;
   std::int64_t packed_lda_ = 0;
-  std::int64_t units_ = 0;  // whole tiles along the axis that the parts cut
+  std::int64_t units_ = 0;       // whole tiles along the axis that the parts cut
+  std::int64_t row_blocks_ = 1;  // each cut into as many parts along the other axis, side by side
   std::int64_t parts_ = 0;
   std::int64_t block_m_ = 0;
   std::int64_t block_n_ = 0;

@@ -249,7 +249,21 @@ void Gemm::choose_parts() {
       packs_a_ || packs_b_ || by_rows == by_columns ? is_taller : by_rows < by_columns;
   units_ = parts_cut_rows_ ? tiles : strips;
   const std::int64_t wanted = static_cast<std::int64_t>(std::min(work / 131072, 64.0));
-  parts_ = std::clamp<std::int64_t>(wanted, 1, units_);
+  if (shape_.b_panel > 0) {
+    choose_row_blocks();
+    parts_cut_rows_ = false;
+    units_ = strips;
+  }
+  parts_ = std::clamp<std::int64_t>(wanted / row_blocks_, 1, units_) * row_blocks_;
+}
+
+/// What reads shared panels is a link of a chain, as the products of a recurrent net, whose other
+/// links are cut by rows: threads that keep to their rows pass nothing to each other. Each reads
+/// all of the panels then, so these have to come from a cache.
+void Gemm::choose_row_blocks() {
+  constexpr std::int64_t least_rows = 16;
+  const std::int64_t bytes = shape_.k * shape_.n * (shape_.type == GemmType::f32 ? 4 : 8);
+  if (bytes <= 4 * l2_bytes) row_blocks_ = std::max<std::int64_t>(1, shape_.m / least_rows);
 }
 
 void Gemm::describe(Isa isa) {

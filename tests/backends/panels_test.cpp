@@ -65,7 +65,7 @@ void check_bits(const Products& products, const std::string& what) {
   const std::vector<Tensor> expected = products.run({.skip = {"share_panels"}, .threads = 1});
   for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::neon}) {
     if (!is_supported(isa)) continue;
-    for (const int threads : {1, 3}) {
+    for (const int threads : {1, 2, 3, 7}) {
       BOOST_TEST(same_bits(products.run({.threads = threads, .isa = std::string(isa_name(isa))}),
                            expected),
                  what << " on " << isa_name(isa) << " with " << threads << " threads");
@@ -99,6 +99,7 @@ BOOST_AUTO_TEST_CASE(bits_are_those_of_plain_products) {
                         {5, 100, 170},
                         {13, 65, 260},
                         {32, 129, 128},
+                        {49, 192, 100},
                         {96, 191, 90},
                         {7, 70, 900}}) {
     for (const bool transposed : {false, true}) {
