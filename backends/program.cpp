@@ -61,6 +61,15 @@ class RunGuard {
   std::size_t locked_ = 0;
 };
 
+[[noreturn]] void fail_not_fed(const Expr& leaf, std::span<const Feed> feeds) {
+  std::string hint;
+  for (const Feed& feed : feeds) {
+    if (leaf_name(feed.leaf) == leaf_name(leaf))
+      hint = "; what is fed is another, " + describe(feed.leaf);
+  }
+  fail({describe(leaf), " is not fed", hint});
+}
+
 // Writes the memory of each feed to `pointers`, in the plan's order. Messages are made only on
 // failure: a run allocates nothing.
 void bind_feeds(const ProgramState& state, std::span<const Feed> feeds,
@@ -83,7 +92,7 @@ void bind_feeds(const ProgramState& state, std::span<const Feed> feeds,
     pointers[at] = feed.value.bytes() ? feed.value.bytes() : &nothing;
   }
   for (std::size_t at = 0; at < count; ++at) {
-    if (!pointers[at]) fail({describe(state.feeds[at]), " is not fed"});
+    if (!pointers[at]) fail_not_fed(state.feeds[at], feeds);
   }
 }
 
@@ -182,8 +191,8 @@ Results Program::run_many(std::int64_t n, std::span<const Feeds> feeds, const St
 const Operand& Results::readable(int i) const {
   require(state_ != nullptr, "these Results were moved from");
   const auto& outputs = state_->plan.outputs;
-  require(i >= 0 && static_cast<std::size_t>(i) < outputs.size(), "output ", i,
-          " of a program with ", outputs.size(), " outputs");
+  require(i >= 0 && static_cast<std::size_t>(i) < outputs.size(), "there is no output ", i,
+          "; the program has ", outputs.size(), ", counted from 0");
   require(state_->run_number == run_, "these results are of run ", static_cast<std::int64_t>(run_),
           ", but run ", static_cast<std::int64_t>(state_->run_number),
           " has replaced them; read results before the next run");

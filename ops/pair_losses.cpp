@@ -59,7 +59,8 @@ struct Pair {
     const DType dtype = lead.is_number() ? DType::f32 : lead.expr().dtype();
     y = as_expr(a, dtype);
     t = as_expr(b, dtype);
-    require(y.shape() == t.shape(), "shapes must be equal, got ", y.shape(), " and ", t.shape());
+    require(y.shape() == t.shape(), "shapes must be equal, got ", y.shape(), " and ", t.shape(),
+            y.shape().size() == t.shape().size() ? "; reshape one to the other's" : "");
     require(y.dtype() == t.dtype(), "wants one dtype, got ", y.dtype(), " and ", t.dtype(),
             "; convert one with astype");
     require(is_floating(dtype), "wants a floating dtype, got ", dtype);

@@ -291,11 +291,19 @@ class Fit {
                                  ? join({", its rows ", piece.first - piece.batch * batch_size_,
                                          " to ", piece.last - piece.batch * batch_size_ - 1})
                                  : "";
-    throw DivergenceError(
-        join({"training diverged at update ", update, " (epoch ", epoch + 1, ", batch ",
-              piece.batch + 1, rows, "): ", cause, "; the parameters are as before that update; a ",
-              "smaller learning rate, standardized inputs or clipped gradients usually help"}),
-        update);
+    throw DivergenceError(join({"training diverged at update ", update, " (epoch ", epoch + 1,
+                                ", batch ", piece.batch + 1, rows, "): ", cause,
+                                "; the parameters are as before that update; ", advice(piece)}),
+                          update);
+  }
+
+  std::string advice(const Piece& piece) const {
+    for (std::int64_t i = piece.first; i < piece.last; ++i) {
+      const std::int64_t row = order_.empty() ? i : order_[static_cast<std::size_t>(i)];
+      const std::string found = not_finite_in(data_, row);
+      if (!found.empty()) return found + ": leave such rows out, or fill them in";
+    }
+    return "a smaller learning rate, standardized inputs or clipped gradients usually help";
   }
 
   void remember_parameters() {

@@ -1,6 +1,7 @@
 #include "train/step.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "backends/fit_memory.h"
@@ -47,6 +48,19 @@ const Expr& Inputs::operator[](std::string_view name) const {
   std::string all;
   for (const auto& [own, expr] : columns_) all += (all.empty() ? "" : ", ") + own;
   fail({"the data has no column '", name, "'; it has ", all});
+}
+
+std::string not_finite_in(const data::Dataset& data, std::int64_t row) {
+  for (const data::Column& column : data.columns()) {
+    if (!is_floating(column.tensor.dtype())) continue;
+    const std::int64_t width = column.tensor.size() / data.rows();
+    for (std::int64_t i = row * width; i < (row + 1) * width; ++i) {
+      const double value = column.tensor.at(i);
+      if (!std::isfinite(value))
+        return join({"row ", row, " of column '", column.name, "' holds ", value});
+    }
+  }
+  return "";
 }
 
 Expr piece_counter(SourceLoc where) { return counter("pieces", where); }

@@ -190,6 +190,7 @@ const Row rows[] = {
     BG_ROW(batch_norm_training(v4, {}, {}).y, "batch_norm (@): wants [N, C, ..], got [4]"),
     BG_ROW(batch_norm_training(slice(m23, 0, 0, 1), {}, {}).y, "batch_norm (@): training wants at least two values per channel, got [1, 3]"),
     BG_ROW(mse_loss(m23, v4), "mse_loss (@): shapes must be equal, got [2, 3] and [4]"),
+    BG_ROW(mse_loss(m23, reshape(m23, {6})), "mse_loss (@): shapes must be equal, got [2, 3] and [6]; reshape one to the other's"),
     BG_ROW(mse_loss(m23, d23), "mse_loss (@): wants one dtype, got f32 and f64; convert one with astype"),
     BG_ROW(cross_entropy(m23, v4), "cross_entropy (@): labels must be i32 or i64, got f32"),
     BG_ROW(cross_entropy(m45, i2), "cross_entropy (@): logits [4, 5] want labels of shape [4], got [2]"),

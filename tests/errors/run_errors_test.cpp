@@ -101,6 +101,7 @@ const Row rows[] = {
     BG_ROW(device("tpu"), "there is no device 'tpu'; there are cpu and cuda"),
     // running
     BG_ROW(compile({x + 1.0}).run(), "input 'x' (#) is not fed"),
+    BG_ROW(compile({x + 1.0}).run({{input("x", {2, 3}), good}}), "input 'x' (#) is not fed; what is fed is another, input 'x' (@)"),
     BG_ROW(compile({x + 1.0}).run({{x, good}, {x, good}}), "input 'x' (#) is fed twice"),
     BG_ROW(compile({x + 1.0}).run({{x, narrow}}), "input 'x' (#) expects f32[2, 3], got f32[3]"),
     BG_ROW(compile({x + 1.0}).run({{w, good}}), "only inputs can be fed, got parameter 'w' (#)"),
@@ -111,7 +112,7 @@ const Row rows[] = {
     BG_ROW(compile({x * 2.0}, {}, cpu(), {.check_numerics = true}).run({{x, full({2, 3}, inf)}}), "multiply (@): a value that is not finite: inf at [0, 0] of f32[2, 3] in step 0 of this run, which updated nothing; no node made it: input 'x' (#) holds inf at [0, 0]"),
     // reading
     BG_ROW(compile({x + 1.0}).run({{x, good}}).number(0), "output 0, add (@), has shape [2, 3]; read it with tensor(0)"),
-    BG_ROW(compile({x + 1.0}).run({{x, good}}).tensor(1), "output 1 of a program with 1 outputs"),
+    BG_ROW(compile({x + 1.0}).run({{x, good}}).tensor(1), "there is no output 1; the program has 1, counted from 0"),
     BG_ROW(compile({w + 1.0}).run_many(0).tensor(0), "no step was run, so there is nothing to read"),
     BG_ROW(good.span<double>(), "asked for f64 elements of a tensor of f32"),
 };

@@ -68,6 +68,24 @@ BOOST_AUTO_TEST_CASE(the_update_that_diverged_is_counted_exactly) {
   BOOST_TEST(same_bits(reference.w.value(), linear.w.value()));
 }
 
+BOOST_AUTO_TEST_CASE(a_value_of_the_data_that_is_not_finite_is_named_by_row_and_column) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Tensor x = tensor({1.0, 2.0, 3.0, 4.0, 5.0, nan, 7.0, 8.0}, {4, 2});
+  const data::Dataset data{{"x", x}, {"t", zeros({4, 1}, DType::f64)}};
+  for (const bool shuffle : {false, true}) {
+    Linear linear;
+    FitOptions options;
+    options.batch_size = 1;
+    options.shuffle = shuffle;
+    const std::string text =
+        error_of([&] { train::fit(linear.model(), data, Sgd{.learning_rate = 0.01}, options); });
+    BOOST_TEST(contains(text, "training diverged at update "), text);
+    BOOST_TEST(
+        text.ends_with("; row 2 of column 'x' holds nan: leave such rows out, or fill them in"),
+        text);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(mistakes_are_named_before_anything_is_trained) {
   const data::Dataset data = rows_of(20);
   Linear linear;
