@@ -28,6 +28,7 @@ void write_files(const Digits& digits, const Options& options, const Mlp& mlp,
 int run(int argc, char** argv) {
   Options options;
   if (const std::optional<int> end = read_options(argc, argv, options)) return *end;
+  const blockgrad::Device device = blockgrad::device(options.device);
   blockgrad::StopToken stop;
   const examples::StopOnInterrupt on_interrupt(stop);
 
@@ -36,6 +37,11 @@ int run(int argc, char** argv) {
     std::fflush(stdout);
   }
   const Digits digits = options.data.empty() ? draw(options.seed) : read_mnist(options.data);
+  if (stop.stop_requested()) {
+    std::fprintf(stderr,
+                 "digits_mlp: stopped by Ctrl-C before the training; nothing was written\n");
+    return examples::interrupted_exit_code;
+  }
   const blockgrad::Shape& shape = digits.training["image"].shape();
   const Mlp mlp(shape[1] * shape[2], options.hidden, options.seed);
   if (!options.load.empty()) blockgrad::train::load(options.load, mlp.parameters());
@@ -48,7 +54,7 @@ int run(int argc, char** argv) {
       options.math.c_str());
   std::fflush(stdout);
 
-  const Results results = train(mlp, digits, options, stop);
+  const Results results = train(mlp, digits, options, device, stop);
   print_results(results);
   write_files(digits, options, mlp, results);
   if (!results.was_stopped) return 0;

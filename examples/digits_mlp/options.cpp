@@ -70,6 +70,8 @@ std::optional<int> read_options(int argc, const char* const* argv, Options& opti
                  "at most; 0: all; no result depends on it (default: 0)")
       ->check(from_zero)
       ->type_name("N");
+  app.add_option("--device", options.device, "where to train: cpu or cuda (default: cpu)")
+      ->type_name("NAME");
   app.add_option("--math", options.math,
                  "of products: exact, or with operands rounded to tf32, bf16 or f16 (default: "
                  "exact)")

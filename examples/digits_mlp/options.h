@@ -15,7 +15,7 @@ struct Options {
   std::int64_t hidden = 128;
   std::uint64_t seed = 1;
   int threads = 0;
-  std::string math = "exact";
+  std::string device = "cpu", math = "exact";
   std::string report;  // "": none
   std::string plot;    // of the curves; the digits go beside it
   std::string save, load;

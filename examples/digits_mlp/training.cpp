@@ -42,7 +42,8 @@ std::vector<Guess> guess(const Mlp& mlp, const data::Dataset& test, const Compil
 
 }  // namespace
 
-Results train(const Mlp& mlp, const Digits& digits, const Options& options, const StopToken& stop) {
+Results train(const Mlp& mlp, const Digits& digits, const Options& options, const Device& device,
+              const StopToken& stop) {
   CompileOptions compile;
   compile.threads = options.threads;
   compile.math = math_mode(options.math);
@@ -51,7 +52,7 @@ Results train(const Mlp& mlp, const Digits& digits, const Options& options, cons
   const double updates = static_cast<double>(batches * std::max<std::int64_t>(1, options.epochs));
 
   Results results;
-  const train::Averages before = train::evaluate(mlp, digits.test, 0, cpu(), compile);
+  const train::Averages before = train::evaluate(mlp, digits.test, 0, device, compile);
   results.curve.push_back({0, 0, std::nan(""), std::nan(""), before.loss, accuracy_of(before)});
   if (options.epochs > 0) {
     examples::ProgressLine bar("training");
@@ -60,6 +61,7 @@ Results train(const Mlp& mlp, const Digits& digits, const Options& options, cons
                    {.epochs = options.epochs,
                     .batch_size = options.batch_size,
                     .seed = options.seed,
+                    .device = device,
                     .compile = compile,
                     .validation = &digits.test,
                     .stop = &stop,

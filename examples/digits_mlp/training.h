@@ -30,6 +30,6 @@ struct Results {
 };
 
 Results train(const Mlp& mlp, const Digits& digits, const Options& options,
-              const blockgrad::StopToken& stop);
+              const blockgrad::Device& device, const blockgrad::StopToken& stop);
 
 }  // namespace digits_mlp

@@ -96,11 +96,12 @@ void inspect(const Options& options) {
 
 int run(int argc, char** argv) {
   Options options;
-  CLI::App app("Look inside one training step of a transformer block.");
+  CLI::App app("Look inside one training step of a transformer block.", "inspect_graph");
   app.add_option("--runs", options.runs, "Runs of the profile")
       ->check(examples::whole_number(1))
       ->capture_default_str();
-  app.add_option("--svg", options.svg, "Draw the compiled graph, with Graphviz");
+  app.add_option("--svg", options.svg, "Draw the compiled graph, with Graphviz")
+      ->check(CLI::Validator(examples::check_output_file, ""));
   if (const auto code = examples::parse(app, argc, argv)) return *code;
   inspect(options);
   return 0;

@@ -131,7 +131,7 @@ bool show_times(const Options& options) {
 
 int run(int argc, char** argv) {
   Options options;
-  CLI::App app("The ladder of CUDA kernels for a matrix product, rung by rung.");
+  CLI::App app("The ladder of CUDA kernels for a matrix product, rung by rung.", "matmul_ladder");
   app.add_option("--device", options.device, "cpu: every kernel on the CPU; cuda: their times")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();

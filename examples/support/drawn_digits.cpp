@@ -52,12 +52,13 @@ std::vector<std::vector<Stroke>> all_strokes() {
   };
 }
 
-double distance(Point p, Point a, Point b) {
+double squared_distance(Point p, Point a, Point b) {
   const double dx = b.x - a.x, dy = b.y - a.y;
   const double length = dx * dx + dy * dy;
   const double along =
       length == 0 ? 0 : std::clamp(((p.x - a.x) * dx + (p.y - a.y) * dy) / length, 0.0, 1.0);
-  return std::hypot(p.x - a.x - along * dx, p.y - a.y - along * dy);
+  const double x = p.x - a.x - along * dx, y = p.y - a.y - along * dy;
+  return x * x + y * y;
 }
 
 // From the unit box to pixels: every digit is another hand's.
@@ -91,12 +92,12 @@ void draw(const std::vector<Stroke>& digit, Random& random, std::span<std::uint8
   for (int row = 0; row < size; ++row) {
     for (int column = 0; column < size; ++column) {
       const Point pixel{column + 0.5, row + 0.5};
-      double nearest = size;
+      double nearest = size * size;
       for (const Stroke& stroke : strokes) {
         for (std::size_t i = 1; i < stroke.size(); ++i)
-          nearest = std::min(nearest, distance(pixel, stroke[i - 1], stroke[i]));
+          nearest = std::min(nearest, squared_distance(pixel, stroke[i - 1], stroke[i]));
       }
-      const double ink = std::clamp(hand.pen + 0.5 - nearest, 0.0, 1.0);
+      const double ink = std::clamp(hand.pen + 0.5 - std::sqrt(nearest), 0.0, 1.0);
       const double speckle = random.uniform(0, 1) < 0.03 ? random.uniform(0, 0.7) : 0;
       const double paper = random.uniform(0, 0.08);
       image[static_cast<std::size_t>(row * size + column)] =

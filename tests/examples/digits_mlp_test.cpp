@@ -185,6 +185,7 @@ BOOST_AUTO_TEST_CASE(each_mistake_gets_one_message_and_writes_nothing) {
             "/t10k-images-idx3-ubyte: [2, 4, 4] elements take 32 bytes, but at most 14 can "
             "follow the header");
   fails({"--load", "/no/such"}, 1, "/no/such: cannot open it: No such file or directory");
+  fails({"--device", "tpu"}, 1, "there is no device 'tpu'; there are cpu and cuda");
   fails({"--bogus"}, 2, "The following argument was not expected: --bogus (see --help)");
   fails({"--batch-size", "0"}, 2,
         "--batch-size: expected a whole number from 1 on, got '0' (see --help)");

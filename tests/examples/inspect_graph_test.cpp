@@ -19,7 +19,12 @@ BOOST_AUTO_TEST_CASE(a_transformer_block_is_explained_part_by_part) {
 }
 
 BOOST_AUTO_TEST_CASE(wrong_usage_is_told) {
-  BOOST_TEST(example_test::call("inspect_graph", {"--runs", "0"}).exit_code == 2);
+  const example_test::Answer runs = example_test::call("inspect_graph", {"--runs", "0"});
+  BOOST_TEST(runs.exit_code == 2);
+  BOOST_TEST(runs.err.starts_with("inspect_graph: --runs: expected a whole number"), runs.err);
+  const example_test::Answer svg = example_test::call("inspect_graph", {"--svg", "/no/such.svg"});
+  BOOST_TEST(svg.exit_code == 2);
+  BOOST_TEST(svg.out.empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
