@@ -32,7 +32,7 @@ std::string escaped(std::string_view text) {
 
 // Colour and shape tell what a node is at a glance.
 std::string style(const GraphNode& node) {
-  if (node.op.as<Input>()) return "shape=cds, fillcolor=\"#cfe8ff\"";
+  if (node.op.as<Input>()) return "shape=box, style=\"filled,rounded\", fillcolor=\"#cfe8ff\"";
   if (const auto* leaf = node.op.as<StoredLeaf>()) {
     return leaf->trainable ? "shape=cylinder, fillcolor=\"#ffd9a8\""
                            : "shape=cylinder, fillcolor=\"#eeeeee\"";
