@@ -2,6 +2,7 @@
 #include "blockgrad/graph/tensor.h"
 #include "tests/support/checks.h"
 
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <vector>
@@ -22,6 +23,22 @@ BOOST_AUTO_TEST_CASE(values_are_copied_and_read_back) {
   BOOST_TEST(to_string(t) == "[[1, 2], [3, 4]]");
   BOOST_TEST(to_string(t.type()) == "f32[2, 2]");
   BOOST_TEST(reinterpret_cast<std::uintptr_t>(t.bytes()) % 64 == 0);
+}
+
+BOOST_AUTO_TEST_CASE(values_may_come_from_any_container_that_keeps_them_in_a_row) {
+  std::vector<double> numbers = {1, 2, 3};
+  const std::array<std::int32_t, 2> labels = {4, 5};
+  const std::uint8_t bytes[] = {6, 7, 8, 9};
+  BOOST_TEST(to_string(blockgrad::tensor(numbers, {3, 1})) == "[[1], [2], [3]]");
+  BOOST_TEST((blockgrad::tensor(numbers, {3}).dtype() == DType::f64));
+  BOOST_TEST(to_string(blockgrad::tensor(std::span(numbers).first(2), {2})) == "[1, 2]");
+  BOOST_TEST(to_string(blockgrad::tensor(labels, {2})) == "[4, 5]");
+  BOOST_TEST((blockgrad::tensor(labels, {2}).dtype() == DType::i32));
+  BOOST_TEST(to_string(blockgrad::tensor(bytes, {2, 2})) == "[[6, 7], [8, 9]]");
+  BOOST_TEST((blockgrad::tensor(bytes, {4}).dtype() == DType::u8));
+  BOOST_TEST(blockgrad::tensor(std::vector<float>(), {0, 2}).size() == 0);
+  BOOST_TEST(error_of([&] { blockgrad::tensor(numbers, {2}); }) ==
+             "shape [2] wants 2 values, got 3");
 }
 
 BOOST_AUTO_TEST_CASE(mistakes_are_named) {

@@ -85,6 +85,14 @@ Tensor tensor(std::span<const T> values, const Shape& shape) {
   return adopt(type, std::move(data));
 }
 
+/// The same for a vector, an array, or anything else whose elements lie in a row.
+template <class Values>
+  requires requires(const Values& values) { std::span(std::data(values), std::size(values)); }
+Tensor tensor(const Values& values, const Shape& shape) {
+  using T = std::remove_reference_t<decltype(*std::data(values))>;
+  return tensor(std::span<const T>(std::data(values), std::size(values)), shape);
+}
+
 /// `tensor({1.0f, 2.0f}, {2, 1})`; the dtype is that of the values.
 template <class T>
 Tensor tensor(std::initializer_list<T> values, const Shape& shape) {
