@@ -41,13 +41,13 @@ Shape with_rows(const Shape& shape, std::int64_t rows) {
 
 }  // namespace
 
-const Expr& Inputs::operator[](std::string_view name) const {
+const Expr& Inputs::operator[](Located<std::string_view> name) const {
   for (const auto& [own, expr] : columns_) {
-    if (own == name) return expr;
+    if (own == name.value) return expr;
   }
   std::string all;
   for (const auto& [own, expr] : columns_) all += (all.empty() ? "" : ", ") + own;
-  fail({"the data has no column '", name, "'; it has ", all});
+  fail({to_string(name.where), ": the data has no column '", name.value, "'; it has ", all});
 }
 
 std::string not_finite_in(const data::Dataset& data, std::int64_t row) {

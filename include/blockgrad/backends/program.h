@@ -174,9 +174,9 @@ class Results {
 /// A Program that was moved from throws Error, whatever it is asked.
 class Program {
  public:
-  /// One step. Throws Error if a feed is missing, unknown, named twice or of another type, if the
-  /// step finds an index out of range (it then updates nothing), or if storage is in use by another
-  /// program.
+  /// One step. An input that the program does not read may be fed all the same. Throws Error if a
+  /// feed is missing, named twice, of another type or not of an input, if the step finds an index
+  /// out of range (it then updates nothing), or if storage is in use by another program.
   ///
   /// With check_numerics, a step that makes a NaN out of numbers, or an infinity out of finite
   /// values, throws Error and updates nothing. The Error names the first such node, forward or

@@ -9,6 +9,7 @@
 
 #include "blockgrad/ops/context.h"
 #include "blockgrad/ops/losses.h"
+#include "blockgrad/optim/optimizer.h"
 
 namespace blockgrad::train {
 
@@ -20,8 +21,8 @@ class Inputs : public Context {
          ContextOptions context)
       : Context(std::move(context)), columns_(std::move(columns)), batch_size_(batch_size) {}
 
-  /// Throws Error listing the names if the data has no such column.
-  const Expr& operator[](std::string_view name) const;
+  /// Throws Error, with the line and listing the names, if the data has no such column.
+  const Expr& operator[](Located<std::string_view> name) const;
   std::int64_t batch_size() const { return batch_size_; }
 
  private:
