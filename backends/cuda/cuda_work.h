@@ -16,12 +16,12 @@
 namespace blockgrad {
 
 /// The text of one kernel: `extern "C" __global__ void KERNEL(…)`, to follow cuda_prelude() and
-/// `header`. Its parameters are pointers and longs. Equal work has equal text: it holds no name,
+/// `headers`. Its parameters are pointers and longs. Equal work has equal text: it holds no name,
 /// address, offset or outermost extent.
 struct CudaText {
   std::string text;
-  std::string header = {};        // text that several kernels share, defined once in front of them
-  std::string_view name = "map";  // for profilers; a literal
+  std::vector<std::string_view> headers = {};  // that kernels share: kernel_headers()
+  std::string_view name = "map";               // for profilers; a literal
 
   bool operator==(const CudaText&) const = default;
 };

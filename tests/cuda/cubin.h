@@ -6,10 +6,13 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "backends/cuda/cuda_work.h"
 
 namespace blockgrad::cubin {
 
@@ -32,6 +35,7 @@ struct Kernel {
   std::string name;  // as in the source
   std::int64_t instructions = 0;
   int registers = 0;
+  std::int64_t shared = 0;                                 // bytes of its __shared__ variables
   std::int64_t stack = 0, spills = 0;                      // bytes
   std::map<std::pair<Kind, unsigned>, std::int64_t> uses;  // by kind and width
 
@@ -40,7 +44,11 @@ struct Kernel {
 };
 
 /// The kernels of a cubin and of the log of its compilation; without a log nothing is known of
-/// registers, stack and spills. Throws std::runtime_error for what is not both of one compilation.
+/// stack and spills. Throws std::runtime_error for what is not both of one compilation.
 std::vector<Kernel> read(const std::string& cubin, std::string_view log = {});
+
+/// What NVRTC makes of these kernels, in their order; none, and the test says so, where it is not.
+std::vector<Kernel> compiled(std::span<const CudaText> texts,
+                             const std::string& processor = "sm_90a");
 
 }  // namespace blockgrad::cubin

@@ -19,7 +19,7 @@ using namespace blockgrad;
 inline const std::string node = "matmul fc1 (train.cpp:41)";
 
 inline CudaText text_of(std::string_view name, const std::string& body = "") {
-  return {"extern \"C\" __global__ void KERNEL(long* x) { " + body + " }", "// shared\n", name};
+  return {"extern \"C\" __global__ void KERNEL(long* x) { " + body + " }", {"// shared\n"}, name};
 }
 
 /// Stands in for NVRTC: the program is its own machine code.

@@ -4,7 +4,6 @@
 #include <functional>
 
 #include "backends/cuda/machine/nvrtc.h"
-#include "backends/cuda/maps/emit.h"
 #include "backends/cuda/products/cuda_epilogue.h"
 #include "backends/product_space.h"
 #include "blockgrad/blockgrad.h"
@@ -49,33 +48,19 @@ BOOST_AUTO_TEST_CASE(tiles_stay_in_registers) {
       [](Expr c, Expr bias, Expr other) { return c + bias + other; },
       [](Expr c, Expr, Expr other) { return where(other > 0.0, c, 0.0); },
   };
-  CubinRequest request;
-  std::size_t kernels = 0;
+  std::vector<CudaText> texts;
   for (const std::int64_t n : {4096, 640}) {
-    for (const auto& formula : formulas) {
-      const CudaText text = text_of(n, formula);
-      if (kernels == 0) request.text = cuda_prelude() + text.header;
-      const bool is_large = text.text.find("multiply_warps<Cut<128, 128,") != std::string::npos;
-      request.text +=
-          cuda_named(text.text, (is_large ? "large" : "small") + std::to_string(kernels++) + "_");
-    }
+    for (const auto& formula : formulas) texts.push_back(text_of(n, formula));
   }
-  std::string cubin;
-  try {
-    cubin = compile_cubin(nvrtc(), request);
-  } catch (const DeviceError& error) {
-    BOOST_TEST_MESSAGE("skipped: " << error.what());
-    return;
-  }
-  const std::vector<cubin::Kernel> all = cubin::read(cubin, "");
-  BOOST_TEST(all.size() == kernels);
-  for (const cubin::Kernel& kernel : all) {
+  const std::vector<cubin::Kernel> all = cubin::compiled(texts);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const cubin::Kernel& kernel = all[i];
+    const bool is_large = texts[i].text.find("multiply_warps<Cut<128, 128,") != std::string::npos;
     BOOST_TEST_CONTEXT(kernel.name) {
       BOOST_TEST(kernel.count(cubin::Kind::load_local) == 0);
       BOOST_TEST(kernel.count(cubin::Kind::store_local) == 0);
       // Packs of 4 of a thread's 64 or 16 elements.
-      BOOST_TEST(kernel.count(cubin::Kind::store_global, 128) ==
-                 (kernel.name.starts_with("large") ? 16 : 4));
+      BOOST_TEST(kernel.count(cubin::Kind::store_global, 128) == (is_large ? 16 : 4));
     }
   }
 }

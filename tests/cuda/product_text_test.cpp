@@ -4,10 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/kernel_text.h"
 #include "backends/cuda/machine/nvrtc.h"
-#include "backends/cuda/maps/emit.h"
 #include "backends/cuda/products/cuda_conv.h"
 #include "backends/cuda/products/cuda_matmul.h"
+#include "blockgrad/graph/error.h"
 #include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/linalg.h"
 
@@ -23,16 +24,10 @@ void add_texts(std::vector<CudaText>& texts, const CudaWork& work) {
   }
 }
 
-/// Compiles texts of one header with NVRTC, if it is here, and looks for each kernel.
+/// Compiles texts with NVRTC, if it is here, and looks for each kernel.
 void check_machine_code(const std::vector<CudaText>& texts) {
-  CubinRequest request{.text = cuda_prelude() + texts[0].header};
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    BOOST_TEST_REQUIRE((texts[i].header == texts[0].header));
-    const std::size_t at = texts[i].text.find("KERNEL");
-    request.text += std::string(texts[i].text).replace(at, 6, "kernel" + std::to_string(i) + "_");
-  }
   try {
-    const std::string cubin = compile_cubin(nvrtc(), request);
+    const std::string cubin = compile_cubin(nvrtc(), {.text = cuda_program(texts)});
     for (std::size_t i = 0; i < texts.size(); ++i)
       BOOST_TEST(cubin.find("kernel" + std::to_string(i) + "_") != std::string::npos);
   } catch (const DeviceError& error) {
@@ -85,6 +80,26 @@ BOOST_AUTO_TEST_CASE(machine_code_is_made_of_every_kind_of_kernel) {
   }
   BOOST_TEST(texts.size() == 19);
   check_machine_code(texts);
+}
+
+BOOST_AUTO_TEST_CASE(a_program_has_the_headers_that_its_kernels_include_each_once) {
+  const auto headers = kernel_headers({"products/matmul_warps.cuh", "products/matmul_panel.cuh"});
+  CudaText tile, join;
+  tile.headers = headers;
+  join.headers = kernel_headers({"products/matmul_splits.cuh"});
+  const std::string text = cuda_headers(std::vector{tile, join});
+  const auto count = [&](std::string_view part) {
+    int found = 0;
+    for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; ++at) ++found;
+    return found;
+  };
+  for (const char* once : {"struct Matrices {", "struct Product {", "struct PanelShare {",
+                           "void multiply_warps(", "void add_splits("})
+    BOOST_TEST(count(once) == 1, once << " is there " << count(once) << " times");
+  BOOST_TEST(text.find("struct Matrices {") < text.find("struct Product {"));
+  BOOST_TEST(text.find("struct Product {") < text.find("void multiply_warps("));
+  BOOST_TEST(count("namespace attention") + count("multiply_mma") + count("#include") == 0);
+  BOOST_CHECK_THROW(kernel_headers({"products/none.cuh"}), InternalError);
 }
 
 BOOST_AUTO_TEST_CASE(machine_code_is_made_of_convolutions) {

@@ -6,8 +6,8 @@
 
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/harness/host_runtime.h"
+#include "backends/cuda/kernel_text.h"
 #include "backends/cuda/machine/nvrtc.h"
-#include "backends/cuda/maps/emit.h"
 #include "blockgrad/blockgrad.h"
 #include "tests/support/on_cuda.h"
 
@@ -273,16 +273,8 @@ BOOST_AUTO_TEST_CASE(kernels_over_lines_compile_for_the_device) {
   question.outputs.emplace_back(sum(question.in({50000}, DType::f32) * 2.0));
   const auto runtime = std::make_shared<Texts>();
   compile(question.outputs, {}, make_device("texts", cuda_backend(runtime)));
-  std::string text = cuda_prelude(), header;
-  int number = 0;
-  for (const CudaText& it : runtime->texts) {
-    if (it.header != header) text += it.header;
-    if (!it.header.empty()) header = it.header;
-    std::string kernel = it.text;
-    const std::size_t at = kernel.find("KERNEL");
-    text += kernel.replace(at, 6, "kernel" + std::to_string(number++));
-  }
-  const std::string cubin = compile_cubin(*compiler, {.text = text});
+  const std::size_t number = runtime->texts.size();
+  const std::string cubin = compile_cubin(*compiler, {.text = cuda_program(runtime->texts)});
   BOOST_TEST(cubin.find("kernel" + std::to_string(number - 1)) != std::string::npos);
   BOOST_TEST_MESSAGE(number << " kernels, cubin of " << cubin.size() << " bytes");
 }

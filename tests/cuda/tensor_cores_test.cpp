@@ -7,8 +7,8 @@
 #include <functional>
 #include <string>
 
+#include "backends/cuda/kernel_text.h"
 #include "backends/cuda/machine/nvrtc.h"
-#include "backends/cuda/maps/emit.h"
 #include "backends/cuda/products/cuda_conv.h"
 #include "backends/cuda/products/cuda_matmul.h"
 #include "blockgrad/blockgrad.h"
@@ -366,23 +366,10 @@ BOOST_AUTO_TEST_CASE(machine_code_multiplies_on_tensor_cores_and_spills_nothing)
                    {dense(f32, x), dense(f32, y)},
                    {f32, w},
                    target_of(CudaMath::tf32)});
-  CubinRequest request{.text = cuda_prelude()};
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const CudaWork work = test_support::work_of(nodes[i]);
-    if (i == 0) request.text += work.launches[0].text.header;
-    request.text += cuda_named(work.launches[0].text.text, "kernel" + std::to_string(i));
-  }
-  std::string code;
-  try {
-    code = compile_cubin(nvrtc(), request);
-  } catch (const DeviceError& error) {
-    BOOST_TEST_MESSAGE("skipped: " << error.what());
-    return;
-  }
+  std::vector<CudaText> texts;
+  for (const auto& node : nodes) texts.push_back(test_support::work_of(node).launches[0].text);
   using cubin::Kind;
-  const std::vector<cubin::Kernel> kernels = cubin::read(code, "");
-  BOOST_TEST(kernels.size() == nodes.size());
-  for (const cubin::Kernel& kernel : kernels) {
+  for (const cubin::Kernel& kernel : cubin::compiled(texts)) {
     BOOST_TEST_CONTEXT(kernel.name) {
       BOOST_TEST(kernel.count(Kind::tensor_core) >= 16);
       BOOST_TEST(kernel.count(Kind::load_local) + kernel.count(Kind::store_local) == 0);

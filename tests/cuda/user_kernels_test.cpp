@@ -6,8 +6,8 @@
 
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/harness/host_runtime.h"
+#include "backends/cuda/kernel_text.h"
 #include "backends/cuda/machine/nvrtc.h"
-#include "backends/cuda/maps/emit.h"
 #include "blockgrad/blockgrad.h"
 #include "custom_op/smooth.h"
 #include "tests/support/checks.h"
@@ -92,8 +92,7 @@ class CompilingRuntime final : public CudaRuntime {
   std::int64_t free_bytes() const override { return 1 << 30; }
   std::vector<CudaFunction> load(std::span<const CudaText> texts) override {
     for (const CudaText& text : texts) {
-      compile_cubin(nvrtc(),
-                    {.text = cuda_prelude() + text.header + cuda_named(text.text, "kernel")});
+      compile_cubin(nvrtc(), {.text = cuda_program({&text, 1})});
     }
     return std::vector<CudaFunction>(texts.size());
   }

@@ -8,8 +8,9 @@
 #include <set>
 
 #include "backends/cuda/harness/host_runtime.h"
+#include "backends/cuda/kernel_text.h"
 #include "backends/cuda/machine/nvrtc.h"
-#include "backends/cuda/maps/emit.h"
+#include "tests/cuda/cubin.h"
 
 namespace test_support {
 
@@ -101,14 +102,7 @@ void check_machine_code() {
     return;
   }
   const std::vector<CudaText> texts = harness::host_texts();
-  CubinRequest request{.text = cuda_prelude()};
-  std::set<std::string> headers;
-  for (std::size_t i = tally().cubins; i < texts.size(); ++i) {
-    if (headers.insert(texts[i].header).second) request.text += texts[i].header;
-  }
-  for (std::size_t i = tally().cubins; i < texts.size(); ++i) {
-    request.text += cuda_named(texts[i].text, "kernel" + std::to_string(i));
-  }
+  const CubinRequest request{.text = cuda_program(std::span(texts).subspan(tally().cubins))};
   if (tally().cubins == texts.size()) return;
   tally().cubins = texts.size();
   BOOST_CHECK_NO_THROW(compile_cubin(*compiler, request));

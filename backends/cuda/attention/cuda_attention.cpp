@@ -6,15 +6,12 @@
 #include <bit>
 #include <cmath>
 
+#include "backends/cuda/kernel_text.h"
 #include "backends/cuda/maps/emit.h"
 #include "backends/cuda/products/cuda_product.h"
 #include "blockgrad/ops/attention.h"
 
 namespace blockgrad {
-
-namespace detail {
-extern const std::string_view matmul_text;
-}
 
 namespace {
 
@@ -70,6 +67,7 @@ struct Cut {
   int threads = 128;
   std::int64_t shared_bytes = 0;
   std::string call, sizes;  // a function of attention*.cuh, and what stands in its Cut
+  std::string_view header;  // where the function is
 
   Cut(const Problem& problem, Work work) {
     if (problem.is_for_tensor_cores()) use_tensor_cores(problem, work);
@@ -94,6 +92,7 @@ struct Cut {
     call = work == Work::forward      ? "forward"
            : work == Work::of_queries ? "gradient_of_queries"
                                       : "gradient_of_keys";
+    header = work == Work::forward ? "attention/attention.cuh" : "attention/attention_gradient.cuh";
   }
 
   void use_tensor_cores(const Problem& problem, Work work) {
@@ -108,6 +107,7 @@ struct Cut {
     sizes = fmt::format("HalfCut<{}, {}, {}, {}", cuda_type(problem.dtype()), depth, value_depth,
                         others);
     call = work == Work::forward ? "forward_of_halves" : "gradient_of_halves";
+    header = "attention/attention_halves.cuh";
   }
 };
 
@@ -168,7 +168,7 @@ class Launch {
                     "__launch_bounds__({}, {}) KERNEL({}) {{\n  using namespace gpu;\n{}}}\n"
                     "}}  // namespace blockgrad\n",
                     cut_.threads, 256 / cut_.threads, parameters_, body_),
-        std::string(detail::matmul_text), name};
+        kernel_headers({cut_.header}), name};
     work.launches.push_back(std::move(launch_));
   }
 

@@ -21,6 +21,7 @@
 #include "backends/cuda/harness/host_lines.h"
 #include "backends/cuda/harness/thrust_on_cpu.h"
 #include "backends/cuda/index/cuda_sorts.h"
+#include "backends/cuda/kernel_text.h"
 #include "backends/cuda/maps/emit.h"
 
 #ifdef BG_POISON
@@ -81,15 +82,15 @@ class Kernels {
       collected_.insert(collected_.end(), texts.begin(), texts.end());
       return std::vector<CudaFunction>(texts.size());
     }
-    std::vector<const CudaText*> missing;
+    std::vector<CudaText> missing;
     std::set<std::string> asked;
     for (const CudaText& text : texts) {
-      const std::string key = text.header + text.text;
-      if (!known_.contains(key) && asked.insert(key).second) missing.push_back(&text);
+      const std::string key = key_of(text);
+      if (!known_.contains(key) && asked.insert(key).second) missing.push_back(text);
     }
     if (!missing.empty()) compile(missing);
     std::vector<CudaFunction> functions;
-    for (const CudaText& text : texts) functions.push_back(known_.at(text.header + text.text));
+    for (const CudaText& text : texts) functions.push_back(known_.at(key_of(text)));
     return functions;
   }
 
@@ -107,20 +108,18 @@ class Kernels {
   }
 
  private:
-  void compile(const std::vector<const CudaText*>& texts) {
+  static std::string key_of(const CudaText& text) { return cuda_headers({&text, 1}) + text.text; }
+
+  void compile(const std::vector<CudaText>& texts) {
     const std::string stem = (work_folder() / fmt::format("kernels{}", files_++)).string();
     std::ofstream source(stem + ".cpp");
     source << "#include \"backends/cuda/harness/cuda_names.h\"\n"
               "#include \"backends/cuda/harness/host_call.h\"\n"
               "#include \"backends/cuda/harness/tensor_model.h\"\n"
-           << cuda_prelude();
-    std::set<std::string> headers;
-    for (const CudaText* text : texts) {
-      if (headers.insert(text->header).second) source << text->header;
-    }
+           << cuda_prelude() << cuda_headers(texts);
     for (std::size_t i = 0; i < texts.size(); ++i) {
       const std::string name = fmt::format("bg_kernel{}", i);
-      source << cuda_named(texts[i]->text, name)
+      source << cuda_named(texts[i].text, name)
              << fmt::format(
                     "\nusing namespace blockgrad;\nextern \"C\" void "
                     "bg_call{0}(blockgrad::harness::HostCall& call) {{\n"
@@ -139,10 +138,9 @@ class Kernels {
     void* library = dlopen((stem + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) throw DeviceError(dlerror());
     for (std::size_t i = 0; i < texts.size(); ++i) {
-      known_[texts[i]->header + texts[i]->text] =
-          dlsym(library, fmt::format("bg_call{}", i).c_str());
+      known_[key_of(texts[i])] = dlsym(library, fmt::format("bg_call{}", i).c_str());
     }
-    for (const CudaText* text : texts) compiled_.push_back(*text);
+    compiled_.insert(compiled_.end(), texts.begin(), texts.end());
     mutable_counts().kernels += static_cast<std::int64_t>(texts.size());
   }
 

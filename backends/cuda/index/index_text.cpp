@@ -2,20 +2,17 @@
 
 #include <algorithm>
 
+#include "backends/cuda/kernel_text.h"
 #include "backends/cuda/maps/emit.h"
 
 namespace blockgrad {
-
-namespace detail {
-extern const std::string_view index_kernels;
-}
 
 CudaLaunch index_launch(std::string_view name, std::vector<CudaParameter> parameters,
                         std::string_view body, std::int64_t blocks, bool is_update) {
   CudaLaunch launch;
   launch.blocks = blocks;
   launch.text.name = name;
-  launch.text.header = detail::index_kernels;
+  launch.text.headers = kernel_headers({"index/sort.cuh", "index/scan.cuh", "index/index.cuh"});
   std::string& text = launch.text.text;
   text = "\nnamespace blockgrad {\nextern \"C\" __global__ void KERNEL(";
   for (const CudaParameter& parameter : parameters) {

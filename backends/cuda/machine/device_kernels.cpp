@@ -8,6 +8,7 @@
 #include <system_error>
 #include <thread>
 
+#include "backends/cuda/kernel_text.h"
 #include "backends/cuda/machine/cuda_owner.h"
 #include "backends/cuda/maps/emit.h"
 
@@ -18,7 +19,7 @@ std::string cuda_kernel_name(const CudaText& text) {
 }
 
 std::string cuda_kernel_code(const CudaText& text) {
-  return text.header + cuda_named(text.text, cuda_kernel_name(text));
+  return cuda_headers({&text, 1}) + cuda_named(text.text, cuda_kernel_name(text));
 }
 
 std::vector<CudaFunction> DeviceKernels::load(std::span<const CudaText> texts) {

@@ -24,7 +24,7 @@ using CubinMaker = std::function<std::string(const std::string& program)>;
 
 /// What a kernel is called on the device: "blockgrad_map".
 std::string cuda_kernel_name(const CudaText& text);
-/// What follows cuda_prelude() in the program of a kernel: its header, and its text with its name.
+/// What follows cuda_prelude() in the program of a kernel: its headers, and its text with its name.
 std::string cuda_kernel_code(const CudaText& text);
 
 /// A loaded kernel; a CudaFunction of this device points to one.

@@ -4,15 +4,12 @@
 
 #include <algorithm>
 
+#include "backends/cuda/kernel_text.h"
 #include "backends/cuda/maps/emit.h"
 #include "backends/cuda/products/cuda_epilogue.h"
 #include "blockgrad/graph/error.h"
 
 namespace blockgrad {
-
-namespace detail {
-extern const std::string_view matmul_text;
-}
 
 namespace {
 
@@ -124,11 +121,26 @@ struct EndText {
   }
 };
 
-void finish(CudaLaunch& launch, const Parameters& parameters, const EndText& end,
-            std::string_view body, std::string_view name, bool is_update, int resident = 1) {
-  launch.text = {end.definition + parameters.kernel(body, launch.threads, resident, is_update),
-                 std::string(detail::matmul_text), name};
-  if (is_update) {
+constexpr std::string_view common_header = "products/matmul_product.cuh";
+
+std::string_view header_of(CudaKernel kernel) {
+  switch (kernel) {
+    case CudaKernel::elements: return "products/matmul_elements.cuh";
+    case CudaKernel::warps: return "products/matmul_warps.cuh";
+    case CudaKernel::mma: return "products/matmul_mma.cuh";
+    default: fail_internal({"CUDA has no generated kernel of this rung"});
+  }
+}
+
+/// `rung` and `images` have the function that the body calls and its operands.
+void finish(CudaLaunch& launch, const Parameters& parameters, const End& end, const EndText& text,
+            std::string_view body, std::string_view name, std::string_view rung,
+            std::string_view images, int resident = 1) {
+  launch.text = {
+      text.definition + parameters.kernel(body, launch.threads, resident, end.is_update),
+      kernel_headers({rung, images, end.epilogue ? "products/matmul_epilogue.cuh" : common_header}),
+      name};
+  if (end.is_update) {
     launch.args.push_back({Kind::state});
     launch.args.push_back({Kind::guard});
   }
@@ -180,7 +192,11 @@ CudaLaunch tiles(const CudaTile& tile, const CudaFactor& a, const CudaFactor& b,
       in, out, a.type, input, b.type, text.type, value_a, value_b, text.c,
       call_of(tile.config, a, b), text.epilogue);
   const bool is_mma = tile.config.kernel == CudaKernel::mma;
-  finish(launch, parameters, text, body, "product", end.is_update,
+  const bool of_images = a.type.starts_with("Image") || b.type.starts_with("Image");
+  finish(launch, parameters, end, text, body, "product", header_of(tile.config.kernel),
+         !of_images ? common_header
+         : is_mma   ? "products/matmul_image_mma.cuh"
+                    : "products/matmul_image.cuh",
          is_mma ? gpu::mma_blocks(static_cast<int>(size_of(tile.config.dtype)), tile.config.block,
                                   tile.product.is_gathered)
                 : 1);
@@ -205,7 +221,8 @@ CudaLaunch joining(const CudaTile& tile, const CudaFactor& sums, const End& end)
       "      {{}}, {{}}, {2}, m, n, 0, 0, static_cast<int>(k_splits), 1, false}};\n"
       "  add_splits(p, sums, batches, {3});\n",
       out, text.type, text.c, text.epilogue);
-  finish(launch, parameters, text, body, "join_splits", end.is_update);
+  finish(launch, parameters, end, text, body, "join_splits", "products/matmul_splits.cuh",
+         end.c.type == "Lattice" ? "products/matmul_image.cuh" : common_header);
   return launch;
 }
 

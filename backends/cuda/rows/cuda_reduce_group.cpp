@@ -80,12 +80,12 @@ class GroupKernel {
     const CudaArg parts{Kind::scratch, 0, made.scratch};
     made.scratch += (pieces_ * way_.bytes + 255) / 256 * 256;
     CudaLaunch pieces, ends;
-    pieces.text = {pieces_text(), std::string(line_joins_text()), "pieces"};
+    pieces.text = {pieces_text(), {line_joins_text()}, "pieces"};
     pieces.blocks = pieces_;
     pieces.threads = threads;
     pieces.args = {{Kind::number, 0, sets}, {Kind::table}, parts};
     pieces.table = std::move(elements_);
-    ends.text = {ends_text(), std::string(line_joins_text()), "piece_ends"};
+    ends.text = {ends_text(), {line_joins_text()}, "piece_ends"};
     ends.blocks = sets;
     ends.threads = threads;
     ends.args = {{Kind::table}, parts};

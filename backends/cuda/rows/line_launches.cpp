@@ -160,7 +160,7 @@ class LineLaunches {
 
   void add(CudaWork& made, const LineTask& task, std::string_view name) {
     CudaLaunch launch;
-    launch.text = {line_text(work_, form_, task), std::string(line_joins_text()), name};
+    launch.text = {line_text(work_, form_, task), {line_joins_text()}, name};
     launch.threads = form_.threads();
     launch.blocks = line_blocks() * (task.is_split ? slices_ : 1);
     using Kind = CudaArg::Kind;
