@@ -161,7 +161,7 @@ class Mixing {
     for (const Value v : node.inputs) product.inputs.push_back(rounded(v));
     const Value made = add(std::move(product));
     if (dtype == half_) halves_[{i, 0}] = made;
-    rewrite_.rename({i, 0}, as(DType::f32, made, node.origin));
+    rewrite_.rename({i, 0}, astype(rewrite_, made, DType::f32, node.origin));
   }
 
   // Inputs that are rounded are widened inside the formula, so that nobody stores them as f32.
@@ -186,9 +186,7 @@ class Mixing {
       args.push_back(recorder.cast(input, map.fn.inputs()[n]));
     }
     node.op = Map{recorder.finish(recorder.inlined(map.fn, args)), map.short_name};
-    const auto results = static_cast<std::int32_t>(node.types.size());
-    const std::int32_t made = rewrite_.add(std::move(node));
-    for (std::int32_t r = 0; r < results; ++r) rewrite_.rename({i, r}, {made, r});
+    rename_results(rewrite_, i, rewrite_.add(std::move(node)));
   }
 
   // r(v) in the new graph, made when it is read first.
@@ -198,7 +196,7 @@ class Mixing {
       views.push_back(v);
       v = at(v.node).inputs[0];
     }
-    if (!halves_[v]) halves_[v] = as(half_, rewrite_.renamed(v), at(v.node).origin);
+    if (!halves_[v]) halves_[v] = astype(rewrite_, rewrite_.renamed(v), half_, at(v.node).origin);
     for (auto view = views.rbegin(); view != views.rend(); ++view) {
       const GraphNode& node = at(view->node);
       halves_[*view] = add({node.op, {halves_[v]}, {{half_, node.types[0].shape}}, node.origin});
@@ -207,11 +205,6 @@ class Mixing {
     return halves_[v];
   }
 
-  Value as(DType dtype, Value v, const Origin& origin) {
-    const TensorType type = rewrite_.result().type(v);
-    if (type.dtype == dtype) return v;
-    return add({astype_map(type.dtype, dtype), {v}, {{dtype, type.shape}}, origin});
-  }
   Value add(GraphNode node) { return {rewrite_.add(std::move(node)), 0}; }
 
   const Graph& graph_;

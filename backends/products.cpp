@@ -6,7 +6,6 @@
 #include "blockgrad/ops/attention.h"
 #include "blockgrad/ops/conv.h"
 #include "blockgrad/ops/linalg.h"
-#include "graph/product_map.h"
 
 namespace blockgrad {
 
@@ -33,14 +32,11 @@ class Widening {
   Graph run() {
     for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph_.nodes.size()); ++i) {
       const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i)];
-      const auto* with_map = node.op.as<ProductMap>();
-      const Op& op = with_map ? with_map->product : node.op;
       const bool is_wide = node.inputs.empty() || !is_half(graph_.type(node.inputs[0]).dtype) ||
-                           backend_.multiplies_halves(op);
+                           backend_.multiplies_halves(node.op);
       if (is_wide) rewrite_.keep(i);
-      else if (with_map) widen(i, node, *with_map);
-      else if (is_product(op)) widen(i, node);
-      else if (is_attention(op)) widen_attention(i, node);
+      else if (is_product(node.op)) widen(i, node);
+      else if (is_attention(node.op)) widen_attention(i, node);
       else rewrite_.keep(i);
     }
     return rewrite_.finish();
@@ -52,7 +48,7 @@ class Widening {
     const TensorType type = {DType::f32, node.types[0].shape};
     const Value product = {rewrite_.add({with_result(node.op, {}), {a, b}, {type}, node.origin}),
                            0};
-    rewrite_.rename({i, 0}, as(node.types[0].dtype, product, node.origin));
+    rewrite_.rename({i, 0}, astype(rewrite_, product, node.types[0].dtype, node.origin));
   }
 
   // Its results are f32 already.
@@ -62,31 +58,7 @@ class Widening {
       wide.inputs.push_back(is_half(graph_.type(v).dtype) ? operand(v, node.origin)
                                                           : rewrite_.renamed(v));
     }
-    keep_results(i, node, rewrite_.add(std::move(wide)));
-  }
-
-  // The formula rounds what it gets.
-  void widen(std::int32_t i, const GraphNode& node, const ProductMap& op) {
-    GraphNode wide{node.op, {}, node.types, node.origin};
-    for (std::size_t k = 0; k < node.inputs.size(); ++k) {
-      wide.inputs.push_back(k < ProductMap::operands ? operand(node.inputs[k], node.origin)
-                                                     : rewrite_.renamed(node.inputs[k]));
-    }
-    std::vector<DType> dtypes(op.fn.inputs().begin(), op.fn.inputs().end());
-    dtypes[0] = DType::f32;
-    ScalarRecorder recorder(dtypes);
-    std::vector<Scalar> args;
-    for (std::size_t k = 0; k < dtypes.size(); ++k)
-      args.push_back(recorder.input(static_cast<int>(k)));
-    args[0] = recorder.cast(args[0], op.fn.inputs()[0]);
-    const ScalarFn fn = recorder.finish(recorder.inlined(op.fn, args));
-    wide.op = ProductMap{with_result(op.product, {}), fn, op.shapes};
-    keep_results(i, node, rewrite_.add(std::move(wide)));
-  }
-
-  void keep_results(std::int32_t i, const GraphNode& node, std::int32_t made) {
-    for (std::int32_t r = 0; r < static_cast<std::int32_t>(node.types.size()); ++r)
-      rewrite_.rename({i, r}, {made, r});
+    rename_results(rewrite_, i, rewrite_.add(std::move(wide)));
   }
 
   // What a View only turns is widened as it lies, and turned then.
@@ -94,15 +66,9 @@ class Widening {
     const GraphNode& node = graph_.node(v);
     const View* view = node.op.as<View>();
     if (!view || graph_.type(node.inputs[0]).shape.size() != view->layout.shape.size())
-      return as(DType::f32, rewrite_.renamed(v), origin);
-    const Value source = as(DType::f32, rewrite_.renamed(node.inputs[0]), origin);
+      return astype(rewrite_, rewrite_.renamed(v), DType::f32, origin);
+    const Value source = astype(rewrite_, rewrite_.renamed(node.inputs[0]), DType::f32, origin);
     return {rewrite_.add({*view, {source}, {{DType::f32, view->layout.shape}}, node.origin}), 0};
-  }
-
-  Value as(DType dtype, Value v, const Origin& origin) {
-    const TensorType type = rewrite_.result().type(v);
-    if (type.dtype == dtype) return v;
-    return {rewrite_.add({astype_map(type.dtype, dtype), {v}, {{dtype, type.shape}}, origin}), 0};
   }
 
   const Graph& graph_;
@@ -131,6 +97,18 @@ Map astype_map(DType from, DType to) {
   ScalarRecorder recorder(dtypes);
   const Scalar results[] = {recorder.cast(recorder.input(0), to)};
   return {recorder.finish(results), "astype"};
+}
+
+Value astype(Rewrite& rewrite, Value v, DType dtype, const Origin& origin) {
+  const TensorType type = rewrite.result().type(v);
+  if (type.dtype == dtype) return v;
+  return {rewrite.add({astype_map(type.dtype, dtype), {v}, {{dtype, type.shape}}, origin}), 0};
+}
+
+void rename_results(Rewrite& rewrite, std::int32_t old_node, std::int32_t made) {
+  const auto& types = rewrite.result().nodes[static_cast<std::size_t>(made)].types;
+  for (std::int32_t r = 0; r < static_cast<std::int32_t>(types.size()); ++r)
+    rewrite.rename({old_node, r}, {made, r});
 }
 
 Graph widen_products(const Graph& graph, const Backend& backend) {

@@ -16,6 +16,10 @@ Op with_result(const Op& product, std::optional<DType> result);
 
 /// A Map that only converts.
 Map astype_map(DType from, DType to);
+/// The value of the new graph in this dtype: itself, or a Map behind it.
+Value astype(Rewrite& rewrite, Value v, DType dtype, const Origin& origin);
+/// The results of old node `old_node` are from now on those of new node `made`.
+void rename_results(Rewrite& rewrite, std::int32_t old_node, std::int32_t made);
 
 /// The graph with products and attention of bf16 and f16 that `backend` has no kernels for in f32:
 /// Maps around each of them widen its operands, just before it is computed, and round its result.

@@ -49,38 +49,34 @@ struct Lines {
   }
 };
 
-KernelRow layer_norm_row(const Lines& lines, DType dtype, bool is_backward) {
-  const std::string family = is_backward ? "layer_norm_backward" : "layer_norm";
+/// y of x and of values per column; backward, the gradients to all of them.
+KernelRow lines_row(const std::string& name, const Lines& lines, DType dtype, bool is_backward,
+                    int per_column, const std::function<Expr(const std::vector<Expr>&)>& formula) {
+  const std::string family = is_backward ? name + "_backward" : name;
   return {.name = with_dtype(family, dtype),
           .family = family,
           .sizes = lines.sizes(),
           .dtype = dtype,
           .bytes = (is_backward ? 3 : 2) * bytes_of(dtype, lines.elements()),
           .make = [=](Drawn& drawn) {
-            const Expr x = drawn.numbers(lines.shape(), dtype);
-            const Expr gain = drawn.numbers(Shape{lines.columns}, dtype);
-            const Expr shift = drawn.numbers(Shape{lines.columns}, dtype);
-            const Expr y = bg::layer_norm(x, gain, shift);
+            std::vector<Expr> inputs{drawn.numbers(lines.shape(), dtype)};
+            for (int i = 0; i < per_column; ++i)
+              inputs.push_back(drawn.numbers(Shape{lines.columns}, dtype));
+            const Expr y = formula(inputs);
             if (!is_backward) return KernelCall{.results = {y}};
             const Expr dy = drawn.numbers(lines.shape(), dtype);
-            return KernelCall{.results = pulled_back(y, dy, {x, gain, shift})};
+            return KernelCall{.results = pulled_back(y, dy, inputs)};
           }};
 }
 
+KernelRow layer_norm_row(const Lines& lines, DType dtype, bool is_backward) {
+  return lines_row("layer_norm", lines, dtype, is_backward, 2,
+                   [](const std::vector<Expr>& in) { return bg::layer_norm(in[0], in[1], in[2]); });
+}
+
 KernelRow softmax_row(const Lines& lines, DType dtype, bool is_backward) {
-  const std::string family = is_backward ? "softmax_backward" : "softmax";
-  return {.name = with_dtype(family, dtype),
-          .family = family,
-          .sizes = lines.sizes(),
-          .dtype = dtype,
-          .bytes = (is_backward ? 3 : 2) * bytes_of(dtype, lines.elements()),
-          .make = [=](Drawn& drawn) {
-            const Expr x = drawn.numbers(lines.shape(), dtype);
-            const Expr y = bg::softmax(x);
-            if (!is_backward) return KernelCall{.results = {y}};
-            const Expr dy = drawn.numbers(lines.shape(), dtype);
-            return KernelCall{.results = pulled_back(y, dy, {x})};
-          }};
+  return lines_row("softmax", lines, dtype, is_backward, 0,
+                   [](const std::vector<Expr>& in) { return bg::softmax(in[0]); });
 }
 
 KernelRow cross_entropy_row(const Lines& lines, DType dtype) {

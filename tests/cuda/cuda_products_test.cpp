@@ -4,25 +4,13 @@
 #include <boost/test/unit_test.hpp>
 
 #include "blockgrad/graph/error.h"
+#include "cuda/dense_problem.h"
 #include "data/support.h"
 #include "support/stand_in.h"
 
 using namespace blockgrad;
+using test_support::dense_problem;
 using test_support::StandIn;
-
-namespace {
-
-LtProblem problem_of(const CudaProduct& product) {
-  const auto factor = [&](CudaSide side, std::int64_t r, std::int64_t c) {
-    return cuda_matrix(side, {}, product.dtype, Layout::dense({r, c}));
-  };
-  return lt_problem(product, factor(CudaSide::a, product.m, product.k),
-                    factor(CudaSide::b, product.k, product.n),
-                    factor(CudaSide::c, product.m, product.n), product.dtype)
-      .problem;
-}
-
-}  // namespace
 
 BOOST_AUTO_TEST_SUITE(cuda_products)
 
@@ -30,7 +18,7 @@ BOOST_AUTO_TEST_CASE(a_product_is_the_tables_or_our_own) {
   const StandIn library;
   CudaProducts products({.device = "a GPU", .processors = 132, .open = library.opener()});
   const CudaProduct small{.m = 32, .n = 32, .k = 32};
-  const LtFit fit{problem_of(small)};
+  const LtFit fit{dense_problem(small)};
   const auto why = [&] { return products.choose(small, fit).why; };
   BOOST_TEST(why() == "own kernel: not measured");
   BOOST_TEST(products.choose(small, {{}, "it is of two worlds"}).why ==
@@ -50,7 +38,7 @@ BOOST_AUTO_TEST_CASE(a_product_is_the_tables_or_our_own) {
   BOOST_TEST(taken.workspace == 4096);
   BOOST_TEST((taken.call != nullptr));
   const CudaProduct other{.m = 32, .n = 32, .k = 33};
-  BOOST_TEST((products.choose(other, {problem_of(other)}).call == nullptr));
+  BOOST_TEST((products.choose(other, {dense_problem(other)}).call == nullptr));
 
   entry.library = 130000;
   set();
@@ -74,7 +62,7 @@ BOOST_AUTO_TEST_CASE(large_products_on_tensor_cores_are_the_librarys_where_nothi
   const StandIn library;
   const CudaProducts products({.device = "a GPU", .processors = 132, .open = library.opener()});
   const auto is_library = [&](const CudaProduct& product) {
-    return products.choose(product, {problem_of(product)}).call != nullptr;
+    return products.choose(product, {dense_problem(product)}).call != nullptr;
   };
   CudaProduct product{.m = 1024, .n = 1024, .k = 1024, .dtype = DType::bf16};
   BOOST_TEST(is_library(product));
@@ -88,7 +76,7 @@ BOOST_AUTO_TEST_CASE(large_products_on_tensor_cores_are_the_librarys_where_nothi
 
 BOOST_AUTO_TEST_CASE(without_the_library_a_product_is_our_own_and_says_why) {
   const CudaProduct large{.m = 1024, .n = 1024, .k = 1024, .dtype = DType::f16};
-  const LtFit fit{problem_of(large)};
+  const LtFit fit{dense_problem(large)};
   const CudaProducts none({.device = "a GPU", .open = []() -> CublasLt {
                              throw DeviceError("cuBLASLt was not found; sought (folders):\n  a: b");
                            }});
@@ -107,7 +95,7 @@ BOOST_AUTO_TEST_CASE(a_table_that_cannot_be_read_is_told_where_a_product_is_not_
   data_test::write_bytes(folder / "table", "hello\n");
   const CudaProducts products({.device = "a GPU", .table = folder / "table"});
   const CudaProduct small{.m = 2, .n = 2, .k = 2};
-  BOOST_TEST(products.choose(small, {problem_of(small)}).why ==
+  BOOST_TEST(products.choose(small, {dense_problem(small)}).why ==
              "own kernel: not measured; " + (folder / "table") +
                  ", line 1: no table of products, or one of another version");
 }

@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "blockgrad/graph/half.h"
+#include "cuda/dense_problem.h"
 #include "data/support.h"
 #include "support/checks.h"
 #include "support/stand_in.h"
 
 using namespace blockgrad;
+using test_support::dense_problem;
 using test_support::error_of;
 using test_support::StandIn;
 
@@ -132,16 +134,6 @@ void check_product(const StandIn& library, const Sizes& of, DType dtype, bool ta
                                                  << tb << " gap " << gap);
 }
 
-LtProblem problem_of(const CudaProduct& product) {
-  const auto factor = [&](CudaSide side, std::int64_t r, std::int64_t c) {
-    return cuda_matrix(side, {}, product.dtype, Layout::dense({r, c}));
-  };
-  return lt_problem(product, factor(CudaSide::a, product.m, product.k),
-                    factor(CudaSide::b, product.k, product.n),
-                    factor(CudaSide::c, product.m, product.n), product.dtype)
-      .problem;
-}
-
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(lt_product)
@@ -170,7 +162,7 @@ BOOST_AUTO_TEST_CASE(tf32_rounds_and_exact_f32_does_not) {
                                 reinterpret_cast<std::uint64_t>(&x),
                                 reinterpret_cast<std::uint64_t>(&result), 0};
   const auto run = [&](CudaMath math) {
-    const LtProblem problem = problem_of({.m = 1, .n = 1, .k = 1, .math = math});
+    const LtProblem problem = dense_problem({.m = 1, .n = 1, .k = 1, .math = math});
     const auto handle = library.handle();
     lt_call(handle, problem, lt_choices(*handle, problem, 1, 0).at(0))->enqueue(nullptr, args);
     return result;
@@ -182,7 +174,7 @@ BOOST_AUTO_TEST_CASE(tf32_rounds_and_exact_f32_does_not) {
 BOOST_AUTO_TEST_CASE(algorithms_are_within_the_workspace_and_none_adds_slices_as_they_are_done) {
   const StandIn library;
   const auto handle = library.handle();
-  const LtProblem problem = problem_of({.m = 4, .n = 4, .k = 4});
+  const LtProblem problem = dense_problem({.m = 4, .n = 4, .k = 4});
   for (const LtChoice& choice : lt_choices(*handle, problem, 10, 256))
     BOOST_TEST(choice.workspace <= 256);
   BOOST_TEST(lt_choices(*handle, problem, 2, 1 << 20).size() == 2u);
@@ -192,7 +184,7 @@ BOOST_AUTO_TEST_CASE(algorithms_are_within_the_workspace_and_none_adds_slices_as
 
 BOOST_AUTO_TEST_CASE(an_algorithm_that_the_library_does_not_know_is_refused) {
   const StandIn library;
-  const LtProblem problem = problem_of({.m = 4, .n = 4, .k = 4});
+  const LtProblem problem = dense_problem({.m = 4, .n = 4, .k = 4});
   BOOST_TEST(error_of([&] { lt_call(library.handle(), problem, {}); }) ==
              "cuBLASLt refuses this algorithm: CUBLAS_STATUS_INVALID_VALUE, 7");
   LtChoice large = lt_choices(*library.handle(), problem, 10, 1 << 20).at(1);

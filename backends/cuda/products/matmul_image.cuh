@@ -119,45 +119,72 @@ __device__ __forceinline__ ImagePanel<T> columns_of(const ImageColumns<const T>&
   return {x, x.planes(batch), column, width, k_end};
 }
 
-/// See PanelShare. Neighbours in a block read neighbours along k or along w. Digits are found by
-/// divisions once and counted up then.
-template <class T, int width, int depth, int threads, bool is_along_k>
-struct ImageShare {
+/// Which elements of [width, depth] a thread of a block moves: neighbours in the block are
+/// neighbours along k or along w.
+template <int width, int depth, int threads, bool is_along_k>
+struct ThreadWalk {
   static constexpr int count = width * depth / threads;
   static_assert(count * threads == width * depth && threads % (is_along_k ? depth : width) == 0,
                 "every thread moves the same");
   static constexpr int count_w = is_along_k ? count : 1, count_k = is_along_k ? 1 : count;
-  T part[count];
 
-  __device__ __forceinline__ static int width_of(int i) {
+  __device__ __forceinline__ static int w(int i) {
     const int thread = static_cast<int>(threadIdx.x);
     return is_along_k ? thread / depth + i * (threads / depth) : thread % width;
   }
-  __device__ __forceinline__ static int k_of(int i) {
+  __device__ __forceinline__ static int k(int i) {
     const int thread = static_cast<int>(threadIdx.x);
     return is_along_k ? thread % depth : thread / width + i * (threads / width);
   }
+};
 
-  const T* planes[count_w];  // where each w reads where k = 0
-  int row[count_w], column[count_w];
+/// Where each w that a thread moves reads where k = 0. Digits are found by divisions once and
+/// counted up then.
+template <class T, class Walk>
+struct ImageStarts {
+  const T* planes[Walk::count_w];
+  int row[Walk::count_w], column[Walk::count_w];
+
+  __device__ __forceinline__ explicit ImageStarts(const ImagePanel<T>& panel) {
+    const Image<const T>& image = panel.image;
+#pragma unroll
+    for (int i = 0; i < Walk::count_w; ++i) {
+      const Digits w = digits_of(panel.first + Walk::w(i), image.w_rows, image.w_columns);
+      planes[i] = panel.planes + w.plane * image.w_plane;
+      row[i] = static_cast<int>(image.row + w.row * image.w_row);
+      column[i] = static_cast<int>(image.column + w.column * image.w_column);
+    }
+  }
+
+  /// 0 outside of a plane.
+  __device__ __forceinline__ T value(const Image<const T>& image, int at_w, const Digits& k) const {
+    const int y = row[at_w] + k.row * static_cast<int>(image.k_row);
+    const int x = column[at_w] + k.column * static_cast<int>(image.k_column);
+    const bool is_inside = y >= 0 && y < image.rows && x >= 0 && x < image.columns;
+    return is_inside ? planes[at_w][k.plane * image.k_plane + y * image.columns + x] : T(0.0f);
+  }
+};
+
+/// See PanelShare.
+template <class T, int width, int depth, int threads, bool is_along_k>
+struct ImageShare {
+  using Walk = ThreadWalk<width, depth, threads, is_along_k>;
+  static constexpr int count = Walk::count, count_k = Walk::count_k;
+  T part[count];
+
+  ImageStarts<T, Walk> starts;
   Digits k[count_k], step;
   int left_width;
   long left_k;
 
   __device__ __forceinline__ ImageShare(const ImagePanel<T>& panel, long k_begin)
-      : left_width(static_cast<int>(panel.width < width ? panel.width : width)),
+      : starts(panel),
+        left_width(static_cast<int>(panel.width < width ? panel.width : width)),
         left_k(panel.k_end - k_begin) {
     const Image<const T>& image = panel.image;
 #pragma unroll
-    for (int i = 0; i < count_w; ++i) {
-      const Digits w = digits_of(panel.first + width_of(i), image.w_rows, image.w_columns);
-      planes[i] = panel.planes + w.plane * image.w_plane;
-      row[i] = static_cast<int>(image.row + w.row * image.w_row);
-      column[i] = static_cast<int>(image.column + w.column * image.w_column);
-    }
-#pragma unroll
     for (int i = 0; i < count_k; ++i)
-      k[i] = digits_of(k_begin + k_of(i), image.k_rows, image.k_columns);
+      k[i] = digits_of(k_begin + Walk::k(i), image.k_rows, image.k_columns);
     step = digits_of(depth, image.k_rows, image.k_columns);
   }
 
@@ -165,17 +192,8 @@ struct ImageShare {
     const Image<const T>& image = panel.image;
 #pragma unroll
     for (int i = 0; i < count; ++i) {
-      const int at_w = is_along_k ? i : 0;
-      const Digits& at_k = k[is_along_k ? 0 : i];
-      const int y = row[at_w] + at_k.row * static_cast<int>(image.k_row);
-      const int x = column[at_w] + at_k.column * static_cast<int>(image.k_column);
-      T value = beyond;
-      if (width_of(i) < left_width && k_of(i) < left_k) {
-        value = 0;
-        if (y >= 0 && y < image.rows && x >= 0 && x < image.columns)
-          value = planes[at_w][at_k.plane * image.k_plane + y * image.columns + x];
-      }
-      part[i] = value;
+      const bool is_there = Walk::w(i) < left_width && Walk::k(i) < left_k;
+      part[i] = is_there ? starts.value(image, is_along_k ? i : 0, k[is_along_k ? 0 : i]) : beyond;
     }
 #pragma unroll
     for (int i = 0; i < count_k; ++i) k[i].add(step, image.k_rows, image.k_columns);
@@ -184,7 +202,7 @@ struct ImageShare {
 
   __device__ __forceinline__ void store(SharedPanel<T, width, depth>& shared) const {
 #pragma unroll
-    for (int i = 0; i < count; ++i) shared.value[k_of(i)][width_of(i)] = part[i];
+    for (int i = 0; i < count; ++i) shared.value[Walk::k(i)][Walk::w(i)] = part[i];
   }
 };
 
