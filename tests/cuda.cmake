@@ -25,6 +25,7 @@ bg_tests(cuda
   cuda/mixed_test.cpp
   cuda/models_test.cpp
   cuda/product_program_test.cpp
+  cuda/quick_power_test.cpp
   cuda/random_graphs_test.cpp
   cuda/rows_test.cpp
   cuda/run_nodes.cpp

@@ -1,10 +1,11 @@
 #pragma once
 // What the functions of backends/cuda/products/tensor_cores.cuh do, on the harness. A copy is done
 // when its thread waits for it, so a missing wait shows. Products are exact and summed in f64, then
-// rounded once; the device's order and rounding are its own. Includes no header that kernels do, as
-// those may follow as text.
+// rounded once, and so are powers; the device's order and rounding are its own. Includes no header
+// that kernels do, as those may follow as text.
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -28,6 +29,8 @@ template <int left>
 void wait_copies() {
   harness::wait_copies(left);
 }
+
+inline float power_of_two(float x) { return static_cast<float>(std::exp2(double{x})); }
 
 namespace model {
 

@@ -1,8 +1,8 @@
 #pragma once
-// The instructions of tensor cores and of asynchronous copies as functions; all are called by whole
-// warps except the copies. Host code takes functions of these names from
-// backends/cuda/harness/tensor_model.h. Source: PTX ISA 8.0, "cp.async", "ldmatrix", "mma" (compute
-// capability 8.0 and later).
+// The instructions of tensor cores, of asynchronous copies and of the unit for powers as functions;
+// those of tensor cores are called by whole warps. Host code takes functions of these names from
+// backends/cuda/harness/tensor_model.h. Source: PTX ISA 8.0, "cp.async", "ldmatrix", "mma", "ex2"
+// (compute capability 8.0 and later).
 
 #include "blockgrad/graph/half.h"
 
@@ -30,6 +30,13 @@ __device__ __forceinline__ void commit_copies() {
 template <int left>
 __device__ __forceinline__ void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
+}
+
+/// 2^x with a relative error of at most 2^-22 where that is a normal number.
+__device__ __forceinline__ float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
 }
 
 /// Four 8 x 8 matrices of 2-byte elements: lane 8 i + r gives the address of row r of matrix i,
