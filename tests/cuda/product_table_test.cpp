@@ -7,6 +7,8 @@
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "backends/cuda/machine/sha256.h"
 #include "blockgrad/graph/error.h"
@@ -137,6 +139,28 @@ BOOST_AUTO_TEST_CASE(a_file_is_replaced_as_a_whole_and_is_the_users_alone) {
   write_bytes(folder / "file", "");
   const std::string below = folder / "file/products.jsonl";
   BOOST_TEST(error_of([&] { write_product_table(below, {}); }) ==
+             below + ": the table of products cannot be written");
+}
+
+BOOST_AUTO_TEST_CASE(writers_at_the_same_time_lose_nothing_of_each_other) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "a/products.jsonl";
+  constexpr int writers = 4, entries = 12;
+  {
+    std::vector<std::jthread> threads;
+    for (int writer = 0; writer < writers; ++writer) {
+      threads.emplace_back([&, writer] {
+        for (int i = 0; i < entries; ++i)
+          add_to_product_table(path, {{ProductKey{.m = writer, .n = i}, ProductEntry{}}});
+      });
+    }
+  }
+  BOOST_TEST(read_product_table(path).size() == std::size_t{writers * entries});
+  const ProductKey known{.m = 1, .n = 2};
+  BOOST_TEST(add_to_product_table(path, {{known, {.nanoseconds = 7}}}).at(known).nanoseconds == 7);
+  write_bytes(folder / "file", "");
+  const std::string below = folder / "file/products.jsonl";
+  BOOST_TEST(error_of([&] { add_to_product_table(below, {}); }) ==
              below + ": the table of products cannot be written");
 }
 

@@ -153,6 +153,22 @@ BOOST_AUTO_TEST_CASE(a_stop_keeps_what_is_measured) {
   BOOST_TEST(blockgrad::tune_products(outputs, {}, world.device, world.options).measured == 2);
 }
 
+BOOST_AUTO_TEST_CASE(what_another_call_measured_meanwhile_stays_in_the_table) {
+  if (test_support::skips_cuda_programs()) return;
+  World world(90e-6);
+  const ProductKey other{.device = "another GPU", .m = 9};
+  const auto count = [&](std::string_view) {
+    add_to_product_table(world.folder / "products.jsonl", {{other, {.nanoseconds = 9}}});
+  };
+  world.options.progress = count;
+  const std::vector<Output> outputs = {product(4, 4, 8), product(4, 4, 9)};
+  const TuneReport report = blockgrad::tune_products(outputs, {}, world.device, world.options);
+  BOOST_TEST(report.measured == 2);
+  const ProductTable table = read_product_table(report.table);
+  BOOST_TEST(table.size() == 3u);
+  BOOST_TEST(table.contains(other));
+}
+
 BOOST_AUTO_TEST_CASE(without_the_library_our_own_cuts_compete_and_that_is_said) {
   if (test_support::skips_cuda_programs()) return;
   World world(90e-6);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -93,6 +94,21 @@ bool replace_own_file(const std::string& path, std::string_view bytes) {
   is_done = is_done && ::rename(temporary.c_str(), path.c_str()) == 0;
   if (!is_done) ::unlink(temporary.c_str());
   return is_done;
+}
+
+OwnFileLock::OwnFileLock(const std::string& path) {
+  make_folders(path);
+  constexpr int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  descriptor_ = ::open((path + ".lock").c_str(), flags, 0600);
+  while (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    ::close(descriptor_);
+    descriptor_ = -1;
+  }
+}
+
+OwnFileLock::~OwnFileLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 void remove_old_temporaries(const std::string& folder, std::string_view ending) {

@@ -16,6 +16,21 @@ std::optional<std::string> read_own_file(const std::string& path, std::size_t mo
 /// file as it was, if it could not be written.
 bool replace_own_file(const std::string& path, std::string_view bytes);
 
+/// While this lives, no other process and no other thread holds the lock of this file, which is on
+/// a file beside it: NAME.lock, which stays. Makes the folder, and waits for who holds it.
+class OwnFileLock {
+ public:
+  explicit OwnFileLock(const std::string& path);
+  ~OwnFileLock();
+  OwnFileLock(const OwnFileLock&) = delete;
+  OwnFileLock& operator=(const OwnFileLock&) = delete;
+  /// False where there can be none.
+  bool is_held() const { return descriptor_ >= 0; }
+
+ private:
+  int descriptor_;
+};
+
 /// Removes what writers of files with this ending left in the folder when they were ended: of this
 /// user, not changed for a day.
 void remove_old_temporaries(const std::string& folder, std::string_view ending);

@@ -238,6 +238,16 @@ void write_product_table(const std::string& path, const ProductTable& table) {
     throw Error(fmt::format("{}: the table of products cannot be written", path));
 }
 
+ProductTable add_to_product_table(const std::string& path, const ProductTable& entries) {
+  const OwnFileLock lock(path);
+  if (!lock.is_held())
+    throw Error(fmt::format("{}: the table of products cannot be written", path));
+  ProductTable table = read_product_table(path);
+  for (const auto& [key, entry] : entries) table.insert_or_assign(key, entry);
+  write_product_table(path, table);
+  return table;
+}
+
 std::string product_table_path() {
   return own_cache_place("BLOCKGRAD_CUDA_PRODUCTS", "products.jsonl");
 }

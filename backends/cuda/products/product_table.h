@@ -60,6 +60,10 @@ ProductTable read_product_table(const std::string& path);
 /// Replaces the file as a whole. Throws Error if it cannot be written.
 void write_product_table(const std::string& path, const ProductTable& table);
 
+/// Puts entries into the file, in place of those of their products, and returns all that it holds:
+/// what others add at the same time is kept. Throws Error as reading and writing do.
+ProductTable add_to_product_table(const std::string& path, const ProductTable& entries);
+
 /// The file that BLOCKGRAD_CUDA_PRODUCTS names ("off": none), else products.jsonl beside the cache
 /// of cubins. Empty if there is none.
 std::string product_table_path();

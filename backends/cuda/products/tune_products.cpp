@@ -313,8 +313,7 @@ TuneReport tune_cuda_products(const Graph& graph, const Plan& plan, const CudaTa
     report.stopped = !winner;
     if (report.stopped) break;
     options.warm_milliseconds = 0;
-    table[key] = *winner;
-    write_product_table(report.table, table);
+    table = add_to_product_table(report.table, {{key, *winner}});
     ++report.measured;
     if (options.progress) {
       options.progress(fmt::format("{}, {}x{}x{} batch {} {} {}: {}{}", tuned.node, key.m, key.n,

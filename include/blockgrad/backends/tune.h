@@ -15,7 +15,8 @@
 namespace blockgrad {
 
 struct TuneOptions {
-  // The file of the table, which is read, added to and replaced as a whole after every product.
+  // The file of the table, which is read, added to and replaced as a whole after every product;
+  // several calls may add to one at the same time.
   // Empty: that of BLOCKGRAD_CUDA_PRODUCTS, else products.jsonl in the user's cache folder, which
   // is the one that programs follow in later processes.
   std::string table = {};
