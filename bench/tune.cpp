@@ -70,11 +70,18 @@ std::vector<std::string> small() {
   return shapes;
 }
 
-bg::DType dtype_of(const std::string& name) {
+/// Of the operands and of the result: "bf16", or "bf16-f32" where halves give f32.
+struct Types {
+  bg::DType operands, result;
+};
+
+Types types_of(const std::string& name) {
   for (const bg::DType dtype : {bg::DType::f32, bg::DType::f64, bg::DType::bf16, bg::DType::f16}) {
-    if (bg::name(dtype) == name) return dtype;
+    const std::string own(bg::name(dtype));
+    if (name == own) return {dtype, dtype};
+    if (bg::is_half(dtype) && name == own + "-f32") return {dtype, bg::DType::f32};
   }
-  throw std::invalid_argument("expected f32, f64, bf16 or f16, got " + name);
+  throw std::invalid_argument("expected f32, f64, bf16, f16, bf16-f32 or f16-f32, got " + name);
 }
 
 /// Its inputs are named by it, so that many go into one program.
@@ -85,14 +92,17 @@ bg::Expr product_of(const std::string& shape, const std::string& type) {
     throw std::invalid_argument("expected NN, NT, TN or TT behind the colon, got " + shape);
   const Product p = parse(shape.substr(0, colon));
   const bool ta = layout[0] == 'T', tb = layout[1] == 'T';
+  const Types types = types_of(type);
   const auto leaf = [&](const char* name, long long rows, long long columns) {
     const bg::Shape all =
         p.batch > 1 ? bg::Shape{p.batch, rows, columns} : bg::Shape{rows, columns};
-    return bg::input(shape + " " + type + name, all, dtype_of(type));
+    return bg::input(shape + " " + type + name, all, types.operands);
   };
   const bg::Expr a = ta ? leaf(" a", p.k, p.m) : leaf(" a", p.m, p.k);
   const bg::Expr b = tb ? leaf(" b", p.n, p.k) : leaf(" b", p.k, p.n);
-  return bg::matmul(a, b, {.transpose_a = ta, .transpose_b = tb});
+  const bg::Expr c = bg::matmul(a, b, {.transpose_a = ta, .transpose_b = tb});
+  if (types.result == types.operands) return c;
+  return bg::make(bg::MatMul{types.result}, c.node()->inputs);
 }
 
 int run(int argc, char** argv) {
@@ -102,6 +112,7 @@ int run(int argc, char** argv) {
   long long rows = 65536;
   bg::TuneOptions options;
   double rotated = 128;
+  std::string math = "exact";
   app.add_option("--shapes", shapes,
                  "products, as 64x10x128 (m, n, k), with x12 for a batch and :NT for layouts");
   app.add_option("--lists", lists, "of products: gpt2, small, squares")
@@ -109,7 +120,11 @@ int run(int argc, char** argv) {
   app.add_option("--rows", rows, "of gpt2: batch times length")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--types", types, "f32, f64, bf16, f16")->capture_default_str();
+  app.add_option("--types", types, "f32, f64, bf16, f16; bf16-f32, f16-f32: halves, the result f32")
+      ->capture_default_str();
+  app.add_option("--math", math, "exact, or tf32 for f32; the arithmetic of programs that follow")
+      ->check(CLI::IsMember({"exact", "tf32"}))
+      ->capture_default_str();
   app.add_option("--table", options.table, "the file (default: the one that programs follow)");
   app.add_option("--algorithms", options.algorithms, "asked of the library")
       ->check(CLI::PositiveNumber)
@@ -120,8 +135,9 @@ int run(int argc, char** argv) {
   app.add_option("--warm", options.warm_milliseconds, "milliseconds of work before the first")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--rotated", rotated, "MiB of operands taken in turns")
-      ->check(CLI::NonNegativeNumber)
+  constexpr double most_rotated = 1 << 20;
+  app.add_option("--rotated", rotated, "MiB of operands taken in turns, at most 1048576")
+      ->check(CLI::Range(0.0, most_rotated))
       ->capture_default_str();
   app.add_flag("--again", options.again, "also those that the table has");
   CLI11_PARSE(app, argc, argv);
@@ -152,7 +168,9 @@ int run(int argc, char** argv) {
     std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
     std::fflush(stdout);
   };
-  const bg::TuneReport report = bg::tune_products(products, {}, devices[0], options);
+  bg::CompileOptions compiled;
+  compiled.math = bg::math_mode(math);
+  const bg::TuneReport report = bg::tune_products(products, {}, devices[0], options, compiled);
   std::printf("%s: %d of %d products measured, %d known%s\n", report.table.c_str(), report.measured,
               report.products, report.known, report.stopped ? "; stopped" : "");
   return report.stopped ? 130 : 0;

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <boost/test/unit_test.hpp>
+#include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -167,6 +169,24 @@ BOOST_AUTO_TEST_CASE(what_another_call_measured_meanwhile_stays_in_the_table) {
   const ProductTable table = read_product_table(report.table);
   BOOST_TEST(table.size() == 3u);
   BOOST_TEST(table.contains(other));
+}
+
+BOOST_AUTO_TEST_CASE(a_product_is_tuned_in_the_arithmetic_of_the_program) {
+  if (test_support::skips_cuda_programs()) return;
+  World world(90e-6);
+  world.options.rotated_bytes = std::numeric_limits<std::int64_t>::max();
+  const Expr a = input("a", {8, 8}, DType::bf16), b = input("b", {8, 8}, DType::bf16);
+  const std::vector<Output> outputs = {product(8, 8, 8), make(MatMul{DType::f32}, {a, b})};
+  CompileOptions options;
+  options.math = MathMode::tf32;
+  const TuneReport report =
+      blockgrad::tune_products(outputs, {}, world.device, world.options, options);
+  BOOST_TEST(report.measured == 2);
+  std::set<std::string> kinds;
+  for (const auto& [key, entry] : read_product_table(report.table))
+    kinds.insert(key.dtypes + " in " + key.compute);
+  BOOST_TEST(
+      (kinds == std::set<std::string>{"bf16,bf16,f32 in f32", "f32,f32,f32 in f32 as tf32"}));
 }
 
 BOOST_AUTO_TEST_CASE(without_the_library_our_own_cuts_compete_and_that_is_said) {

@@ -58,8 +58,8 @@ ProductTrial::ProductTrial(CudaRuntime& runtime, const CudaMatMul& of, std::int6
   const std::int64_t one = a + b + bytes_of_c_;
   constexpr std::int64_t most_sets = 64;
   const std::int64_t fitting = std::max<std::int64_t>(runtime.free_bytes() / 2 / one, 1);
-  const std::int64_t count =
-      std::clamp<std::int64_t>((rotated_bytes + one - 1) / one, 1, std::min(most_sets, fitting));
+  const std::int64_t wanted = rotated_bytes / one + (rotated_bytes % one != 0);
+  const std::int64_t count = std::clamp<std::int64_t>(wanted, 1, std::min(most_sets, fitting));
   for (std::int64_t i = 0; i < count; ++i) {
     const auto seed = static_cast<std::uint64_t>(2 * i);
     sets_.push_back({drawn(a, seed), drawn(b, seed + 1), runtime_.allocate(bytes_of_c_)});
