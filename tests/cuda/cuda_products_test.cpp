@@ -45,6 +45,12 @@ BOOST_AUTO_TEST_CASE(a_product_is_the_tables_or_our_own) {
   BOOST_TEST(why() ==
              "own kernel: the table's algorithm is of cuBLASLt 13.0.0, there is cuBLASLt 13.1.0");
   entry.library = 130100;
+  entry.algorithm.data[1] = lt::reduction_in_place;
+  set();
+  BOOST_TEST(why() ==
+             "own kernel: cuBLASLt's algorithm adds slices of k in the order in which they are "
+             "done: its bits are not those of every run");
+  entry.algorithm.data[1] = 0;
   entry.algorithm.data[7] = 1;
   set();
   BOOST_TEST(why() ==

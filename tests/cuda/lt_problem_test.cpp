@@ -278,7 +278,8 @@ BOOST_AUTO_TEST_CASE(the_numbers_are_those_of_the_librarys_header) {
   same(lt::PreferenceField::alignment_b, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES);
   same(lt::PreferenceField::alignment_c, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES);
   same(lt::PreferenceField::alignment_d, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES);
-  same(CUBLASLT_REDUCTION_SCHEME_INPLACE, 1);
+  same(lt::AlgorithmField::reduction_scheme, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME);
+  same(lt::reduction_in_place, CUBLASLT_REDUCTION_SCHEME_INPLACE);
   same(sizeof(lt::Algorithm), sizeof(cublasLtMatmulAlgo_t));
   same(sizeof(lt::Heuristic), sizeof(cublasLtMatmulHeuristicResult_t));
   same(offsetof(lt::Heuristic, workspace),

@@ -36,6 +36,7 @@ std::string bind_functions(CublasLt& lt, const SharedLibrary& library) {
   library.bind(lt.set_preference, "cublasLtMatmulPreferenceSetAttribute", missing);
   library.bind(lt.heuristics, "cublasLtMatmulAlgoGetHeuristic", missing);
   library.bind(lt.check, "cublasLtMatmulAlgoCheck", missing);
+  library.bind(lt.get_algorithm, "cublasLtMatmulAlgoConfigGetAttribute", missing);
   library.bind(lt.matmul, "cublasLtMatmul", missing);
   return missing;
 }

@@ -54,6 +54,12 @@ enum class PreferenceField : std::int32_t {
   alignment_d = 8,
 };
 
+enum class AlgorithmField : std::int32_t {
+  reduction_scheme = 3,  // uint32, one of the bits of PreferenceField::reduction_schemes, or 0
+};
+/// Slices of k are added to the result in the order in which they are done.
+inline constexpr std::uint32_t reduction_in_place = 1;
+
 /// cublasLtMatmulAlgo_t: means the same to one version of the library only.
 struct Algorithm {
   std::array<std::uint64_t, 8> data{};
@@ -97,6 +103,8 @@ struct CublasLt {
   /// Whether an algorithm does it, and with how much workspace.
   int (*check)(lt::Handle*, lt::Matmul*, lt::Matrix* a, lt::Matrix* b, lt::Matrix* c, lt::Matrix* d,
                const lt::Algorithm*, lt::Heuristic*) = nullptr;
+  int (*get_algorithm)(const lt::Algorithm*, lt::AlgorithmField, void*, std::size_t,
+                       std::size_t*) = nullptr;
   int (*matmul)(lt::Handle*, lt::Matmul*, const void* alpha, const void* a, lt::Matrix*,
                 const void* b, lt::Matrix*, const void* beta, const void* c, lt::Matrix*, void* d,
                 lt::Matrix*, const lt::Algorithm*, void* workspace, std::size_t bytes,

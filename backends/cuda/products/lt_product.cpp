@@ -21,8 +21,16 @@ std::unique_ptr<T, int (*)(T*)> owned(int (*destroy)(T*), Make&& make, std::stri
   return {made, destroy};
 }
 
-// All reduction schemes but 1, in place: slices of k are added to the result as they are done.
-constexpr std::uint32_t ordered_reductions = 2 | 4;
+constexpr std::uint32_t ordered_reductions = 7 & ~lt::reduction_in_place;
+
+bool reduces_in_place(const CublasLt& lt, const lt::Algorithm& algorithm) {
+  std::uint32_t scheme = 0;
+  std::size_t written = 0;
+  check(lt.get_algorithm(&algorithm, lt::AlgorithmField::reduction_scheme, &scheme, sizeof scheme,
+                         &written),
+        "to tell how an algorithm adds slices of k");
+  return (scheme & lt::reduction_in_place) != 0;
+}
 
 class LtCall final : public CudaLibraryCall {
  public:
@@ -37,6 +45,11 @@ class LtCall final : public CudaLibraryCall {
                               &choice_.algorithm, &result),
           "this algorithm");
     check(result.status, "this algorithm");
+    if (reduces_in_place(handle_->lt(), choice_.algorithm)) {
+      throw DeviceError(
+          "cuBLASLt's algorithm adds slices of k in the order in which they are done: its bits are "
+          "not those of every run");
+    }
     if (result.workspace > static_cast<std::size_t>(choice_.workspace)) {
       throw DeviceError(fmt::format("cuBLASLt wants {} bytes of workspace, not {}",
                                     result.workspace, choice_.workspace));

@@ -58,7 +58,8 @@ std::vector<LtChoice> lt_choices(const LtHandle& handle, const LtProblem& proble
                                  std::int64_t most_workspace);
 
 /// C = A B as a call whose arguments are the addresses of A, B, C and the workspace. Throws
-/// DeviceError if the library does not do the problem by this algorithm in this workspace.
+/// DeviceError if the library does not do the problem by this algorithm in this workspace, or adds
+/// slices of k in the order in which they are done.
 std::shared_ptr<const CudaLibraryCall> lt_call(std::shared_ptr<const LtHandle> handle,
                                                const LtProblem& problem, const LtChoice& choice);
 

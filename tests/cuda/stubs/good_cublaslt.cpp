@@ -256,6 +256,16 @@ int cublasLtMatmulAlgoCheck(Handle*, Matmul* op, Matrix* a, Matrix* b, Matrix*, 
   return success;
 }
 
+// data[1] is the reduction scheme.
+int cublasLtMatmulAlgoConfigGetAttribute(const Algorithm* algorithm, int field, void* value,
+                                         std::size_t size, std::size_t* written) {
+  const auto scheme = static_cast<std::uint32_t>(algorithm->data[1]);
+  *written = sizeof scheme;
+  if (!is_known(*algorithm) || field != 3 || size != sizeof scheme) return invalid;
+  std::memcpy(value, &scheme, sizeof scheme);
+  return success;
+}
+
 int cublasLtMatmulAlgoGetHeuristic(Handle* handle, Matmul* op, Matrix* a, Matrix* b, Matrix* c,
                                    Matrix* d, Preference* preference, int asked, Heuristic* found,
                                    int* count) {
