@@ -2,6 +2,7 @@
 // said of their mistakes. The compiler here is the host's; the last case asks NVRTC.
 #include <atomic>
 #include <boost/test/unit_test.hpp>
+#include <limits>
 #include <thread>
 
 #include "backends/cuda/cuda_backend.h"
@@ -254,6 +255,21 @@ BOOST_AUTO_TEST_CASE(a_grid_that_no_gpu_has_is_refused) {
       [](const Turn<7>&, Types, Types) -> CudaSource { return {.text = text, .threads = 1025}; });
   BOOST_TEST(refusal<7>() ==
              at_refusal + "its CUDA kernel wants 1 to 1024 threads of a block, got 1025");
+}
+
+BOOST_AUTO_TEST_CASE(a_number_that_no_long_is_is_refused) {
+  if (test_support::skips_cuda_programs()) return;
+  BOOST_TEST(CudaNumber(~std::uint64_t{0} >> 1).bits() == std::numeric_limits<std::int64_t>::max());
+  BOOST_TEST(CudaNumber(std::numeric_limits<std::int64_t>::min()).bits() ==
+             std::numeric_limits<std::int64_t>::min());
+  cuda_kernels().add<Turn<17>>([](const Turn<17>&, Types, Types) -> CudaSource {
+    return {.text = "__global__ void KERNEL(const X0* x, Y0* y, long n) {}",
+            .numbers = {std::uint64_t{1} << 63}};
+  });
+  BOOST_TEST(refusal<17>() ==
+             at_refusal +
+                 "a number for a CUDA kernel is a long, below 2^63; pass the halves of a "
+                 "larger one");
 }
 
 BOOST_AUTO_TEST_CASE(what_a_compiler_says_comes_with_op_line_and_declaration) {

@@ -5,6 +5,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <type_traits>
 #include <typeindex>
@@ -14,12 +15,17 @@
 
 namespace blockgrad {
 
-/// A number for a kernel: a `long` or a `double` there.
+/// A number for a kernel: a `long` or a `double` there. Throws Error for integers that no `long`
+/// is.
 class CudaNumber {
  public:
   template <std::integral T>
   CudaNumber(T value) : long_(static_cast<std::int64_t>(value)) {
     static_assert(!std::is_same_v<T, bool>, "pass 0 or 1 for a bool");
+    if constexpr (std::is_unsigned_v<T> && sizeof(T) == sizeof(std::int64_t)) {
+      require(value <= T{std::numeric_limits<std::int64_t>::max()},
+              "a number for a CUDA kernel is a long, below 2^63; pass the halves of a larger one");
+    }
   }
   template <std::floating_point T>
   CudaNumber(T value) : is_double_(true), double_(static_cast<double>(value)) {}
