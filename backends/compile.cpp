@@ -177,7 +177,15 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
     }
     options.print.clear();
     options.memory_limit = 0;
-    state.twin = assembled(state.outputs, state.updates, cpu(), options, false, {});
+    try {
+      state.twin = assembled(state.outputs, state.updates, cpu(), options, false, {});
+    } catch (const Error& error) {
+      fail({"check_numerics: step ", step,
+            " computes a value that is not finite; the node that does cannot be named, since the "
+            "CPU "
+            "cannot run the step: ",
+            error.what()});
+    }
   }
   std::vector<const std::byte*> own;
   for (const Expr& feed : state.twin->feeds) {
