@@ -122,7 +122,10 @@ struct UserKernel {
     };
     name_types('X', inputs);
     name_types('Y', outputs);
-    return text + fmt::format("extern \"C\" {};\n#line 1 \"{}\"\n", declaration(), name) +
+    // Any kernel's registers suffice for 256 threads of a block; of more each may have fewer.
+    const std::string bounds =
+        kernel.threads > 256 ? fmt::format("__launch_bounds__({}) ", kernel.threads) : "";
+    return text + fmt::format("extern \"C\" {}{};\n#line 1 \"{}\"\n", bounds, declaration(), name) +
            kernel.text +
            "\nstatic_assert(sizeof(decltype(&KERNEL)) == 8, \"KERNEL has one definition\");\n"
            "}  // namespace user_KERNEL\nusing user_KERNEL::KERNEL;\n}  // namespace blockgrad\n";

@@ -51,7 +51,7 @@ struct CudaSource {
   /// the bits of the CPU. a * b + c is not contracted; math::fma is one.
   std::string text;
   std::int64_t blocks = 1;  // of the grid, a line: at least 1
-  int threads = 256;        // of a block, a line: 1 to 1024
+  int threads = 256;        // of a block, a line: 1 to 1024; registers are shared out for so many
   std::vector<CudaNumber> numbers = {};
 };
 
