@@ -6,6 +6,7 @@
 
 #include "backends/cpu/families.h"
 #include "backends/cpu/numerics.h"
+#include "backends/cpu/tape_cut.h"
 #include "backends/cpu/tape_program.h"
 #include "backends/cpu/tape_steps.h"
 #include "blockgrad/graph/map.h"
@@ -14,28 +15,12 @@ namespace blockgrad {
 
 namespace {
 
-constexpr std::int64_t largest_chunk = 1024, least_chunk = 256;  // elements
-constexpr std::int64_t chunk_budget = 24 * 1024;                 // bytes of slots and streams
-constexpr std::int64_t near_bytes = 64 * 1024;                   // that stay in the L1 cache
-constexpr std::size_t many_streams = 8;                          // for a processor to foresee
-constexpr std::int64_t part_size = 16384;                        // elements at most, about
-constexpr std::int64_t part_work = 65536;                        // and elements times instructions
+constexpr std::int64_t near_bytes = 64 * 1024;  // that stay in the L1 cache
+constexpr std::size_t many_streams = 8;         // for a processor to foresee
 
 using Kind = TapeRegister::Kind;
 
-std::int64_t divided_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit; }
-std::int64_t rounded_up(std::int64_t n, std::int64_t unit) { return divided_up(n, unit) * unit; }
-
-/// After how many elements a layout starts again, having stepped through memory without gaps; 0 if
-/// it does not.
-std::int64_t period_of(const Walk& walk) {
-  std::int64_t period = 1;
-  int axis = walk.rank;
-  while (axis > 0 && walk.strides[static_cast<std::size_t>(axis - 1)] == period)
-    period *= walk.sizes[static_cast<std::size_t>(--axis)];
-  const bool repeats = axis == 1 && walk.strides[0] == 0;
-  return repeats && period > 1 ? period : 0;
-}
+std::int64_t rounded_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 class TapeBuilder {
  public:
@@ -47,6 +32,7 @@ class TapeBuilder {
     home_.assign(fn_.code().size(), -1);
     spread_.assign(fn_.code().size(), -1);
     find_numbers();
+    find_rows();
     steps_ = tape_steps(fn_, is_number_, request_.isa);
     find_reads();
     for (std::int32_t i = 0; i < size(); ++i) {
@@ -91,6 +77,18 @@ class TapeBuilder {
     }
   }
 
+  // The first strided operand or result that has such rows decides on their length.
+  void find_rows() {
+    const auto look = [&](const Layout& layout) {
+      const Walk walk(layout);
+      if (row_ == 0 && !walk.is_contiguous() && period_of(walk) == 0) row_ = row_of(walk);
+    };
+    for (const Operand& in : request_.inputs) look(in.layout);
+    for (const Operand& out : request_.outputs) look(out.layout);
+  }
+
+  bool has_rows(const Walk& walk) const { return row_ > 0 && row_of(walk) == row_; }
+
   // In numbers of steps.
   void find_reads() {
     last_read_.assign(fn_.code().size(), -1);
@@ -116,6 +114,23 @@ class TapeBuilder {
     const auto number = static_cast<std::int32_t>(tape_.registers.size()) - 1;
     if (kind == Kind::input || kind == Kind::output) tape_.moving.push_back(number);
     return number;
+  }
+
+  std::int32_t add_rows(Kind kind, std::int32_t index, std::int32_t instr, const Walk& walk) {
+    const std::int32_t number = add_register(kind, index, instr);
+    tape_.registers[nth(number)].rows = static_cast<std::int32_t>(tape_.rows.size());
+    tape_.rows.push_back(walk);
+    return number;
+  }
+
+  // Where result r lies, if that is where an instruction may write it.
+  std::int32_t add_result(std::int32_t r, std::int32_t instr) {
+    const Layout& layout = request_.outputs[nth(r)].layout;
+    return layout.is_dense() ? add_register(Kind::output, r, instr)
+                             : add_rows(Kind::output, r, instr, Walk(layout));
+  }
+  bool is_made_in_place(const Layout& layout) const {
+    return layout.is_dense() || has_rows(Walk(layout));
   }
 
   // A slot that nothing has used, of a chunk, or of one block for a number.
@@ -147,12 +162,16 @@ class TapeBuilder {
       home(i) = add_register(Kind::input, input, i, walk.offset);
       return;
     }
+    if (has_rows(walk)) {
+      home(i) = add_rows(Kind::input, input, i, walk);
+      return;
+    }
     home(i) = slot_register(i, is_number_[nth(i)] != 0);
-    const std::int64_t period = period_of(walk);
+    const std::int64_t period = row_ > 0 ? 0 : period_of(walk);
     const std::int64_t joint = period > 0 ? std::lcm(period, period_) : 0;
-    std::vector<TapeLoad>& loads = is_number_[nth(i)]                    ? tape_.numbers
-                                   : joint > 0 && joint <= largest_chunk ? tape_.patterns
-                                                                         : tape_.loads;
+    std::vector<TapeLoad>& loads = is_number_[nth(i)]                         ? tape_.numbers
+                                   : joint > 0 && joint <= largest_tape_chunk ? tape_.patterns
+                                                                              : tape_.loads;
     if (&loads == &tape_.patterns) period_ = joint;
     loads.push_back({input, home(i), walk});
   }
@@ -168,7 +187,7 @@ class TapeBuilder {
     for (std::size_t r = 0; r < fn_.results().size(); ++r) {
       if (fn_.results()[r] != steps_[s].value) continue;
       const Operand& out = request_.outputs[r];
-      if (!out.layout.is_dense()) return -1;
+      if (!is_made_in_place(out.layout)) return -1;
       for (std::int32_t k = 0; k < size(); ++k) {
         if (at(k).op != ScalarOp::input) continue;
         const Operand& in = request_.inputs[static_cast<std::size_t>(at(k).bits)];
@@ -197,7 +216,7 @@ class TapeBuilder {
     for (const std::int32_t arg : step.operands()) give_slot_back(arg, s);
     const std::int32_t result = is_number ? -1 : direct_result(s);
     if (result >= 0) is_written_[nth(result)] = 1;
-    home(i) = result >= 0 ? add_register(Kind::output, result, i) : slot_register(i, is_number);
+    home(i) = result >= 0 ? add_result(result, i) : slot_register(i, is_number);
     made.operands.out = home(i);
     made.magnitude = tape_table(request_.isa).find_magnitude(at(i).dtype);
     made.is_result = is_result_[nth(i)] != 0;
@@ -255,14 +274,13 @@ class TapeBuilder {
       if (is_written_[r]) continue;
       const std::int32_t source = fn_.results()[r];
       const Layout& layout = request_.outputs[r].layout;
-      const bool is_apart = !layout.is_dense();
+      const bool is_apart = !is_made_in_place(layout);
       if (is_apart && arity(at(source).op) > 0 && !is_number_[nth(source)]) {
         tape_.stores.push_back({static_cast<std::int32_t>(r), from[r], Walk(layout)});
         continue;
       }
       const std::int32_t out =
-          is_apart ? slot_register(source)
-                   : add_register(Kind::output, static_cast<std::int32_t>(r), source);
+          is_apart ? slot_register(source) : add_result(static_cast<std::int32_t>(r), source);
       TapeInstruction made = copy(out, from[r], is_number_[nth(source)] != 0);
       made.magnitude = tape_table(request_.isa).find_magnitude(at(source).dtype);
       made.is_result = true;
@@ -279,40 +297,21 @@ class TapeBuilder {
     return false;
   }
 
-  // A multiple of the patterns' period, if it can be of whole vectors too, so that slots and
-  // streams of a chunk fit their share of the L1 cache.
   void choose_chunk() {
-    std::int64_t bytes = 1;  // of an element
-    for (const Slot& slot : slots_) bytes += slot.is_number ? 0 : slot.bytes;
-    for (const std::int32_t r : tape_.moving) bytes += tape_.registers[nth(r)].size;
-    const std::int64_t wanted =
-        std::clamp(chunk_budget / bytes, std::max(least_chunk, period_), largest_chunk);
-    std::int64_t unit = period_;
-    for (const std::int64_t whole : {sweep_block, std::int64_t{16}}) {
-      if (unit == period_ && std::lcm(period_, whole) <= wanted) unit = std::lcm(period_, whole);
-    }
-    tape_.chunk = std::max<std::int64_t>(1, std::min(wanted / unit * unit, tape_.elements));
-    const auto steps =
-        static_cast<std::int64_t>(tape_.code.size() + tape_.loads.size() + tape_.stores.size() + 1);
-    const std::int64_t part = std::min(part_size, part_work / steps);
-    tape_.part = std::max<std::int64_t>(1, part / tape_.chunk) * tape_.chunk;
-    even_out(unit);
+    TapeNeeds needs{.elements = tape_.elements, .period = period_};
+    for (const Slot& slot : slots_) needs.bytes += slot.is_number ? 0 : slot.bytes;
+    for (const std::int32_t r : tape_.moving) needs.bytes += tape_.registers[nth(r)].size;
+    needs.row = tape_.rows.empty() ? 0 : row_;
+    needs.steps = static_cast<std::int64_t>(tape_.code.size() + tape_.loads.size() +
+                                            tape_.stores.size() + tape_.rows.size() + 1);
+    const TapeCut cut = cut_tape(needs);
+    tape_.chunk = cut.chunk;
+    tape_.part = cut.part;
     const std::size_t streams = tape_.moving.size() + tape_.loads.size() + tape_.stores.size();
-    tape_.fetches_ahead = streams >= many_streams && tape_.elements * bytes > near_bytes;
+    tape_.fetches_ahead = streams >= many_streams && tape_.elements * needs.bytes > near_bytes;
     for (TapeStart& start : tape_.starts) {
       if (start.elements == 0) start.elements = tape_.chunk;
     }
-  }
-
-  // Few parts are an even number of nearly equal ones, of nearly equal chunks: two threads have
-  // equal shares.
-  void even_out(std::int64_t unit) {
-    const std::int64_t parts = divided_up(tape_.elements, tape_.part);
-    if (parts <= 1 || parts > 16) return;
-    const std::int64_t part = rounded_up(divided_up(tape_.elements, rounded_up(parts, 2)), unit);
-    const std::int64_t chunks = divided_up(part, tape_.chunk);
-    tape_.chunk = rounded_up(divided_up(part, chunks), unit);
-    tape_.part = chunks * tape_.chunk;
   }
 
   // Slots start at different places of a page, else a store and the next load of another slot look
@@ -373,6 +372,7 @@ class TapeBuilder {
   std::vector<std::int32_t> free_slots_;
   std::vector<ScalarInstr> constants_;
   std::int64_t period_ = 1;  // of all patterns together
+  std::int64_t row_ = 0;     // elements of the rows that lie apart and are used there
 };
 
 }  // namespace

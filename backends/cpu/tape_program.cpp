@@ -8,20 +8,6 @@ namespace blockgrad {
 
 namespace {
 
-std::byte* start_of(const TapeProgram& tape, const TapeRegister& reg, const KernelCall& call,
-                    std::int64_t begin) {
-  switch (reg.kind) {
-    case TapeRegister::Kind::slot: return call.scratch + reg.offset;
-    case TapeRegister::Kind::constant: return tape.constants.get() + reg.offset;
-    case TapeRegister::Kind::input:
-      return const_cast<std::byte*>(call.in[reg.index]) + begin * reg.size + reg.offset;
-    case TapeRegister::Kind::output:
-      if (call.is_trial) return call.scratch + reg.trial;
-      return call.out[reg.index] + begin * reg.size;
-  }
-  return nullptr;
-}
-
 /// f(to, from, elements) with both as pointers to unsigned integers of this size.
 template <class F>
 void with_elements(std::int32_t size, std::byte* to, const std::byte* from, F f) {
@@ -53,6 +39,19 @@ void run_instruction(const TapeInstruction& step, std::byte* const* at, std::int
 }
 
 }  // namespace
+
+std::byte* TapeProgram::start_of(const TapeRegister& reg, const KernelCall& call,
+                                 std::int64_t begin) const {
+  switch (reg.kind) {
+    case TapeRegister::Kind::slot: return call.scratch + reg.offset;
+    case TapeRegister::Kind::constant: return constants.get() + reg.offset;
+    case TapeRegister::Kind::input:
+      return const_cast<std::byte*>(call.in[reg.index]) + place(reg, begin);
+    case TapeRegister::Kind::output:
+      return call.is_trial ? call.scratch + reg.trial : call.out[reg.index] + place(reg, begin);
+  }
+  return nullptr;
+}
 
 std::int64_t TapeProgram::parts() const {
   return std::max<std::int64_t>(1, (elements + part - 1) / part);
@@ -86,8 +85,7 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
         not_finite |= std::isinf(step.magnitude(at[step.operands.out], n));
     }
   };
-  for (std::size_t r = 0; r < registers.size(); ++r)
-    at[r] = start_of(*this, registers[r], call, begin);
+  for (std::size_t r = 0; r < registers.size(); ++r) at[r] = start_of(registers[r], call, begin);
   const auto size_of = [&](std::int32_t reg) {
     return registers[static_cast<std::size_t>(reg)].size;
   };
@@ -107,8 +105,8 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
     if (stream < moving.size()) {
       const TapeRegister& reg = registers[static_cast<std::size_t>(moving[stream])];
       const bool writes = reg.kind == TapeRegister::Kind::output;
-      const std::byte* const base = writes ? call.out[reg.index] : call.in[reg.index] + reg.offset;
-      bring_near(base + first * reg.size, n * reg.size, writes);
+      const std::byte* const base = writes ? call.out[reg.index] : call.in[reg.index];
+      bring_near(base + place(reg, first), n * reg.size, writes);
       return;
     }
     const TapeStore& store = stores[stream - moving.size()];
@@ -124,14 +122,14 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
     run_instruction(start.instruction, at, start.elements);
     look(start.instruction, start.elements);
   }
-  for (std::int64_t i = begin; i < end; i += chunk) {
-    const std::int64_t n = std::min(chunk, end - i);
+  for (std::int64_t i = begin, n = 0; i < end; i += n) {
+    n = chunk_at(i, end);
     for (const TapeLoad& l : loads) load(l, i, n);
     for (const std::int32_t r : counters) {
       auto* const numbers_of_elements = reinterpret_cast<std::int64_t*>(at[r]);
       std::iota(numbers_of_elements, numbers_of_elements + n, i);
     }
-    const std::int64_t next = std::min(chunk, end - i - n);
+    const std::int64_t next = i + n < end ? chunk_at(i + n, end) : 0;
     if (streams > 0 && next > 0) {
       for (std::size_t c = 0, stream = 0; c < code.size(); ++c) {
         for (; stream * code.size() < (c + 1) * streams; ++stream) bring(stream, i + n, next);
@@ -153,7 +151,8 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
     for (const std::int32_t r : moving) {
       const TapeRegister& reg = registers[static_cast<std::size_t>(r)];
       if (call.is_trial && reg.kind == TapeRegister::Kind::output) continue;
-      at[r] += n * reg.size;
+      if (reg.rows < 0) at[r] += n * reg.size;
+      else if (next > 0) at[r] = start_of(reg, call, i + n);
     }
   }
   if (not_finite) call.not_finite->store(true, std::memory_order_relaxed);

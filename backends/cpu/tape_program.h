@@ -21,6 +21,7 @@ struct TapeRegister {
   std::int32_t size = 4;    // bytes per element
   std::int64_t offset = 0;  // bytes from the start of the scratch, the operand or the constants
   std::int64_t trial = 0;   // of an output: where in the scratch it goes in a trial
+  std::int32_t rows = -1;   // of an operand whose rows lie apart: which TapeProgram::rows it has
 };
 
 /// `run` for instructions on whole chunks, else `sweep`.
@@ -61,6 +62,9 @@ struct TapeProgram {
   bool fetches_ahead = false;  // what a chunk moves, while the one before is worked on
   std::vector<TapeRegister> registers;
   std::vector<std::int32_t> moving;  // registers that advance with the elements
+  // Where there are any, a chunk never crosses the end of a row, and begins at a multiple of its
+  // length.
+  std::vector<Walk> rows;
   // Before the first chunk: numbers that are the same for all elements, one block of each; rows
   // that repeat, a chunk of each; then what is computed from the numbers alone.
   std::vector<TapeLoad> numbers, patterns;
@@ -84,6 +88,17 @@ struct TapeProgram {
   void run_elements(const KernelCall& call, std::int64_t begin, std::int64_t end) const;
 
  private:
+  /// Of an input or output: bytes from where the operand begins.
+  std::int64_t place(const TapeRegister& reg, std::int64_t element) const {
+    const auto walk = static_cast<std::size_t>(reg.rows);
+    return (reg.rows < 0 ? element : rows[walk].place(element)) * reg.size + reg.offset;
+  }
+  /// How many elements the chunk at `first` has.
+  std::int64_t chunk_at(std::int64_t first, std::int64_t end) const {
+    const std::int64_t whole = rows.empty() ? chunk : chunk - first % chunk;
+    return whole < end - first ? whole : end - first;
+  }
+  std::byte* start_of(const TapeRegister& reg, const KernelCall& call, std::int64_t begin) const;
   template <bool watches>
   void run_chunks(const KernelCall& call, std::int64_t begin, std::int64_t end) const;
 };

@@ -33,6 +33,18 @@ struct Walk {
   /// From one element to the next along the last axis.
   std::int64_t step() const { return rank == 0 ? 1 : strides[static_cast<std::size_t>(rank - 1)]; }
 
+  /// Where an element lies.
+  std::int64_t place(std::int64_t element) const {
+    std::int64_t at = offset;
+    for (int a = rank; a-- > 0;) {
+      const auto axis = static_cast<std::size_t>(a);
+      const std::int64_t rest = a > 0 ? element / sizes[axis] : 0;
+      at += (element - rest * sizes[axis]) * strides[axis];
+      element = rest;
+    }
+    return at;
+  }
+
   /// f(at, count) for the elements first .. first+n-1 in row-major order, by runs along the last
   /// axis: element i of a run lies at `at` + i * step().
   template <class F>
