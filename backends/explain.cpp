@@ -62,8 +62,9 @@ class Explanation {
   }
 
   std::string text() const {
-    return head() + "\n" + memory() + recomputed() + "\n" + copies() + row_programs() + fusing() +
-           epilogues() + "\n" + kernels();
+    return folded(head() + "\n" + memory() + recomputed() + "\n" + copies() + row_programs() +
+                  fusing() + epilogues() + "\n") +
+           kernels();
   }
 
  private:
@@ -300,7 +301,7 @@ class Explanation {
     std::string title = "Kernels in order of running\n";
     if (is_profiled) {
       title = fmt::format(
-          "Kernels, the longest first: medians of {}; the roof is {}/s of fused multiply-add and "
+          "Kernels, the longest first: medians of {}; the roof is {}/s of fused multiply-add, "
           "{}/s of copying in memory (more in caches)\n",
           plural(static_cast<std::size_t>(report_.profiled_runs), "run"),
           with_unit(report_.roof_flops, "FLOP"), with_unit(report_.roof_bytes, "B"));
@@ -310,7 +311,7 @@ class Explanation {
     }
     std::vector<std::vector<std::string>> rows{{"#"}};
     if (is_profiled) rows[0].insert(rows[0].end(), {"time", "share", "of roof"});
-    rows[0].insert(rows[0].end(), {"op", "line and scope", "result", "FLOP", "bytes", "how"});
+    rows[0].insert(rows[0].end(), {"FLOP", "bytes", "line and scope", "result"});
     for (const std::size_t k : order) {
       const NodeReport& kernel = report_.nodes[k];
       std::vector<std::string> row{fmt::format("{}", k)};
@@ -320,25 +321,48 @@ class Explanation {
         row.push_back(fmt::format("{:.0f} %", 100 * kernel.roof));
       }
       const bool has_node = k < kernel_nodes_.size();
-      row.push_back(has_node ? name_of(kernel_nodes_[k], false) : kernel.node);
-      row.push_back(has_node ? place_text(node(kernel_nodes_[k])) : "");
-      row.push_back(has_node ? types_text(node(kernel_nodes_[k])) : "");
       row.push_back(with_unit(kernel.flops, ""));
       row.push_back(with_unit(kernel.bytes, "B"));
-      const bool is_gradient = has_node && node(kernel_nodes_[k]).origin.role == gradient_role;
-      const std::string op = is_gradient ? std::string(node(kernel_nodes_[k]).op->name()) : "";
-      row.push_back(op.empty() ? kernel.kernel : op + ": " + kernel.kernel);
+      row.push_back(has_node ? place_text(node(kernel_nodes_[k])) : "");
+      row.push_back(has_node ? types_text(node(kernel_nodes_[k])) : "");
       rows.push_back(std::move(row));
     }
     std::vector<std::string> total{""};
     if (is_profiled)
       total.insert(total.end(), {fmt::format("{:.2f} us", seconds * 1e6), "100 %", ""});
     total.insert(total.end(),
-                 {"all", "", "", with_unit(report_.flops, ""), with_unit(report_.bytes, "B"), ""});
+                 {with_unit(report_.flops, ""), with_unit(report_.bytes, "B"), "all", ""});
     rows.push_back(std::move(total));
-    const std::vector<std::size_t> right = is_profiled ? std::vector<std::size_t>{0, 1, 2, 3, 7, 8}
-                                                       : std::vector<std::size_t>{0, 4, 5};
-    return title + table_text(rows, right);
+    const std::vector<std::size_t> right = is_profiled ? std::vector<std::size_t>{0, 1, 2, 3, 4, 5}
+                                                       : std::vector<std::size_t>{0, 1, 2};
+    return folded(title) + with_ways(table_text(rows, right), order);
+  }
+
+  // Below the line of each kernel of a table its op, and how that is computed.
+  std::string with_ways(const std::string& table, const std::vector<std::size_t>& order) const {
+    std::string text;
+    std::size_t at = 0;
+    for (std::size_t line = 0; at < table.size(); ++line) {
+      const std::size_t end = table.find('\n', at) + 1;
+      text += table.substr(at, end - at);
+      if (line >= 2 && line - 2 < order.size()) {
+        std::string way = "      " + way_of(order[line - 2]) + "\n";
+        if (const std::size_t why = way.find(" | why: "); way.size() > 100 && why < way.size())
+          way.replace(why, 1, "\n          ");
+        text += way;
+      }
+      at = end;
+    }
+    return text;
+  }
+
+  std::string way_of(std::size_t k) const {
+    const std::string& how = report_.nodes[k].kernel;
+    if (k >= kernel_nodes_.size()) return report_.nodes[k].node + ": " + how;
+    const GraphNode& made = node(kernel_nodes_[k]);
+    const std::string by =
+        made.origin.role == gradient_role ? join({", by ", made.op->name()}) : std::string();
+    return name_of(kernel_nodes_[k], false) + by + ": " + how;
   }
 
   const ProgramState& state_;

@@ -47,4 +47,43 @@ std::string table_text(const std::vector<std::vector<std::string>>& rows,
   return text;
 }
 
+namespace {
+
+// The last place where a line may be cut with at most `width` characters before it, or else the
+// first one behind; 0: nowhere.
+std::size_t cut_of(std::string_view line, std::size_t width) {
+  std::size_t cut = 0;
+  int depth = 0;
+  for (std::size_t i = line.find_first_not_of(' '); i + 1 < line.size(); ++i) {
+    depth += (line[i] == '[') - (line[i] == ']');
+    if (line[i] != ' ' || depth > 0) continue;
+    const bool is_behind = line[i - 1] == ',' || line[i - 1] == ';';
+    if (!is_behind && line.substr(i, 3) != " | ") continue;
+    if (i > width) return cut == 0 ? i : cut;
+    cut = i;
+  }
+  return cut;
+}
+
+}  // namespace
+
+std::string folded(const std::string& text, std::size_t width) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string line = text.substr(at, end - at);
+    const std::size_t blanks = std::min(line.find_first_not_of(' '), line.size());
+    while (line.size() > width) {
+      const std::size_t cut = cut_of(line, width);
+      if (cut == 0) break;
+      out += line.substr(0, cut) + "\n";
+      line = std::string(blanks + 4, ' ') + line.substr(cut + 1);
+    }
+    out += line;
+    if (end < text.size()) out += "\n";
+    at = end + 1;
+  }
+  return out;
+}
+
 }  // namespace blockgrad

@@ -14,4 +14,8 @@ std::string with_unit(double value, const std::string& unit);
 std::string table_text(const std::vector<std::vector<std::string>>& rows,
                        const std::vector<std::size_t>& right);
 
+/// The same text with lines of at most `width` characters where they can be cut: behind a comma or
+/// a semicolon and before a bar, outside of square brackets. What follows is indented by four more.
+std::string folded(const std::string& text, std::size_t width = 100);
+
 }  // namespace blockgrad

@@ -73,32 +73,63 @@ BOOST_AUTO_TEST_CASE(tables_have_columns) {
       "  12  add      100\n");
 }
 
+BOOST_AUTO_TEST_CASE(long_lines_are_folded_where_they_can_be_cut) {
+  BOOST_TEST(folded("a, b\n\n  c | d\n", 20) == "a, b\n\n  c | d\n");
+  BOOST_TEST(folded("  one, two; three | four\nend", 12) ==
+             "  one, two;\n      three\n      | four\nend");
+  BOOST_TEST(folded("much too long, a", 5) == "much too long,\n    a");
+  BOOST_TEST(folded("f32[1, 2, 3, 4], g", 12) == "f32[1, 2, 3, 4],\n    g");
+  BOOST_TEST(folded("no place to cut it here", 5) == "no place to cut it here");
+  BOOST_TEST(folded(std::string(30, ' ') + "\n", 5) == std::string(30, ' ') + "\n");
+  BOOST_TEST(folded("").empty());
+}
+
+BOOST_AUTO_TEST_CASE(no_line_is_wider_than_140_columns) {
+  Mlp mlp;
+  mlp.step.profile(mlp.feeds(), 1);
+  for (const std::string& line : lines_of(mlp.step.explain())) BOOST_TEST(line.size() <= 140, line);
+}
+
 BOOST_AUTO_TEST_CASE(the_memory_of_a_step_is_laid_open) {
   const Mlp mlp;
   const std::vector<std::string> memory = section(mlp.step.explain(), "Memory: ");
+  const auto has_line = [&](const std::string& text) {
+    return std::any_of(memory.begin(), memory.end(),
+                       [&](const std::string& line) { return contains(line, text); });
+  };
   const Report& report = mlp.step.report();
   BOOST_TEST(memory[0] ==
              "Memory: " + with_unit(static_cast<double>(report.peak_bytes), "B") + " at the peak");
-  BOOST_TEST(contains(memory[2], "407 kB  parameters and states"));
+  BOOST_TEST(has_line("407 kB  parameters and states"));
   // The gradient of w1 is by far the largest value, and everything waits for the guard.
-  BOOST_TEST(contains(memory[4], "The arena holds most, "));
-  BOOST_TEST(contains(memory[5], "401 kB  f32[784, 128]  gradient of matmul (explain_test.cpp:" +
-                                     std::to_string(mlp.line) + " net)"));
-  BOOST_TEST(memory.size() <= 10);
+  BOOST_TEST(has_line("The arena holds most, "));
+  BOOST_TEST(has_line("401 kB  f32[784, 128]  gradient of matmul (explain_test.cpp:" +
+                      std::to_string(mlp.line) + " net)"));
+  BOOST_TEST(memory.size() <= 12);
 }
 
 BOOST_AUTO_TEST_CASE(the_kernels_are_a_table_with_block_plans_and_totals) {
   const Mlp mlp;
   const std::vector<std::string> table = section(mlp.step.explain(), "Kernels in order of running");
-  BOOST_TEST(static_cast<std::int64_t>(table.size()) == mlp.step.report().kernels + 4);
   const std::vector<std::string> all = lines_of(mlp.step.explain());
-  const std::string& first = *std::find_if(
-      all.begin(), all.end(), [](const std::string& line) { return contains(line, "0  matmul "); });
-  BOOST_TEST(contains(first, "explain_test.cpp:" + std::to_string(mlp.line) + " net"));
-  BOOST_TEST(contains(first, "f32[64, 128]"));
-  BOOST_TEST(contains(first, "12.8 M"));
-  BOOST_TEST(contains(first, "m,n,k 64x128x784 | cache "));
-  BOOST_TEST(contains(all.back(), "all "));
+  const auto way = std::find_if(all.begin(), all.end(), [](const std::string& line) {
+    return line.starts_with("      matmul");
+  });
+  BOOST_REQUIRE(way != all.end());
+  BOOST_TEST(contains(*way, ": m,n,k 64x128x784 | cache "), *way);
+  const std::string& first = way[-1];
+  BOOST_TEST(first.starts_with("   0  12.8 M  "), first);
+  BOOST_TEST(contains(first, "explain_test.cpp:" + std::to_string(mlp.line) + " net"), first);
+  BOOST_TEST(contains(first, "f32[64, 128]"), first);
+  for (std::int64_t k = 0; k < mlp.step.report().kernels; ++k) {
+    const auto begins = [&](const std::string& line) {
+      std::istringstream words(line);
+      std::string number;
+      return line.find_first_not_of(' ') < 5 && words >> number && number == std::to_string(k);
+    };
+    BOOST_TEST(std::count_if(table.begin(), table.end(), begins) == 1, "kernel " << k);
+  }
+  BOOST_TEST(all.back().ends_with("  all"), all.back());
   BOOST_TEST(contains(all.back(), with_unit(mlp.step.report().flops, "")));
 }
 
@@ -146,9 +177,12 @@ BOOST_AUTO_TEST_CASE(a_profile_has_times_and_leaves_everything_as_it_was) {
   const std::string text = mlp.step.explain();
   const std::vector<std::string> table =
       section(text, "Kernels, the longest first: medians of 5 runs");
-  BOOST_TEST(contains(table[1], "  share  of roof  op "), text);
+  const auto heads = std::find_if(table.begin(), table.end(), [](const std::string& line) {
+    return contains(line, "  share  of roof    FLOP ");
+  });
+  BOOST_REQUIRE(heads != table.end());
   // 12.8 million of fused multiply-adds are the most of it.
-  BOOST_TEST(contains(table[3], "matmul"), text);
+  BOOST_TEST(contains(heads[3], "matmul"), text);
   BOOST_TEST(contains(table.back(), "100 %"), text);
   mlp.step.run(mlp.feeds());
   BOOST_TEST(mlp.b2.value().at(5) != before);
