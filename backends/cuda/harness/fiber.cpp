@@ -126,6 +126,11 @@ Fiber::Fiber() {
 }
 
 Fiber::~Fiber() {
+#ifdef BG_ASAN
+  is_last_run_ = true;
+  start([](void*) {}, nullptr);
+  resume();
+#endif
 #ifdef BG_TSAN
   __tsan_destroy_fiber(fiber_thread_);
 #endif
@@ -160,23 +165,20 @@ void Fiber::resume() {
 void Fiber::enter() {
   Fiber& self = *entered;
 #ifdef BG_ASAN
-  __sanitizer_finish_switch_fiber(nullptr, &self.host_stack_, &self.host_size_);
+  __sanitizer_finish_switch_fiber(self.fiber_fake_, &self.host_stack_, &self.host_size_);
 #endif
   self.run_(self.argument_);
-  self.switch_to_host(true);
+  self.leave();
   std::abort();
 }
 
-void Fiber::leave() { switch_to_host(false); }
-
-void Fiber::switch_to_host(bool is_end) {
+void Fiber::leave() {
 #ifdef BG_TSAN
   __tsan_switch_to_fiber(host_thread_, 0);
 #endif
 #ifdef BG_ASAN
-  __sanitizer_start_switch_fiber(is_end ? nullptr : &fiber_fake_, host_stack_, host_size_);
-#else
-  static_cast<void>(is_end);
+  // Null gives up what belongs to the fiber.
+  __sanitizer_start_switch_fiber(is_last_run_ ? nullptr : &fiber_fake_, host_stack_, host_size_);
 #endif
   bg_switch_stack(&fiber_at_, host_at_);
 #ifdef BG_ASAN

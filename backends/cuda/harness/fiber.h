@@ -4,6 +4,8 @@
 // ThreadSanitizer. All fibers of a test run on one thread of the host.
 
 #include <cstddef>
+#include <memory>
+#include <vector>
 
 namespace blockgrad::harness {
 
@@ -27,7 +29,6 @@ class Fiber {
 
  private:
   [[noreturn]] static void enter();
-  void switch_to_host(bool is_end);
 
   void* stack_ = nullptr;
   void* fiber_at_ = nullptr;  // stack pointers of the side that does not run
@@ -43,6 +44,21 @@ class Fiber {
   [[maybe_unused]] std::size_t host_size_ = 0;
   [[maybe_unused]] void* fiber_thread_ = nullptr;
   [[maybe_unused]] void* host_thread_ = nullptr;
+  [[maybe_unused]] bool is_last_run_ = false;
+};
+
+/// Fibers that are kept: their stacks, and what sanitizers add, take longer to make than most
+/// launches.
+class Fibers {
+ public:
+  /// Fiber i, the same one each time.
+  Fiber& at(std::size_t i) {
+    while (fibers_.size() <= i) fibers_.push_back(std::make_unique<Fiber>());
+    return *fibers_[i];
+  }
+
+ private:
+  std::vector<std::unique_ptr<Fiber>> fibers_;
 };
 
 }  // namespace blockgrad::harness

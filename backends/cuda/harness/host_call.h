@@ -16,6 +16,7 @@ struct HostCall {
   std::uint64_t seed = 0;
   const std::uint64_t* args = nullptr;
   std::size_t count = 0;
+  Fibers* fibers = nullptr;
   std::string fault = {};  // set where the kernel would not have run on a GPU
 };
 
@@ -33,7 +34,8 @@ void call_kernel(void (*kernel)(Parameters...), HostCall& call, std::index_seque
     launch({.grid = {static_cast<unsigned>(call.blocks)},
             .block = {static_cast<unsigned>(call.threads)},
             .shared_bytes = static_cast<std::size_t>(call.shared_bytes),
-            .seed = call.seed},
+            .seed = call.seed,
+            .fibers = call.fibers},
            [&] { kernel(argument<Parameters>(call.args[i])...); });
   } catch (const std::exception& error) {
     call.fault = error.what();

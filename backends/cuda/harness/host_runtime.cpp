@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "backends/cuda/cuda_backend.h"
+#include "backends/cuda/harness/fiber.h"
 #include "backends/cuda/harness/guarded.h"
 #include "backends/cuda/harness/host_call.h"
 #include "backends/cuda/harness/host_lines.h"
@@ -47,6 +48,12 @@ HostCounts& mutable_counts() {
 std::recursive_mutex& one_at_a_time() {
   static std::recursive_mutex mutex;
   return mutex;
+}
+
+/// The threads of every launch.
+Fibers& fibers() {
+  static Fibers fibers;
+  return fibers;
 }
 
 /// A folder that goes with the process.
@@ -223,7 +230,8 @@ class HostRuntime final : public CudaRuntime {
  public:
   explicit HostRuntime(const HostOptions& options)
       : seed_(options.seed), lines_(std::make_shared<HostLines>(options.seed)) {
-    one_at_a_time();  // lives longer
+    one_at_a_time();  // these live longer
+    fibers();
     if (!options.has_sorts || thrust_on_cpu() == nullptr) return;
     sorts_.emplace("Thrust", *thrust_on_cpu(),
                    [](std::string_view what, const std::function<int()>& call) {
@@ -327,9 +335,8 @@ class HostRuntime final : public CudaRuntime {
                    call.args.size(), " parameters, a GPU takes at most ", most_parameters);
     ++mutable_counts().launches;
     mutable_counts().threads += call.blocks * call.threads;
-    HostCall host{call.blocks, call.threads,     call.shared_bytes,
-                  seed_++,     call.args.data(), call.args.size(),
-                  {}};
+    HostCall host{call.blocks,      call.threads,     call.shared_bytes, seed_++,
+                  call.args.data(), call.args.size(), &fibers()};
     reinterpret_cast<void (*)(HostCall&)>(const_cast<void*>(call.function))(host);
     if (!host.fault.empty()) fail_internal({call.node, ": ", host.fault});
   }

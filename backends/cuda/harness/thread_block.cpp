@@ -44,7 +44,9 @@ struct Stop {};
 enum class State { ready, waits, ended };
 
 struct Thread {
-  Fiber fiber;
+  explicit Thread(Fiber& its_fiber) : fiber(its_fiber) {}
+
+  Fiber& fiber;
   uint3 index{};
   State state = State::ended;
   Meeting meeting;
@@ -83,13 +85,14 @@ void do_copies(const std::vector<AsyncCopy>& copies) {
 /// The block that runs: its threads, and the shared memory.
 class ThreadBlock {
  public:
-  ThreadBlock(const Launch& launch, const std::function<void()>& kernel)
+  ThreadBlock(const Launch& launch, const std::function<void()>& kernel, Fibers& fibers)
       : launch_(launch),
         kernel_(kernel),
         random_{launch.seed},
         shared_(launch.shared_bytes),
         threads_(std::size_t{launch.block.x} * launch.block.y * launch.block.z) {
-    for (auto& thread : threads_) thread = std::make_unique<Thread>();
+    for (std::size_t i = 0; i < threads_.size(); ++i)
+      threads_[i] = std::make_unique<Thread>(fibers.at(i));
   }
 
   void run(const uint3& index) {
@@ -290,7 +293,8 @@ void launch(const Launch& launch, const std::function<void()>& kernel) {
   require(!running, "a kernel runs already");
   gridDim = launch.grid;
   blockDim = launch.block;
-  ThreadBlock block(launch, kernel);
+  static Fibers own_fibers;
+  ThreadBlock block(launch, kernel, launch.fibers ? *launch.fibers : own_fibers);
   struct Running {
     explicit Running(ThreadBlock* block) { running = block; }
     ~Running() { running = nullptr; }

@@ -19,12 +19,15 @@ struct KernelFault : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+class Fibers;
+
 struct Launch {
   dim3 grid;
   dim3 block;
   std::size_t shared_bytes = 0;  // of dynamic shared memory
   std::uint64_t seed = 0;        // of the order of blocks and threads
   int without_barrier = -1;      // threads run past this __syncthreads, in order of first arrival
+  Fibers* fibers = nullptr;      // that become the threads; null: some of this library
 };
 
 /// Calls `kernel` once in every thread. Throws KernelFault where a barrier is missed by some
