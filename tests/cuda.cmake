@@ -32,6 +32,7 @@ bg_tests(cuda
   cuda/steps_test.cpp
   cuda/tensor_cores_test.cpp
   cuda/tune_products_test.cpp
+  cuda/user_kernel_limits_test.cpp
   cuda/user_kernels_test.cpp
   ../examples/custom_op/smooth.cpp
   support/on_cuda.cpp

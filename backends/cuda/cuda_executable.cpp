@@ -12,17 +12,6 @@ namespace blockgrad {
 
 namespace {
 
-CudaWork work_of(const Graph& graph, const PlanStep& step, bool is_update,
-                 const CudaTarget& target) {
-  const GraphNode& node = graph.nodes[static_cast<std::size_t>(step.node)];
-  const CudaMaker maker = cuda_maker(node.op);
-  if (maker == nullptr)
-    fail({graph.describe(step.node),
-          ": CUDA has no kernel for this op, and it has no expand; "
-          "cuda_kernels().add gives it one"});
-  return maker({node, step.inputs, step.outputs, is_update, target});
-}
-
 // Of a step, with the commits and its end.
 std::int64_t launches_of(const Plan& plan, std::span<const CudaWork> works) {
   std::int64_t launches = 1 + (plan.commits.empty() ? 0 : 1);
@@ -69,13 +58,6 @@ CudaTarget cuda_target(const CudaRuntime& runtime, const CompileOptions& options
   return {.limits = runtime.limits(),
           .math = options.math == MathMode::tf32 ? CudaMath::tf32 : CudaMath::exact,
           .libraries = runtime.libraries()};
-}
-
-std::vector<CudaWork> cuda_works(const Graph& graph, const Plan& plan, const CudaTarget& target) {
-  std::vector<CudaWork> works;
-  for (const PlanStep& step : plan.steps) works.push_back(work_of(graph, step, false, target));
-  for (const PlanStep& step : plan.updates) works.push_back(work_of(graph, step, true, target));
-  return works;
 }
 
 std::int64_t cuda_own_bytes(const Graph& graph, const Plan& plan, const CompileOptions& options,

@@ -21,7 +21,7 @@ namespace blockgrad {
 /// What makers are told for programs of these options.
 CudaTarget cuda_target(const CudaRuntime& runtime, const CompileOptions& options);
 
-/// What the nodes become: the steps, then the updates. Throws Error naming a node without a kernel.
+/// What the nodes become: steps, then updates. Throws Error naming one without a kernel that fits.
 std::vector<CudaWork> cuda_works(const Graph& graph, const Plan& plan, const CudaTarget& target);
 
 /// Device memory beside arena and storage: scratch, feeds, constants, tables, and what

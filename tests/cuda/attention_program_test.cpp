@@ -11,11 +11,13 @@
 #include <vector>
 
 #include "backends/cuda/attention/cuda_attention.h"
+#include "backends/cuda/cuda_executable.h"
 #include "backends/cuda/harness/host_runtime.h"
 #include "backends/cuda/kernel_text.h"
 #include "backends/cuda/machine/nvrtc.h"
 #include "blockgrad/blockgrad.h"
 #include "tests/cuda/cubin.h"
+#include "tests/support/checks.h"
 #include "tests/support/on_cuda.h"
 
 using namespace blockgrad;
@@ -187,6 +189,23 @@ BOOST_AUTO_TEST_CASE(the_report_shows_tiles_threads_and_shared_memory) {
        {"tiles of 64 queries and 64 keys, those not seen left out, 128 threads, 35 KiB shared",
         "dq: 128 threads, 35 KiB shared; dk and dv: 128 threads, 52 KiB shared"})
     BOOST_TEST(text.find(expected) != std::string::npos, text);
+}
+
+BOOST_AUTO_TEST_CASE(a_gpu_with_less_shared_memory_than_a_block_takes_refuses_the_node) {
+  const Expr q = input("q", {1, 64, 64}), k = input("k", {1, 64, 64}), v = input("v", {1, 64, 64});
+  const Expr y = attention(q, k, v);
+  const int line = __LINE__ - 1;
+  const auto keeps = [](const Op& op) { return cuda_maker(op) != nullptr; };
+  const Graph graph = build_graph(std::vector<Expr>{y}, {}, keeps);
+  const Plan plan = make_plan(graph, true);
+  const auto with_bytes = [&](std::int64_t bytes) {
+    return test_support::error_of(
+        [&] { cuda_works(graph, plan, {.limits = {.shared_bytes = bytes}}); });
+  };
+  BOOST_TEST(with_bytes(35840) == "no error");
+  BOOST_TEST(with_bytes(35839) == "attention (attention_program_test.cpp:" + std::to_string(line) +
+                                      "): its kernel takes 35840 bytes of shared memory for a "
+                                      "block, this GPU has 35839");
 }
 
 // For the head sizes that models have.

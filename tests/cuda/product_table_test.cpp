@@ -151,12 +151,13 @@ BOOST_AUTO_TEST_CASE(writers_at_the_same_time_lose_nothing_of_each_other) {
     for (int writer = 0; writer < writers; ++writer) {
       threads.emplace_back([&, writer] {
         for (int i = 0; i < entries; ++i)
-          add_to_product_table(path, {{ProductKey{.m = writer, .n = i}, ProductEntry{}}});
+          add_to_product_table(
+              path, {{ProductKey{.device = "a GPU", .m = writer, .n = i}, ProductEntry{}}});
       });
     }
   }
   BOOST_TEST(read_product_table(path).size() == std::size_t{writers * entries});
-  const ProductKey known{.m = 1, .n = 2};
+  const ProductKey known{.device = "a GPU", .m = 1, .n = 2};
   BOOST_TEST(add_to_product_table(path, {{known, {.nanoseconds = 7}}}).at(known).nanoseconds == 7);
   write_bytes(folder / "file", "");
   const std::string below = folder / "file/products.jsonl";

@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <random>
-#include <set>
 
 #include "backends/cuda/harness/host_runtime.h"
 #include "backends/cuda/kernel_text.h"
@@ -105,7 +104,13 @@ void check_machine_code() {
   const CubinRequest request{.text = cuda_program(std::span(texts).subspan(tally().cubins))};
   if (tally().cubins == texts.size()) return;
   tally().cubins = texts.size();
-  BOOST_CHECK_NO_THROW(compile_cubin(*compiler, request));
+  std::string code;
+  BOOST_CHECK_NO_THROW(code = compile_cubin(*compiler, request));
+  if (code.empty()) return;
+  // Every processor has so much for a block's variables; on this one a kibibyte is the system's.
+  constexpr std::int64_t most_shared = 48 * 1024, of_system = 1024;
+  for (const cubin::Kernel& kernel : cubin::read(code))
+    BOOST_TEST(kernel.shared <= most_shared + of_system, kernel.name << ": " << kernel.shared);
 }
 
 void check_on_cuda(const std::vector<Output>& outputs, const Feeds& feeds, double tolerance) {

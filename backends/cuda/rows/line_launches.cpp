@@ -15,9 +15,11 @@ constexpr int most_elements = 16;                // of a thread that keeps them,
 constexpr int most_elements_of_largest = 32;     // in the largest block
 constexpr int most_registers = 65536;            // of a processor, for all that a block keeps
 constexpr std::int64_t most_shared = 40 * 1024;  // bytes of a block
-constexpr std::int64_t longest_of_warp = 512;    // elements of a line
-constexpr std::int64_t wanted_blocks = 528;      // four for each processor of the largest devices
-constexpr std::int64_t least_turns = 4;          // tiles of a slice
+// What any processor has for variables of a block.
+constexpr std::int64_t most_static_shared = 48 * 1024;
+constexpr std::int64_t longest_of_warp = 512;  // elements of a line
+constexpr std::int64_t wanted_blocks = 528;    // four for each processor of the largest devices
+constexpr std::int64_t least_turns = 4;        // tiles of a slice
 
 std::int64_t divided_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -118,6 +120,12 @@ class LineLaunches {
   }
 
  private:
+  // As line_text() declares them.
+  std::int64_t shared_bytes() const {
+    if (form_.is_wide) return work_.gathered_bytes() * form_.threads();
+    return form_.rows > 32 ? work_.gathered_bytes() * (form_.threads() / 32) : 0;
+  }
+
   std::int64_t line_blocks() const { return divided_up(work_.lines.lines(), form_.columns); }
 
   // Few lines that are long are cut, so that there is work for all processors.
@@ -162,6 +170,8 @@ class LineLaunches {
     CudaLaunch launch;
     launch.text = {line_text(work_, form_, task), {line_joins_text()}, name};
     launch.threads = form_.threads();
+    check_internal(shared_bytes() <= most_static_shared, why(), " want ", shared_bytes(),
+                   " bytes of shared memory");
     launch.blocks = line_blocks() * (task.is_split ? slices_ : 1);
     using Kind = CudaArg::Kind;
     for (const std::int64_t number : {work_.lines.lines(), slices_, slice_})
