@@ -140,6 +140,11 @@ BOOST_AUTO_TEST_CASE(the_kernel_follows_from_the_shape) {
   BOOST_TEST((block({.m = 32, .n = 10, .k = 129}) == Tile{32, 32, 32}));
   CudaProduct half{.m = 8192, .n = 8192, .k = 8192, .dtype = DType::bf16};
   BOOST_TEST((block(half) == Tile{128, 256, 32}));
+  CudaProduct with_formula = half;
+  with_formula.formula = 100;
+  BOOST_TEST((block(with_formula) == Tile{128, 256, 32}));
+  with_formula.formula = 101;  // its text would be too long
+  BOOST_TEST((block(with_formula) == Tile{128, 128, 32}));
   half.is_gathered = true;
   BOOST_TEST((block(half) == Tile{128, 128, 32}));
   BOOST_TEST((block({.m = 512, .n = 512, .k = 64, .dtype = DType::bf16}) == Tile{64, 64, 32}));

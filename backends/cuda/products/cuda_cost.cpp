@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <utility>
 
 namespace blockgrad {
 
@@ -62,6 +64,28 @@ double cuda_clocks(const CudaConfig& config, const CudaProduct& product, std::in
 double cuda_clocks(const CudaTile& tile, const CudaLimits& limits) {
   return cuda_clocks(tile.config, tile.product, tile.blocks / tile.plan.k_splits, tile.k_slice,
                      limits);
+}
+
+int formula_instructions(const ScalarFn& fn) {
+  using enum ScalarOp;
+  // Of a kernel with the function behind the sums, by what it has more than one without; that of
+  // random numbers is an estimate.
+  constexpr int simple = 2, rounding_to_half = 6;
+  constexpr std::pair<ScalarOp, int> longer[] = {
+      {reciprocal, 14},  {divide, 15},   {sqrt, 14},       {rsqrt, 28},
+      {exp, 19},         {expm1, 19},    {log, 29},        {log1p, 39},
+      {tanh, 53},        {erf, 35},      {normal_cdf, 70}, {normal_cdf_tanh, 57},
+      {sigmoid, 39},     {softplus, 42}, {pow, 170},       {floor_divide, 156},
+      {sin, 248},        {cos, 248},     {remainder, 284}, {uniform_low, 60},
+      {uniform_high, 60}};
+  int sum = 0;
+  for (const ScalarInstr& instr : fn.code()) {
+    if (instr.op == input || instr.op == constant) continue;
+    const auto found = std::ranges::find(longer, instr.op, &std::pair<ScalarOp, int>::first);
+    const bool rounds = instr.op == cast && is_half(instr.dtype);
+    sum += found != std::end(longer) ? found->second : rounds ? rounding_to_half : simple;
+  }
+  return sum;
 }
 
 }  // namespace blockgrad

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "backends/cuda/products/cuda_tile.h"
+#include "blockgrad/graph/scalar.h"
 
 namespace blockgrad {
 
@@ -15,5 +16,9 @@ double cuda_clocks(const CudaConfig& config, const CudaProduct& product, std::in
 
 /// That of a cut.
 double cuda_clocks(const CudaTile& tile, const CudaLimits& limits);
+
+/// About how many instructions of the device a formula takes for an element; of the elementwise
+/// functions as many as counted in machine code for compute capability 9.0.
+int formula_instructions(const ScalarFn& fn);
 
 }  // namespace blockgrad

@@ -6,6 +6,7 @@
 
 #include "backends/cuda/kernel_text.h"
 #include "backends/cuda/maps/emit.h"
+#include "backends/cuda/products/cuda_cost.h"
 #include "backends/cuda/products/cuda_epilogue.h"
 #include "blockgrad/graph/error.h"
 
@@ -291,6 +292,7 @@ void add_product(CudaWork& work, const CudaRequest& request, const CudaProduct& 
                  const CudaFactor& a, const CudaFactor& b, const CudaFactor& c) {
   CudaProduct product = of;
   product.is_gathered = is_gathered(a) || is_gathered(b);
+  if (request.epilogue) product.formula = formula_instructions(request.epilogue->fn);
   const CudaTile tile = choose_cuda_tile(product, request.target.limits);
   if (work.why.empty()) work.why = to_string(tile);
   if (tile.blocks == 0) return;

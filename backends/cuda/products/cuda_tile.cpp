@@ -122,12 +122,16 @@ std::int64_t slice_of(const CudaConfig& config, const CudaProduct& product, std:
   return whole_parts(whole_parts(product.k, splits), config.block.k) * config.block.k;
 }
 
+// A thread of the widest tile has 128 sums, behind which a formula is written out as often: more of
+// it is a kernel of over 24,000 instructions (of 16 bytes), which a half as wide tile halves.
+constexpr int longest_formula = 100;
+
 /// What a product may use; the rungs below are for comparison.
 bool is_candidate(const CudaConfig& config, const CudaProduct& product) {
-  const bool fits_registers = config.kernel != CudaKernel::mma || config.block.n <= 128;
+  const bool is_widest = config.kernel == CudaKernel::mma && config.block.n > 128;
   return config.dtype == product.dtype && config.math == product.math &&
          config.kernel != CudaKernel::registers && config.kernel != CudaKernel::shared &&
-         (fits_registers || !product.is_gathered);
+         !(is_widest && (product.is_gathered || product.formula > longest_formula));
 }
 
 /// A grid's extents. Kernels that place blocks by place_of_block lie along x; the others have rows

@@ -56,6 +56,7 @@ struct CudaProduct {
   CudaMath math = CudaMath::exact;
   std::optional<DType> result = {};  // of C, if not that of A and B
   bool is_gathered = false;          // operands are read one by one, which takes registers
+  int formula = 0;  // instructions on an element behind the sums: formula_instructions()
 
   DType result_dtype() const { return result.value_or(dtype); }
   /// What slices of k are summed and joined in.
