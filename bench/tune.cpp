@@ -100,9 +100,9 @@ bg::Expr product_of(const std::string& shape, const std::string& type) {
   };
   const bg::Expr a = ta ? leaf(" a", p.k, p.m) : leaf(" a", p.m, p.k);
   const bg::Expr b = tb ? leaf(" b", p.n, p.k) : leaf(" b", p.k, p.n);
-  const bg::Expr c = bg::matmul(a, b, {.transpose_a = ta, .transpose_b = tb});
-  if (types.result == types.operands) return c;
-  return bg::make(bg::MatMul{types.result}, c.node()->inputs);
+  if (!bg::is_half(types.operands)) return bg::matmul(a, b, {.transpose_a = ta, .transpose_b = tb});
+  // matmul() of halves multiplies in f32; what modes make of it are products of halves.
+  return bg::make(bg::MatMul{types.result}, {ta ? bg::transpose(a) : a, tb ? bg::transpose(b) : b});
 }
 
 int run(int argc, char** argv) {
