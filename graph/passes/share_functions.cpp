@@ -201,11 +201,17 @@ class Sharing {
       const Value v = graph_.base(at(i).inputs[n]);
       if (is_leaf(graph_.node(v)) || graph_.type(v).shape.size() < at(i).types[0].shape.size())
         return static_cast<int>(n);
-      for (const std::int32_t reader : readers_[static_cast<std::size_t>(v.node)]) {
-        if (reader > last && reader != i) return static_cast<int>(n);
-      }
+      if (last_reader(v.node, i) > last) return static_cast<int>(n);
     }
     return -1;
+  }
+
+  // The last node that reads one of `node`'s results, other than `but`; -1 for none.
+  std::int32_t last_reader(std::int32_t node, std::int32_t but) const {
+    const std::vector<std::int32_t>& all = readers_[static_cast<std::size_t>(node)];  // in order
+    const auto last = std::find_if(all.rbegin(), all.rend(),
+                                   [but](std::int32_t reader) { return reader != but; });
+    return last == all.rend() ? -1 : *last;
   }
 
   // Computes one value itself again: one that is in the way.

@@ -4,6 +4,7 @@
 #include <functional>
 #include <queue>
 #include <tuple>
+#include <utility>
 
 #include "blockgrad/graph/view.h"
 #include "graph/memory_values.h"
@@ -14,36 +15,52 @@ namespace blockgrad {
 
 namespace {
 
-// Which values are still to be read while nodes are put in order.
+// Which values are still to be read while nodes are put in order, and what each node changes.
 class Readers {
  public:
   explicit Readers(const MemoryValues& values)
-      : values_(values), count_(static_cast<std::size_t>(values.values())) {
+      : values_(values),
+        count_(static_cast<std::size_t>(values.values())),
+        change_(static_cast<std::size_t>(values.nodes()), 0),
+        has_run_(change_.size(), 0) {
     for (std::int32_t v = 0; v < values.values(); ++v)
       count_[static_cast<std::size_t>(v)] = static_cast<std::int32_t>(values.readers(v).size());
+    for (std::int32_t v = 0; v < values.values(); ++v) {
+      if (of(v) == 1) free_by_last(v);
+    }
+    for (std::int32_t node = 0; node < values.nodes(); ++node) {
+      for (std::int32_t v = values.first(node); v < values.first(node + 1); ++v) {
+        if (of(v) > 0 || values.is_kept(v))
+          change_[static_cast<std::size_t>(node)] += static_cast<double>(values.bytes(v));
+      }
+    }
   }
 
   /// Nodes that read the value and have not run.
   std::int32_t of(std::int32_t value) const { return count_[static_cast<std::size_t>(value)]; }
-  /// The bytes live after the node less those before.
-  double change(std::int32_t node) const {
-    double sum = 0;  // of sizes that may be absurd
-    for (std::int32_t v = values_.first(node); v < values_.first(node + 1); ++v) {
-      if (of(v) > 0 || values_.is_kept(v)) sum += static_cast<double>(values_.bytes(v));
-    }
-    for (const std::int32_t value : values_.reads(node)) {
-      if (of(value) == 1 && !values_.is_kept(value))
-        sum -= static_cast<double>(values_.bytes(value));
-    }
-    return sum;
-  }
+  /// The bytes live after a node that has not run less those before.
+  double change(std::int32_t node) const { return change_[static_cast<std::size_t>(node)]; }
   void run(std::int32_t node) {
-    for (const std::int32_t value : values_.reads(node)) --count_[static_cast<std::size_t>(value)];
+    has_run_[static_cast<std::size_t>(node)] = 1;
+    for (const std::int32_t value : values_.reads(node)) {
+      if (--count_[static_cast<std::size_t>(value)] == 1) free_by_last(value);
+    }
   }
 
  private:
+  // Counted once per value, so that nobody adds up what a node with many inputs frees.
+  void free_by_last(std::int32_t value) {
+    if (values_.is_kept(value)) return;
+    for (const std::int32_t reader : values_.readers(value)) {
+      if (!has_run_[static_cast<std::size_t>(reader)])
+        change_[static_cast<std::size_t>(reader)] -= static_cast<double>(values_.bytes(value));
+    }
+  }
+
   const MemoryValues& values_;
   std::vector<std::int32_t> count_;
+  std::vector<double> change_;  // sums of sizes that may be absurd
+  std::vector<char> has_run_;
 };
 
 // Next comes what frees memory, then what makes values that stay to the end anyway, then the node
@@ -56,7 +73,8 @@ class Schedule {
         missing_(static_cast<std::size_t>(values.nodes()), 0),
         missing_sources_(missing_.size(), 0),
         since_(missing_.size(), -1),
-        is_done_(missing_.size(), 0) {
+        is_done_(missing_.size(), 0),
+        wants_sources_(missing_.size(), 0) {
     for (std::int32_t i = 0; i < values.nodes(); ++i) {
       if (!is_moved(i)) continue;
       for (const std::int32_t v : values.reads(i)) {
@@ -130,7 +148,8 @@ class Schedule {
     --missing_[r];
     missing_sources_[r] -= by_source;
     if (missing_[r] == 0) offer(reader);
-    else if (missing_[r] == missing_sources_[r]) offer_sources(reader);
+    else if (missing_[r] == missing_sources_[r] && !std::exchange(wants_sources_[r], char{1}))
+      offer_sources(reader);
   }
 
   void offer_readers(std::int32_t value) {
@@ -152,6 +171,7 @@ class Schedule {
   std::vector<std::int32_t> missing_, missing_sources_;  // values that are not there yet
   std::vector<std::int32_t> since_;
   std::vector<char> is_done_;
+  std::vector<char> wants_sources_;  // those that it waits for alone have been offered
   std::vector<std::int32_t> order_;
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready_;
 };
