@@ -31,14 +31,26 @@ std::optional<DType> half_of(MathMode mode) {
   return std::nullopt;
 }
 
+struct Stopwatch {
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+
+  PassRecord record(std::string name, const Graph& graph) const {
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    return {std::move(name), seconds.count(), static_cast<std::int64_t>(graph.nodes.size())};
+  }
+};
+
 }  // namespace
 
 Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, const Device& device,
                      const CompileOptions& options, std::vector<PassRecord>& records) {
   const Backend& backend = backend_of(device);
   const auto keeps = [&](const Op& op) { return backend.keeps(op); };
-  std::vector<Pass> passes = {
+  const std::optional<DType> half = half_of(options.math);
+  const auto mix = [half](const Graph& graph) { return mixed(graph, half.value()); };
+  const std::vector<Pass> passes = {
       {"join_products", join_products, false},
+      {"mixed", mix, false, half.has_value()},
       {"simplify", simplify},
       {"merge_equal", merge_equal},
       {"insert_copies", insert_copies, false},
@@ -53,13 +65,12 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"shorten_lives", shorten_lives},
       {"widen_products", [&](const Graph& graph) { return widen_products(graph, backend); }, false},
   };
-  if (const std::optional<DType> half = half_of(options.math)) {
-    const auto mix = [half](const Graph& graph) { return mixed(graph, *half); };
-    passes.insert(passes.begin() + 1, {"mixed", mix, false});
-  }
   std::vector<std::string> skip = options.skip;
   for (const std::string_view pass : backend.passes_left_out(options)) skip.emplace_back(pass);
-  return run_passes(build_graph(outputs, updates, keeps), passes, skip, options.print, records);
+  const Stopwatch watch;
+  Graph built = build_graph(outputs, updates, keeps);
+  records.push_back(watch.record("build", built));
+  return run_passes(std::move(built), passes, skip, options.print, records);
 }
 
 namespace {
@@ -131,7 +142,7 @@ Graph unshared_graph(std::span<const Expr> outputs, const Updates& updates, cons
 std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Updates& updates,
                                         const Device& device, const CompileOptions& options,
                                         bool in_place, SourceLoc where) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch compiling;
   auto state = std::make_unique<ProgramState>();
   state->outputs.assign(outputs.begin(), outputs.end());
   state->updates = updates;
@@ -144,7 +155,9 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
   state->storages = storages_of(state->graph);
   fit_memory(*state, [&] { return unshared_graph(outputs, updates, device, options); }, where);
   state->storages = storages_of(state->graph);
+  const Stopwatch planning;
   state->plan = make_plan(state->graph, options.reuse_memory, in_place);
+  records.push_back(planning.record("plan", state->graph));
   for (const std::int32_t node : state->plan.feeds) {
     const auto& leaf = *state->graph.nodes[static_cast<std::size_t>(node)].op.as<Input>();
     const auto known = inputs.find(leaf.label_name);
@@ -152,15 +165,16 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
             "' is made inside an op's expand, where nothing can feed it");
     state->feeds.push_back(known->second);
   }
+  const Stopwatch making;
   try {
     state->executable = backend_of(device).make(state->graph, state->plan, options);
   } catch (const OutOfMemory& error) {
     throw OutOfMemory(error.what() + largest_values(state->graph, state->plan));
   }
+  records.push_back(making.record("kernels", state->graph));
   state->pointers.resize(state->feeds.size());
   fill_report(*state, records);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  state->report.compile_seconds = seconds.count();
+  state->report.compile_seconds = compiling.record({}, state->graph).seconds;
   return state;
 }
 

@@ -17,6 +17,7 @@ struct Pass {
   std::string_view name;
   std::function<Graph(const Graph&)> run;
   bool skippable = true;
+  bool runs = true;  // false: left out here, but a name that may be asked for
 };
 
 struct PassRecord {
@@ -25,9 +26,9 @@ struct PassRecord {
   std::int64_t nodes = 0;  // after the pass
 };
 
-/// Runs the passes in order and verifies each result. `skip` leaves passes out, `print` writes the
-/// graph after them to standard output. Throws Error for a name that no pass has, or a pass that
-/// cannot be left out.
+/// Runs the passes in order and verifies each result, which is the last record. `skip` leaves
+/// passes out, `print` writes the graph after them to standard output, or that they were left out.
+/// Throws Error for a name that no pass has, or a pass that cannot be left out.
 Graph run_passes(Graph graph, std::span<const Pass> passes, std::span<const std::string> skip,
                  std::span<const std::string> print, std::vector<PassRecord>& records);
 

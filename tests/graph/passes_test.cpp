@@ -214,13 +214,21 @@ BOOST_AUTO_TEST_CASE(passes_are_run_timed_and_left_out_by_name) {
   std::vector<PassRecord> records;
   const Expr x = input("x", {3});
   run_passes(graph_of({exp(x)}), passes, std::vector<std::string>{"simplify"}, {}, records);
-  BOOST_TEST(records.size() == 1);
+  BOOST_TEST(records.size() == 2);
   BOOST_TEST(records[0].name == "merge_equal");
+  BOOST_TEST(records[1].name == "verify");
   BOOST_CHECK_THROW(
       run_passes(graph_of({exp(x)}), passes, std::vector<std::string>{"merge_equal"}, {}, records),
       Error);
   BOOST_CHECK_THROW(
       run_passes(graph_of({exp(x)}), passes, {}, std::vector<std::string>{"none"}, records), Error);
+}
+
+BOOST_AUTO_TEST_CASE(a_pass_that_is_not_of_this_mode_may_be_printed) {
+  const Program program = compile({matmul(input("x", {2, 2}), constant(ones({2, 2})))}, {}, cpu(),
+                                  {.print = {"mixed"}});
+  for (const std::string& line : program.report().passes) BOOST_TEST(!line.starts_with("mixed"));
+  BOOST_CHECK_THROW(compile({constant(ones({}))}, {}, cpu(), {.skip = {"mixed"}}), Error);
 }
 
 BOOST_AUTO_TEST_CASE(a_pass_that_breaks_the_graph_is_caught_and_named) {
