@@ -46,6 +46,27 @@ BOOST_AUTO_TEST_CASE(stochastic_mini_batch_and_batch_descent_are_one_setting) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_second_fit_with_the_optimizer_goes_on_with_schedule_and_slots) {
+  const data::Dataset data = rows_of(40);
+  FitOptions options;
+  options.batch_size = 8;
+  options.shuffle = false;
+  const auto trained = [&](const std::vector<std::int64_t>& parts) {
+    Linear linear;
+    Optimizer optimizer(Adam{});
+    optimizer.learning_rate = exponential_schedule(0.1, 0.9);
+    for (const std::int64_t epochs : parts) {
+      options.epochs = epochs;
+      const train::FitResult result = train::fit(linear.model(), data, optimizer, options);
+      BOOST_TEST(result.updates == 5 * epochs);  // counted for each fit
+    }
+    BOOST_TEST(static_cast<double>(optimizer.learning_rate) == 0.1 * std::pow(0.9, 24),
+               boost::test_tools::tolerance(1e-12));
+    return linear.w.value();
+  };
+  BOOST_TEST(same_bits(trained({2, 3}), trained({5})));
+}
+
 BOOST_AUTO_TEST_CASE(a_penalty_counts_once_per_update_whatever_the_batch) {
   const data::Dataset data = rows_of(103);
   for (const std::int64_t batch : {10, 103}) {

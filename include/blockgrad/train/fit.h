@@ -78,12 +78,14 @@ class DivergenceError : public Error {
 };
 
 /// Trains the parameters that the model's loss depends on. The last, smaller batch of an epoch is
-/// averaged over its own rows. A stop within an accumulated update leaves its sums among the
-/// optimizer's states, and the next fit goes on from them. Equal data, options and seed give equal
-/// bits, whatever the number of threads. Throws Error if the data lacks a column or a parameter is
-/// made inside the model function, or an option is outside its range; DivergenceError, naming the
-/// update and the node that went wrong first, if a step is not finite; DeviceError, naming the
-/// batch_size or micro_batch that would fit, if memory does not suffice.
+/// averaged over its own rows. What an Optimizer holds goes on in the next fit with it: slots, and
+/// the updates that its schedules count; the order of rows and the model's random streams begin
+/// anew from `seed`, so another fit wants another one. A stop within an accumulated update leaves
+/// its sums among the optimizer's states, and the next fit goes on from them. Equal data, options
+/// and seed give equal bits, whatever the number of threads. Throws Error if the data lacks a
+/// column or a parameter is made inside the model function, or an option is outside its range;
+/// DivergenceError, naming the update and the node that went wrong first, if a step is not finite;
+/// DeviceError, naming the batch_size or micro_batch that would fit, if memory does not suffice.
 ///
 /// With micro_batch, sums and weights of the pieces of a batch are added up and divided once, as
 /// with `accumulate`: equal to the undivided batch but for the rounding of those sums, for losses
