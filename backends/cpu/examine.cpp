@@ -15,11 +15,30 @@
 #include "backends/cpu/numerics.h"
 #include "backends/cpu/tape.h"
 #include "backends/cpu/walk.h"
+#include "backends/products.h"
 #include "blockgrad/graph/leaf.h"
+#include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
 #include "graph/map_group.h"
 
 namespace blockgrad {
+
+namespace {
+
+// A rounding that no user wrote has the line of what is rounded, and is told as that.
+std::string subject_of(const Graph& graph, std::int32_t node) {
+  const GraphNode& own = graph.nodes[static_cast<std::size_t>(node)];
+  const DType dtype = own.types[0].dtype;
+  if (!own.op.as<Map>() || !is_half(dtype) || own.inputs.size() != 1) return graph.describe(node);
+  const Value source = graph.base(own.inputs[0]);
+  const bool is_rounding =
+      own.op == Op(astype_map(graph.type(source).dtype, dtype)) &&
+      to_string(own.origin.where) == to_string(graph.node(source).origin.where);
+  if (!is_rounding) return graph.describe(node);
+  return graph.describe(source.node) + join({", rounded to ", dtype});
+}
+
+}  // namespace
 
 void CpuExecutable::prepare_watch() {
   std::vector<const std::byte*> finals;
@@ -208,7 +227,7 @@ void CpuExecutable::inspect(const PlanStep& step, const Instruction& i, std::int
     const bool made_infinity = out.infinities > 0 && !infinity_came;
     if (!made_nan && !made_infinity) continue;
     const TensorType& type = node.types[r];
-    fail({graph_.describe(i.node),
+    fail({subject_of(graph_, i.node),
           ": the first value that is not finite: ", fmt::format("{}", out.first_value), " at ",
           index_text(out.first, type.shape), " of ", to_string(type), " in step ", number,
           " of this run, which updated nothing; its inputs: ", input_ranges(step, i)});

@@ -243,7 +243,19 @@ BOOST_AUTO_TEST_CASE(a_look_at_the_numbers_repeats_the_step_in_its_mode) {
   };
   BOOST_TEST(message(MathMode::exact) == "no error");
   BOOST_TEST(message(MathMode::bf16) == "no error");
-  BOOST_TEST(contains(message(MathMode::f16), "astype"), message(MathMode::f16));
+  const std::string told = message(MathMode::f16);
+  BOOST_TEST(told.starts_with("input 'x' (mixed_test.cpp:"), told);
+  BOOST_TEST(contains(told, "), rounded to f16: the first value that is not finite: inf"), told);
+  BOOST_TEST(!contains(told, "astype"), told);
+}
+
+BOOST_AUTO_TEST_CASE(what_overflows_between_two_products_is_told_by_the_users_op) {
+  const Expr x = constant(ones({1, 1})), w = constant(ones({1, 1}));
+  Program program = compile({matmul(exp(matmul(x, w) * 20.0), w)}, {}, cpu(),
+                            {.math = MathMode::f16, .check_numerics = true});
+  const std::string told = error_of([&] { program.run(); });
+  BOOST_TEST(contains(told, ", rounded to f16: "), told);
+  BOOST_TEST(!contains(told, "astype"), told);
 }
 
 namespace {
