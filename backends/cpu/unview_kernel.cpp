@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "backends/cpu/families.h"
@@ -49,7 +50,8 @@ struct Placement {
   // A negative fill of an integer comes here as unsigned.
   template <class T>
   T start() const {
-    if constexpr (std::is_floating_point_v<T>) return static_cast<T>(fill);
+    if constexpr (std::is_same_v<T, bool>) return fill != 0;
+    else if constexpr (std::is_floating_point_v<T>) return static_cast<T>(fill);
     else return static_cast<T>(static_cast<std::int64_t>(fill));
   }
 
@@ -180,6 +182,7 @@ void add_unview_kernels(KernelTable& table) {
         case DType::f16: return placement->run_wide<f16>(call);
         case DType::i32: return placement->run<std::uint32_t>(call);
         case DType::i64: return placement->run<std::uint64_t>(call);
+        case DType::boolean: return placement->run<bool>(call);  // whose sum is whether any is true
         default: return placement->run<std::uint8_t>(call);
       }
     };

@@ -54,7 +54,7 @@ BOOST_AUTO_TEST_CASE(parts_that_are_apart_are_copied) {
 BOOST_AUTO_TEST_CASE(what_meets_in_one_place_is_added_in_order) {
   if (skips_cuda_programs()) return;
   DrawnCase t;
-  for (const DType dtype : {DType::f32, DType::f16, DType::u8}) {
+  for (const DType dtype : {DType::f32, DType::f16, DType::u8, DType::boolean}) {
     const auto put = [&](std::vector<Layout> layouts, const Shape& shape) {
       t.outputs.push_back(put_parts(t, std::move(layouts), shape, dtype, 2));
     };

@@ -83,6 +83,21 @@ BOOST_AUTO_TEST_CASE(overlapping_parts_add_and_the_rest_is_filled) {
   BOOST_TEST(g.at(0) == 26);
 }
 
+BOOST_AUTO_TEST_CASE(overlapping_bools_are_true_where_any_part_is) {
+  const bool first[] = {true, true, false}, second[] = {true, false, false};
+  const Expr a = constant(tensor(std::span<const bool>(first), {3})),
+             b = constant(tensor(std::span<const bool>(second), {3}));
+  const Layout part{{3}, {1}, 0}, behind{{3}, {1}, 1};
+  const Tensor y = evaluate(make(Unview{{part, behind}, {5}, 1.0}, {a, b}));
+  const std::vector<std::uint8_t> expected{1, 1, 0, 0, 1};
+  for (std::size_t i = 0; i < 5; ++i) {
+    BOOST_TEST(static_cast<int>(std::to_integer<std::uint8_t>(y.bytes()[i])) == expected[i]);
+  }
+  const Expr same = constant(tensor(std::span<const bool>(first), {3}));
+  const Tensor both = evaluate(make(Unview{{part, part}, {3}, 0.0}, {a, same}));
+  BOOST_TEST(static_cast<int>(std::to_integer<std::uint8_t>(both.bytes()[0])) == 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_layout_that_leaves_its_value_is_our_own_mistake) {
   const Expr x = input("x", {3});
   Layout outside = Layout::dense({3});

@@ -206,7 +206,7 @@ struct Coordinates {
 // coordinates are p0, p1, ...: from the outermost axis to the innermost, those numbers along it
 // with which the axes behind it can still reach the coordinate.
 std::string sums_text(const Group& group, const Coordinates& where, std::string_view type,
-                      std::string_view sum) {
+                      std::string_view sum, std::string_view both) {
   const Layout& layout = group.layout;
   const int rank = layout.shape.rank();
   const std::size_t coordinates = where.strides.size();
@@ -255,9 +255,9 @@ std::string sums_text(const Group& group, const Coordinates& where, std::string_
   }
   text += fmt::format(
       "{0}const {1} value = static_cast<{1}>(x[{2}]);\n"
-      "{0}sum = is_hit ? math::add(sum, value) : value;\n"
+      "{0}sum = is_hit ? {3} : value;\n"
       "{0}is_hit = true;\n",
-      indent, sum, place);
+      indent, sum, place, both);
   for (; closing > 0; --closing) {
     indent.resize(indent.size() - 2);
     text += indent + "}\n";
@@ -271,6 +271,9 @@ void add_sums(CudaWork& work, const CudaRequest& request) {
   const DType dtype = request.outputs[0].dtype;
   const std::string type(dtype == DType::boolean ? "unsigned char" : cuda_type(dtype));
   const std::string sum = is_half(dtype) ? "float" : type;
+  // The sum of bools is whether any of them is true.
+  const std::string_view both =
+      dtype == DType::boolean ? "static_cast<unsigned char>(sum | value)" : "math::add(sum, value)";
   const Tensor fill = full({}, op.fill.value, is_half(dtype) ? DType::f32 : dtype);
   std::int64_t bits = 0;
   std::memcpy(&bits, fill.bytes(), size_of(fill.dtype()));
@@ -311,7 +314,7 @@ void add_sums(CudaWork& work, const CudaRequest& request) {
                      : fmt::format("    const long p{0} = rest % {1};\n    rest /= {1};\n", c,
                                    where.sizes[c]);
     }
-    body += sums_text(groups[g], where, type, sum) + "    }\n";
+    body += sums_text(groups[g], where, type, sum, both) + "    }\n";
   }
   body += fmt::format("    y[p] = static_cast<{}>(sum);\n  }});", type);
   CudaLaunch launch =

@@ -27,7 +27,8 @@ struct View {
 };
 
 /// y starts as `fill`; part i is put where layouts[i] says. A place hit once is stored bit for bit,
-/// one hit more often receives the sum in order of parts, and within a part in row-major order.
+/// one hit more often receives the sum in order of parts, and within a part in row-major order; of
+/// bools, as in NumPy, whether any is true.
 struct Unview {
   static constexpr std::string_view name = "unview";
   std::vector<Layout> layouts;
