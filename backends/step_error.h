@@ -8,7 +8,7 @@
 
 namespace blockgrad {
 
-/// "index" 9 at row-major position 4 "is out of range (…)".
+/// "index" 9 at row-major position 4 "is out of range [0, 3)".
 struct WrongValue {
   std::string_view thing;
   Text value;
@@ -16,7 +16,7 @@ struct WrongValue {
   std::string_view rule;
 };
 
-/// Throws Error: "take (e.cpp:18): index 9 at position [1, 1] is out of range (4 indices below 3);
+/// Throws Error: "take (e.cpp:18): index 9 at position [1, 1] is out of range [0, 3);
 /// step 0 of this run updated nothing".
 [[noreturn]] void fail_step(const Graph& graph, std::int32_t node, const WrongValue& wrong,
                             std::int64_t step);

@@ -39,9 +39,9 @@ std::int64_t output_size(std::int64_t size, std::int64_t kernel, const Steps& st
   require_steps(steps, kernel, axis);
   const std::int64_t reach = checked_multiply(steps.dilation, kernel - 1);
   const std::int64_t padded = checked_add(size, checked_multiply(2, steps.padding));
-  require(padded > reach, "the output size (", size, " + 2 x ", steps.padding, " - ",
-          steps.dilation, " x (", kernel, " - 1) - 1) / ", steps.stride, " + 1 of axis ", axis,
-          " is below 1");
+  require(padded > reach, "the kernel covers ", checked_add(reach, 1), " elements along axis ",
+          axis, " (", steps.dilation, " x (", kernel, " - 1) + 1), the padded input has ", padded,
+          " (", size, " + 2 x ", steps.padding, ")");
   return (padded - reach - 1) / steps.stride + 1;
 }
 

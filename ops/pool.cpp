@@ -38,8 +38,8 @@ TensorType pooled(const TensorType& x, std::span<const Steps> steps) {
     require(padding < size && x.shape[axis] > 0, "a window of padding only has no value: axis ",
             axis, " of ", x.shape, " with a window of ", size, " and a padding of ", padding);
     const std::int64_t padded = checked_add(x.shape[axis], checked_multiply(2, padding));
-    require(padded >= size, "the output size (", x.shape[axis], " + 2 x ", padding, " - ", size,
-            ") / ", stride, " + 1 of axis ", axis, " is below 1");
+    require(padded >= size, "the window covers ", size, " elements along axis ", axis,
+            ", the padded input has ", padded, " (", x.shape[axis], " + 2 x ", padding, ")");
     sizes[static_cast<std::size_t>(axis)] = (padded - size) / stride + 1;
   }
   return {x.dtype, Shape(sizes)};

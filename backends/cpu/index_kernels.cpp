@@ -48,7 +48,7 @@ Kernel index_check(const KernelRequest& request) {
   });
   kernel.why = join({count, " indices below ", n});
   kernel.thing = "index";
-  kernel.rule = "is out of range (" + kernel.why + ")";
+  kernel.rule = join({"is out of range [0, ", n, ")"});
   return kernel;
 }
 

@@ -107,7 +107,7 @@ const Row rows[] = {
     BG_ROW(compile({x + 1.0}).run({{w, good}}), "only inputs can be fed, got parameter 'w' (#)"),
     BG_ROW(compile({x + 1.0}).run({{Expr(), good}}), "only inputs can be fed, got an empty Expr"),
     BG_ROW(compile({x + 1.0}).run_many(-1), "run_many wants a number of steps, got -1"),
-    BG_ROW(compile({take(w, i)}).run({{i, tensor({0, 2}, {2})}}), "take (@): index 2 at position 1 is out of range (2 indices below 2); step 0 of this run updated nothing"),
+    BG_ROW(compile({take(w, i)}).run({{i, tensor({0, 2}, {2})}}), "take (@): index 2 at position 1 is out of range [0, 2); step 0 of this run updated nothing"),
     BG_ROW(compile({log(x)}, {}, cpu(), {.check_numerics = true}).run({{x, zeros({2, 3})}}), "log (@): the first value that is not finite: -inf at [0, 0] of f32[2, 3] in step 0 of this run, which updated nothing; its inputs: input 'x' (#) f32[2, 3] of 0"),
     BG_ROW(compile({x * 2.0}, {}, cpu(), {.check_numerics = true}).run({{x, full({2, 3}, inf)}}), "multiply (@): a value that is not finite: inf at [0, 0] of f32[2, 3] in step 0 of this run, which updated nothing; no node made it: input 'x' (#) holds inf at [0, 0]"),
     // reading

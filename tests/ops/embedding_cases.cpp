@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(bad_numbers_and_shapes_are_named) {
     BOOST_TEST(text.ends_with("): " + fact), text);
   };
   const std::string out =
-      "index 3 at position [1, 0] is out of range (4 indices below 3); step 0 of this run updated "
+      "index 3 at position [1, 0] is out of range [0, 3); step 0 of this run updated "
       "nothing";
   expect(error_of([&] { evaluate(blockgrad::embedding(table, i), feeds); }), "embedding", out);
   expect(error_of([&] { evaluate(embedding_bag(table, i), feeds); }), "embedding_bag", out);

@@ -101,7 +101,7 @@ CudaWork check_index_kernel(const CudaRequest& request) {
   CudaWork kernel = check_kernel(request, "value >= 0 && value < limit", n);
   kernel.why = join({request.inputs[0].layout.shape.size(), " indices below ", n});
   kernel.thing = "index";
-  kernel.rule = "is out of range (" + kernel.why + ")";
+  kernel.rule = join({"is out of range [0, ", n, ")"});
   return kernel;
 }
 
