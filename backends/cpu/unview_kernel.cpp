@@ -1,9 +1,10 @@
-// Unview on the CPU. Parts that do not overlap are copied, by several threads where they leave
-// nothing open. Others are put one after the other: a place hit for the first time is stored, later
-// hits add.
+// Unview on the CPU. Parts that do not overlap are copied, by several threads unless they leave
+// gaps and cross the result's first axis. Others are put one after the other: a place hit for the
+// first time is stored, later hits add.
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -75,6 +76,31 @@ struct Placement {
   }
 };
 
+// The rows of a part, which are its elements of one index along its first axis: row r lies in slab
+// first + r * step.
+struct SlabRows {
+  std::int64_t first = 0, step = 1, count = 0, length = 0;
+
+  /// How many of them lie in front of slab s.
+  std::int64_t before(std::int64_t s) const {
+    return s <= first ? 0 : std::min(count, (s - first + step - 1) / step);
+  }
+};
+
+// Nothing if a row is not in one slab.
+std::optional<SlabRows> rows_in_slabs(const Layout& layout, std::int64_t slab) {
+  const Shape& shape = layout.shape;
+  if (shape.rank() == 0 || shape.size() == 0) return std::nullopt;
+  std::int64_t least = layout.offset % slab, most = least;
+  for (int a = 1; a < shape.rank(); ++a) {
+    const std::int64_t reach = (shape[a] - 1) * layout.strides[static_cast<std::size_t>(a)];
+    (reach < 0 ? least : most) += reach;
+  }
+  const std::int64_t stride = shape[0] > 1 ? layout.strides[0] : slab;
+  if (least < 0 || most >= slab || stride <= 0 || stride % slab != 0) return std::nullopt;
+  return SlabRows{layout.offset / slab, stride / slab, shape[0], shape.size() / shape[0]};
+}
+
 // Parts that do not overlap.
 struct Copies {
   static constexpr std::int64_t part_elements = 65536;
@@ -85,16 +111,50 @@ struct Copies {
   std::int64_t size = 0;
   bool is_covered = false;
   std::uint64_t fill = 0;  // its bits
+  // Where parts leave gaps: a slab has one index along the result's first axis, or is all of it.
+  std::int64_t slabs = 1;
+  std::vector<SlabRows> rows;  // of each input
 
   std::int64_t elements() const { return starts.back(); }
   std::int64_t parts() const {
-    return is_covered ? std::max<std::int64_t>(1, elements() / part_elements) : 1;
+    if (is_covered) return std::max<std::int64_t>(1, elements() / part_elements);
+    return std::clamp<std::int64_t>(size / part_elements, 1, slabs);
+  }
+
+  void cut_in_slabs(const Unview& op) {
+    slabs = op.shape.rank() > 0 && size > 0 ? op.shape[0] : 1;
+    for (const std::size_t p : inputs) {
+      const auto found = rows_in_slabs(op.layouts[p], size / slabs);
+      if (!found) break;
+      rows.push_back(*found);
+    }
+    if (rows.size() == inputs.size()) return;
+    slabs = 1;
+    rows.clear();
+    for (const std::size_t p : inputs) rows.push_back({0, 1, 1, op.layouts[p].shape.size()});
   }
 
   template <class T>
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
+    if (is_covered) copy<T>(call, first, last);
+    else fill_and_copy<T>(call, slabs * first / parts(), slabs * last / parts());
+  }
+
+  template <class T>
+  void fill_and_copy(const KernelCall& call, std::int64_t first, std::int64_t last) const {
     T* out = reinterpret_cast<T*>(call.out[0]);
-    if (!is_covered) std::fill_n(out, size, static_cast<T>(fill));
+    std::fill(out + first * (size / slabs), out + last * (size / slabs), static_cast<T>(fill));
+    for (std::size_t p = 0; p < inputs.size(); ++p) {
+      const std::int64_t begin = rows[p].before(first) * rows[p].length;
+      const std::int64_t end = rows[p].before(last) * rows[p].length;
+      const T* in = reinterpret_cast<const T*>(call.in[inputs[p]]);
+      if (begin < end) walks[p].store(in + begin, out, begin, end - begin);
+    }
+  }
+
+  template <class T>
+  void copy(const KernelCall& call, std::int64_t first, std::int64_t last) const {
+    T* out = reinterpret_cast<T*>(call.out[0]);
     std::int64_t begin = elements() * first / parts();
     const std::int64_t end = elements() * last / parts();
     auto p = static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end(), begin) -
@@ -135,6 +195,7 @@ std::shared_ptr<const Copies> as_copies(const KernelRequest& request) {
   if (!copies->is_covered) {
     const Tensor fill = full({}, op.fill.value, dtype);
     std::memcpy(&copies->fill, fill.bytes(), size_of(dtype));
+    copies->cut_in_slabs(op);
   }
   return copies;
 }
@@ -144,7 +205,8 @@ Kernel copy_kernel(const std::shared_ptr<const Copies>& copies, const Unview& op
   Kernel kernel;
   kernel.parts = copies->parts();
   kernel.cost = 20 + static_cast<double>(copies->inputs.size()) * 4 +
-                static_cast<double>(copies->elements() * static_cast<std::int64_t>(element)) / 8;
+                static_cast<double>(copies->elements() * static_cast<std::int64_t>(element)) / 8 +
+                (copies->is_covered ? 0 : static_cast<double>(copies->size) / 8);
   const std::size_t there = op.layouts.size() - copies->inputs.size();
   kernel.why = join({op.layouts.size(), " parts into ", op.shape,
                      copies->inputs.empty() ? ", made in place" : ", copied"});

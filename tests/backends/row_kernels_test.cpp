@@ -109,4 +109,36 @@ BOOST_AUTO_TEST_CASE(parts_side_by_side_are_copied_and_what_they_leave_open_is_f
   }
 }
 
+BOOST_AUTO_TEST_CASE(gaps_are_filled_whether_parts_keep_to_rows_of_the_result_or_cross_them) {
+  const Shape shape{300, 1003};
+  const std::vector<std::vector<Layout>> cases = {
+      {{{100, 400}, {3 * 1003, 2}, 5}},
+      {{{150, 400}, {2 * 1003, -1}, 1003 + 700}},
+      {{{299, 10}, {1003, 1}, 0}, {{1, 500}, {1003, 1}, 299 * 1003 + 400}},
+      {{{1000, 290}, {1, 1003}, 0}},
+      {{{10, 30000}, {30090, 1}, 7}},
+      {{{300, 0}, {1003, 1}, 0}, {{}, {}, 12}},
+  };
+  for (const std::vector<Layout>& layouts : cases) {
+    std::vector<float> expected(static_cast<std::size_t>(shape.size()), -2.5f);
+    std::vector<Expr> parts;
+    for (const Layout& layout : layouts) {
+      const Tensor values = waves(layout.shape);
+      parts.push_back(constant(values));
+      for (std::int64_t i = 0; i < layout.shape.size(); ++i) {
+        std::int64_t at = layout.offset, rest = i;
+        for (int a = layout.shape.rank() - 1; a >= 0; --a) {
+          at += rest % layout.shape[a] * layout.strides[static_cast<std::size_t>(a)];
+          rest /= layout.shape[a];
+        }
+        expected[static_cast<std::size_t>(at)] = static_cast<float>(values.at(i));
+      }
+    }
+    for (const int threads : {1, 2, 3, 7}) {
+      const Expr filled = make(Unview{layouts, shape, -2.5}, parts);
+      BOOST_TEST(differences(evaluated(filled, threads), expected) == 0);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
