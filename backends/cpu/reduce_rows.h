@@ -143,10 +143,9 @@ template <class T>
 constexpr int rows_at_once = Lanes<T>::count < 4 ? 4 / Lanes<T>::count : 1;
 
 /// y[r] of row r, which is at x[r * stride], for 16 <= n <= 1024.
-template <class K, class T>
+template <class K, class T, int rows = rows_at_once<T>>
 void row_blocks(T* y, const T* x, int64_t n, int64_t stride) {
   using L = Lanes<T>;
-  constexpr int rows = rows_at_once<T>;
   typename K::template Block<T> blocks[rows];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r) {
@@ -210,6 +209,14 @@ void float_rows(void* out, int32_t*, const void* in, int64_t n, int64_t count, i
   if (rows_at_once<T> > 1 && n >= lane_count && n <= block_size) {
     for (; i + rows_at_once<T> <= count; i += rows_at_once<T>, x += rows_at_once<T> * stride)
       row_blocks<K>(y + i, x, n, stride);
+    if (rows_at_once<T> > 2 && i + 3 == count) {
+      row_blocks<K, T, 3>(y + i, x, n, stride);
+      return;
+    }
+    if (rows_at_once<T> > 2 && i + 2 == count) {
+      row_blocks<K, T, 2>(y + i, x, n, stride);
+      return;
+    }
   }
   for (; i < count; ++i, x += stride) {
     y[i] = n == 0            ? K::template identity<T>()

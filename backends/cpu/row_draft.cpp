@@ -282,10 +282,39 @@ int RowDraft::passes_reading(std::int32_t v) const {
   return passes;
 }
 
-bool RowDraft::is_reduced(std::int32_t v) const {
-  return std::any_of(code.begin(), code.end(), [&](const RowDraftInstruction& step) {
-    return step.kind == Kind::reduce && step.args[0] == v;
-  });
+int RowDraft::reduces_reading(std::int32_t v) const {
+  return static_cast<int>(
+      std::count_if(code.begin(), code.end(), [&](const RowDraftInstruction& step) {
+        return step.kind == Kind::reduce && step.args[0] == v;
+      }));
+}
+
+// Made by a Map, reduced once, and neither a result nor read by a later pass.
+bool RowDraft::may_lie_anywhere(std::int32_t v) const {
+  const RowDraftValue& it = values[static_cast<std::size_t>(v)];
+  const auto maker = std::find_if(code.begin(), code.end(),
+                                  [&](const RowDraftInstruction& step) { return step.out == v; });
+  return maker != code.end() && is_elementwise(maker->kind) && it.results.empty() && !it.is_kept &&
+         reduces_reading(v) == 1;
+}
+
+std::vector<std::int32_t> RowDraft::reduced_together(std::size_t most) const {
+  std::vector<std::int32_t> all;
+  const auto is_reduce = [](const RowDraftInstruction& step) { return step.kind == Kind::reduce; };
+  for (auto at = code.begin(); lines_ == RowLines::in_passes && at != code.end();) {
+    const auto first = std::find_if(at, code.end(), is_reduce);
+    at = std::find_if_not(first, code.end(), is_reduce);
+    std::vector<std::int32_t> set;
+    for (auto step = first; step != at && set.size() < most; ++step) {
+      const std::int32_t v = step->args[0];
+      const DType dtype = values[static_cast<std::size_t>(v)].dtype;
+      const bool is_alike = step->reduce == first->reduce &&
+                            dtype == values[static_cast<std::size_t>(first->args[0])].dtype;
+      if (is_alike && !picks_index(step->reduce) && may_lie_anywhere(v)) set.push_back(v);
+    }
+    if (set.size() > 1) all.insert(all.end(), set.begin(), set.end());
+  }
+  return all;
 }
 
 }  // namespace blockgrad

@@ -58,7 +58,10 @@ class RowDraft {
   std::int32_t last_map_of_pass(std::int32_t i) const;
   /// How many passes read a value.
   int passes_reading(std::int32_t v) const;
-  bool is_reduced(std::int32_t v) const;
+  bool is_reduced(std::int32_t v) const { return reduces_reading(v) > 0; }
+  /// What Reduces of one kind at the end of a pass read, at least two and at most `most` values of
+  /// a pass, if these are made in it and nothing needs them elsewhere: they may lie side by side.
+  std::vector<std::int32_t> reduced_together(std::size_t most) const;
 
   std::vector<RowDraftValue> values;
   std::vector<RowDraftInstruction> code;
@@ -71,6 +74,8 @@ class RowDraft {
   void add_input(const Operand& in);
   std::int32_t number(std::uint64_t bits, DType dtype);
   std::int32_t counter(bool by_line);
+  int reduces_reading(std::int32_t v) const;
+  bool may_lie_anywhere(std::int32_t v) const;
   bool is_scalar(std::int32_t v);
   bool is_spread(std::int32_t v) const;
   std::int32_t for_elements(std::int32_t v);

@@ -74,6 +74,9 @@ void find_chunks(RowTape& tape) {
     if (!phase.is_chunked) continue;
     phase.maps = phase.first;
     while (phase.maps < phase.last && code(tape, phase.maps).kind != Kind::reduce) ++phase.maps;
+    for (std::int32_t i = phase.maps; i < phase.last; ++i) {
+      if (code(tape, i).is_together) phase.together.push_back(i);
+    }
     for (const RowLoad& load : tape.loads) {
       if (!is_whole(tape, load.reg) && reads(tape, phase, load.reg)) phase.loads.push_back(load);
     }

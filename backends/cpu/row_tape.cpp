@@ -181,8 +181,10 @@ class RowRun {
       const std::int64_t end = std::min(elements_, first + RowTape::group * tape_.chunk);
       for (std::int64_t at = first; at < end; at += tape_.chunk)
         run_chunk(phase, at, std::min(tape_.chunk, end - at));
-      for (std::int32_t i = phase.maps; i < phase.last; ++i)
-        reduce_group(tape_.code[static_cast<std::size_t>(i)], first, end);
+      for (std::int32_t i = phase.maps; i < phase.last; ++i) {
+        const RowInstruction& step = tape_.code[static_cast<std::size_t>(i)];
+        if (!step.is_together) reduce_group(step, first, end);
+      }
     }
     for (std::int32_t i = phase.maps; i < phase.last; ++i)
       end_reduce(tape_.code[static_cast<std::size_t>(i)]);
@@ -197,6 +199,7 @@ class RowRun {
       map_here(tape_.code[static_cast<std::size_t>(i)], n);
     }
     if (phase.first == phase.maps) fetch(phase, first + n, 0);
+    if (!phase.together.empty()) reduce_together(phase.together, first, n);
     for (const auto& [reg, result] : phase.stores) store(reg, result, first, n);
   }
 
@@ -268,6 +271,20 @@ class RowRun {
       if (!is_even || count == 1)
         step.reduce(made + c * size, nullptr, at[c], std::min(tape_.chunk, end - k), 1, 0);
       add_chunk(step, k / tape_.chunk, made + c * size, size);
+    }
+  }
+
+  void reduce_together(const std::vector<std::int32_t>& steps, std::int64_t first, std::int64_t n) {
+    const auto step = [&](std::size_t s) -> const RowInstruction& {
+      return tape_.code[static_cast<std::size_t>(steps[s])];
+    };
+    alignas(8) std::byte made[RowTape::most_together * sizeof(double)];
+    const std::int32_t a = step(0).registers[1], b = step(1).registers[1];
+    step(0).reduce(made, nullptr, at(a), n, static_cast<std::int64_t>(steps.size()),
+                   (at(b) - at(a)) / size_of(a));
+    const int size = size_of(step(0).registers[0]);
+    for (std::size_t s = 0; s < steps.size(); ++s) {
+      add_chunk(step(s), first / tape_.chunk, made + static_cast<std::ptrdiff_t>(s) * size, size);
     }
   }
 

@@ -40,6 +40,7 @@ struct RowInstruction {
   ReduceFn reduce = nullptr;
   RowJoin join = nullptr;    // of the chunks of a line that goes in passes
   std::int32_t levels = -1;  // slot: what chunks made so far, joined as a binary counter carries
+  bool is_together = false;  // a Reduce of RowPhase::together
   bool picks_index = false;
   bool by_line = false;            // over the lines, not the elements
   std::int32_t registers[5] = {};  // of the result and up to four operands
@@ -65,6 +66,8 @@ struct RowPhase {
   // Where lines go in passes, for each chunk: what is taken before and stored after it, and whose
   // next chunk is fetched meanwhile. Reduces begin at `maps`.
   std::int32_t maps = 0;
+  // Reduces of one kind, done chunk by chunk side by side: they read slots that lie evenly apart.
+  std::vector<std::int32_t> together = {};
   std::vector<RowLoad> loads = {};
   std::vector<std::int32_t> counters = {};
   std::vector<std::pair<std::int32_t, std::int32_t>> stores = {};
@@ -93,6 +96,7 @@ struct RowTape {
   static constexpr std::int64_t most_levels = 64;
   static constexpr std::int64_t pass_chunk = 1024;  // a block of a Reduce (tape.h)
   static constexpr int group = 4;                   // chunks whose Reduces run side by side
+  static constexpr std::size_t most_together = 8;   // Reduces of a chunk
 
   RowSpace space;
   std::int64_t outers = 1, columns = 1;  // of a whole block

@@ -239,6 +239,21 @@ BOOST_AUTO_TEST_CASE(a_result_waits_for_the_reduces_of_its_own_pass) {
   check_bits({{e, e / sum(e, 1, true) * sum(t, 1, true)}, feeds}, "exp beside a sum");
 }
 
+BOOST_AUTO_TEST_CASE(reduces_of_one_pass_have_the_same_bits_however_many_go_side_by_side) {
+  for (const Shape& shape : {Shape{2, 5000}, Shape{3, 1031}, Shape{1, 4096}}) {
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      for (const int count : {2, 3, 4, 5, 9}) {
+        const Expr x = input("x", shape, dtype);
+        Expr y = x * max(x * 3.0, 1, true);
+        for (int k = 0; k < count; ++k) y = y - sum(x * (x + k), 1, true);
+        const Question question{{y}, {{x, random_tensor(shape, dtype, 1)}}};
+        BOOST_TEST(question.kernels() == 1);
+        check_bits(question, join({count, " sums of ", shape}));
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(random_masks_are_the_same_inside) {
   Context context({.seed = 7, .step = constant(full({}, 3, DType::i64))});
   const Expr x = input("x", {37, 130});
