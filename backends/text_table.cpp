@@ -54,7 +54,8 @@ namespace {
 std::size_t cut_of(std::string_view line, std::size_t width) {
   std::size_t cut = 0;
   int depth = 0;
-  for (std::size_t i = line.find_first_not_of(' '); i + 1 < line.size(); ++i) {
+  const std::size_t begin = std::min(line.find_first_not_of(' '), line.size());
+  for (std::size_t i = begin; i + 1 < line.size(); ++i) {
     depth += (line[i] == '[') - (line[i] == ']');
     if (line[i] != ' ' || depth > 0) continue;
     const bool is_behind = line[i - 1] == ',' || line[i - 1] == ';';
