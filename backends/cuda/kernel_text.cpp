@@ -15,8 +15,7 @@ bool holds(const std::vector<std::string_view>& headers, std::string_view text) 
 }
 
 // As deep as headers include each other.
-void add(std::vector<std::string_view>& headers,
-         std::string_view name) {  // NOLINT(misc-no-recursion)
+void add(std::vector<std::string_view>& headers, std::string_view name) {
   const std::span<const detail::KernelFile> files = detail::kernel_files();
   const auto file = std::ranges::find(files, name, &detail::KernelFile::name);
   check_internal(file != files.end(), "no kernels are embedded from ", name);

@@ -162,7 +162,8 @@ BOOST_AUTO_TEST_CASE(writers_at_the_same_time_lose_nothing_of_each_other) {
   write_bytes(folder / "file", "");
   const std::string below = folder / "file/products.jsonl";
   BOOST_TEST(error_of([&] { add_to_product_table(below, {}); }) ==
-             below + ": the table of products cannot be written");
+             below + ": the table of products cannot be written: " + below +
+                 ".lock cannot be a lock");
 }
 
 BOOST_AUTO_TEST_CASE(a_variable_names_the_file_or_that_there_is_none) {

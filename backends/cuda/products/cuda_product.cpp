@@ -292,8 +292,11 @@ void add_product(CudaWork& work, const CudaRequest& request, const CudaProduct& 
                  const CudaFactor& a, const CudaFactor& b, const CudaFactor& c) {
   CudaProduct product = of;
   product.is_gathered = is_gathered(a) || is_gathered(b);
-  if (request.epilogue) product.formula = formula_instructions(request.epilogue->fn);
-  const CudaTile tile = choose_cuda_tile(product, request.target.limits);
+  CudaTile tile = choose_cuda_tile(product, request.target.limits);
+  if (request.epilogue && tile.blocks > 0 && tile.plan.k_splits == 1) {
+    product.formula = formula_instructions(request.epilogue->fn);
+    tile = choose_cuda_tile(product, request.target.limits);
+  }
   if (work.why.empty()) work.why = to_string(tile);
   if (tile.blocks == 0) return;
   const End end{c, product.result_dtype(), request.epilogue, request.is_update};

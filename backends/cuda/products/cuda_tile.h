@@ -14,7 +14,7 @@
 
 namespace blockgrad {
 
-/// The rungs of the ladder, in backends/cuda/matmul_*.cuh.
+/// The rungs of the ladder, in backends/cuda/products/matmul_*.cuh.
 enum class CudaKernel { elements, shared, registers, warps, mma };
 
 /// How the numbers of a product are multiplied: as they are, or f32 rounded to TF32.

@@ -239,9 +239,11 @@ void write_product_table(const std::string& path, const ProductTable& table) {
 }
 
 ProductTable add_to_product_table(const std::string& path, const ProductTable& entries) {
+  if (path.empty()) throw Error("a table of products has no place: there is no cache folder");
   const OwnFileLock lock(path);
   if (!lock.is_held())
-    throw Error(fmt::format("{}: the table of products cannot be written", path));
+    throw Error(fmt::format(
+        "{0}: the table of products cannot be written: {0}.lock cannot be a lock", path));
   ProductTable table = read_product_table(path);
   for (const auto& [key, entry] : entries) table.insert_or_assign(key, entry);
   write_product_table(path, table);

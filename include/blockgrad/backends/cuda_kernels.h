@@ -20,6 +20,7 @@ namespace blockgrad {
 class CudaNumber {
  public:
   template <std::integral T>
+    requires(sizeof(T) <= sizeof(std::int64_t))
   CudaNumber(T value) : long_(static_cast<std::int64_t>(value)) {
     static_assert(!std::is_same_v<T, bool>, "pass 0 or 1 for a bool");
     if constexpr (std::is_unsigned_v<T> && sizeof(T) == sizeof(std::int64_t)) {
