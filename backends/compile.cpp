@@ -195,9 +195,8 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
       state.twin = assembled(state.outputs, state.updates, cpu(), options, false, {});
     } catch (const Error& error) {
       fail({"check_numerics: step ", step,
-            " computes a value that is not finite; the node that does cannot be named, since the "
-            "CPU "
-            "cannot run the step: ",
+            " computes a value that is not finite and updated nothing; the node that does cannot "
+            "be named, since the CPU cannot run the step: ",
             error.what()});
     }
   }
