@@ -298,12 +298,16 @@ class Fit {
   }
 
   std::string advice(const Piece& piece) const {
+    const std::string usual =
+        "a smaller learning rate, standardized inputs or clipped gradients usually help";
     for (std::int64_t i = piece.first; i < piece.last; ++i) {
       const std::int64_t row = order_.empty() ? i : order_[static_cast<std::size_t>(i)];
       const std::string found = not_finite_in(data_, row);
-      if (!found.empty()) return found + ": leave such rows out, or fill them in";
+      if (!found.empty())
+        return found + ": leave such rows out, or fill them in, if the model reads them; else " +
+               usual;
     }
-    return "a smaller learning rate, standardized inputs or clipped gradients usually help";
+    return usual;
   }
 
   void remember_parameters() {

@@ -57,7 +57,7 @@ std::string not_finite_in(const data::Dataset& data, std::int64_t row) {
     for (std::int64_t i = row * width; i < (row + 1) * width; ++i) {
       const double value = column.tensor.at(i);
       if (!std::isfinite(value))
-        return join({"row ", row, " of column '", column.name, "' holds ", value});
+        return join({"row ", row, " (of rows from 0) of column '", column.name, "' holds ", value});
     }
   }
   return "";

@@ -32,7 +32,7 @@ struct Counters {
   bool has_failed() const;
 };
 
-/// "row 17 of column 'x' holds nan", or "" where every value of the row is finite.
+/// "row 17 (of rows from 0) of column 'x' holds nan", or "" where every value of the row is finite.
 std::string not_finite_in(const data::Dataset& data, std::int64_t row);
 
 /// The state that counts good pieces; random streams take their steps from it.
