@@ -25,6 +25,11 @@ void write_files(const Digits& digits, const Options& options, const Mlp& mlp,
   std::printf("  wrote %s\n", digits_picture(options.plot).c_str());
 }
 
+int stopped_early() {
+  std::fprintf(stderr, "digits_mlp: stopped by Ctrl-C before the training; nothing was written\n");
+  return examples::interrupted_exit_code;
+}
+
 int run(int argc, char** argv) {
   Options options;
   if (const std::optional<int> end = read_options(argc, argv, options)) return *end;
@@ -37,11 +42,7 @@ int run(int argc, char** argv) {
     std::fflush(stdout);
   }
   const Digits digits = options.data.empty() ? draw(options.seed) : read_mnist(options.data);
-  if (stop.stop_requested()) {
-    std::fprintf(stderr,
-                 "digits_mlp: stopped by Ctrl-C before the training; nothing was written\n");
-    return examples::interrupted_exit_code;
-  }
+  if (stop.stop_requested()) return stopped_early();
   const blockgrad::Shape& shape = digits.training["image"].shape();
   const Mlp mlp(shape[1] * shape[2], options.hidden, options.seed);
   if (!options.load.empty()) blockgrad::train::load(options.load, mlp.parameters());
@@ -55,6 +56,7 @@ int run(int argc, char** argv) {
   std::fflush(stdout);
 
   const Results results = train(mlp, digits, options, device, stop);
+  if (results.was_stopped && results.updates == 0) return stopped_early();
   print_results(results);
   write_files(digits, options, mlp, results);
   if (!results.was_stopped) return 0;

@@ -74,6 +74,7 @@ Results train(const Mlp& mlp, const Digits& digits, const Options& options, cons
                     }});
     for (const train::Record& record : fit.history) results.curve.push_back(point_of(record));
     results.was_stopped = fit.end == train::FitEnd::stopped;
+    results.updates = fit.updates;
   }
   results.guesses = guess(mlp, digits.test, compile);
   return results;

@@ -26,6 +26,7 @@ struct Guess {
 struct Results {
   std::vector<Point> curve;  // epoch 0 first: before training, tested only
   bool was_stopped = false;
+  std::int64_t updates = 0;
   std::vector<Guess> guesses;  // hardest first: smallest probability of the label
 };
 
