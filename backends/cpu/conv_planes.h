@@ -54,7 +54,8 @@ class ConvPlanes {
   const T* build(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
                  std::int64_t first, T* to) const;
 
-  /// What build() reads that it did not read for the rows before `first`.
+  /// About what build() reads that it did not read for the rows before `first`: without the rows
+  /// that only taps reach.
   template <class T>
   ConvSpans<T> spans(const T* source, std::int64_t channels, std::int64_t first) const;
 

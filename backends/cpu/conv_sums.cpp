@@ -192,15 +192,16 @@ void ConvSums::end_sums(const ConvKernels<T>& kernels, const Operands<T>& from, 
   const T* const sums = made + panel_size_;
   const std::int64_t taps = from.channels * taps_per_channel_;
   for (std::int64_t r = 0; r < from.results; ++r, to += to_result) {
-    kernels.add_lanes(made, sums + r * taps * dot_lanes<T>, taps);
-    const bool is_finite = are_finite(made, taps);
+    const T* const lanes = sums + r * taps * dot_lanes<T>;
+    kernels.add_lanes(made, lanes, taps);
     for (std::int64_t t = 0; t < taps; ++t) {
       const std::int64_t place = places_[static_cast<std::size_t>(t)];
-      to[place] = is_finite || std::isfinite(made[t])
-                      ? made[t]
-                      : element(kernels, from.a + r * rows_ * columns_,
-                                from.source + place / taps_per_channel_ * source_channel_,
-                                place % taps_per_channel_);
+      if (std::isnan(made[t])) {
+        made[t] = mended(kernels, lanes + t * dot_lanes<T>, from.a + r * rows_ * columns_,
+                         from.source + place / taps_per_channel_ * source_channel_,
+                         place % taps_per_channel_);
+      }
+      to[place] = made[t];
     }
   }
 }
@@ -229,11 +230,23 @@ void ConvSums::run(const ConvKernels<T>& kernels, const T* a, const T* source, T
   }
 }
 
-// In the order of the lanes that run() adds up.
+// An element from its lanes, of which those that are NaN are made again.
 template <class T>
-T ConvSums::element(const ConvKernels<T>& kernels, const T* a, const T* source,
-                    std::int64_t tap) const noexcept {
-  T lanes[dot_lanes<T>] = {}, sum = 0;
+T ConvSums::mended(const ConvKernels<T>& kernels, const T* lanes, const T* a, const T* source,
+                   std::int64_t tap) const noexcept {
+  T own[dot_lanes<T>], sum = 0;
+  for (std::int64_t e = 0; e < dot_lanes<T>; ++e) {
+    own[e] = std::isnan(lanes[e]) ? lane(a, source, tap, e) : lanes[e];
+    if (std::isnan(own[e])) return std::numeric_limits<T>::quiet_NaN();
+  }
+  kernels.add_lanes(&sum, own, 1);
+  return sum;
+}
+
+// In the order of run().
+template <class T>
+T ConvSums::lane(const T* a, const T* source, std::int64_t tap, std::int64_t e) const noexcept {
+  T sum = 0;
   for (std::int64_t first = 0; first < images_; first += images_at_a_time_) {
     const std::int64_t last = std::min(first + images_at_a_time_, images_);
     for (std::int64_t top = 0; top < rows_; top += planes_.block()) {
@@ -241,34 +254,29 @@ T ConvSums::element(const ConvKernels<T>& kernels, const T* a, const T* source,
       const std::int64_t lines = planes_.line_count(rows), height = rows / lines;
       for (std::int64_t n = first; n < last; ++n) {
         for (std::int64_t l = 0; l < lines; ++l) {
-          if (!add_line(a + n * a_image_, source + n * source_image_, top + l, height, tap, lanes))
-            return std::numeric_limits<T>::quiet_NaN();
+          if (!add_line(a + n * a_image_, source + n * source_image_, top + l, height, tap, e, sum))
+            return sum;
         }
       }
     }
   }
-  kernels.add_lanes(&sum, lanes, 1);
   return sum;
 }
 
-// A line of `height` rows of the result from `first` on; false once a lane is NaN.
+// Of a line of `height` rows of the result from `first` on; false once the lane is NaN.
 template <class T>
 bool ConvSums::add_line(const T* a, const T* source, std::int64_t first, std::int64_t height,
-                        std::int64_t tap, T* lanes) const noexcept {
+                        std::int64_t tap, std::int64_t e, T& sum) const noexcept {
   const auto across = static_cast<std::int64_t>(column_axis_.offsets.size());
   const std::int64_t down = row_axis_.offsets[static_cast<std::size_t>(tap / across)];
   const std::int64_t right = column_axis_.offsets[static_cast<std::size_t>(tap % across)];
-  for (std::int64_t i = 0; i < height; ++i) {
-    const std::int64_t row = (first + i) * row_axis_.stride + down;
-    if (row < 0 || row >= row_axis_.source) continue;
-    for (std::int64_t j = 0; j < columns_; ++j) {
-      const std::int64_t column = j * column_axis_.stride + right;
-      if (column < 0 || column >= column_axis_.source) continue;
-      T& lane = lanes[(i * columns_ + j) % dot_lanes<T>];
-      if (!add_term(lane, a[(first + i) * columns_ + j],
-                    source[row * column_axis_.source + column]))
-        return false;
-    }
+  for (std::int64_t at = e; at < height * columns_; at += dot_lanes<T>) {
+    const std::int64_t i = first + at / columns_, j = at % columns_;
+    const std::int64_t row = i * row_axis_.stride + down;
+    const std::int64_t column = j * column_axis_.stride + right;
+    if (row < 0 || row >= row_axis_.source || column < 0 || column >= column_axis_.source) continue;
+    if (!add_term(sum, a[i * columns_ + j], source[row * column_axis_.source + column]))
+      return false;
   }
   return true;
 }

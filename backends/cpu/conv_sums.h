@@ -22,7 +22,7 @@ struct ConvSumsForm {
 /// rows in blocks of images, in each over images, lines and places; where a line ends before its
 /// last lanes, these add 0 times what is read behind it: elements of the same channel, or 0. The
 /// lanes are added in the end, see ConvKernels::add_lanes. Those zeros and the ones around the
-/// source are no terms: an element that is not finite is made again without them.
+/// source are no terms: lanes of a NaN element that are NaN are made again without them.
 class ConvSums {
  public:
   template <class T>
@@ -74,11 +74,13 @@ class ConvSums {
   void end_sums(const ConvKernels<T>& kernels, const Operands<T>& from, T* to,
                 std::int64_t to_result, T* scratch) const noexcept;
   template <class T>
-  T element(const ConvKernels<T>& kernels, const T* a, const T* source,
-            std::int64_t tap) const noexcept;
+  T mended(const ConvKernels<T>& kernels, const T* lanes, const T* a, const T* source,
+           std::int64_t tap) const noexcept;
+  template <class T>
+  T lane(const T* a, const T* source, std::int64_t tap, std::int64_t e) const noexcept;
   template <class T>
   bool add_line(const T* a, const T* source, std::int64_t first, std::int64_t height,
-                std::int64_t tap, T* lanes) const noexcept;
+                std::int64_t tap, std::int64_t e, T& sum) const noexcept;
 
   ConvAxis row_axis_, column_axis_;
   ConvPlanes planes_;

@@ -1,13 +1,12 @@
 #pragma once
 // The terms that a convolution has, without the zeros around the source. Kernels multiply with
-// those zeros as well, which changes nothing unless the other factor is infinite or NaN: then an
-// element is NaN that has no such term. These loops find such elements and make them again.
+// those zeros as well, which changes at most the sign of a zero unless the other factor is infinite
+// or NaN: then an element is NaN that has no such term. These loops find such elements and make
+// them again.
 
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <type_traits>
 
 #include "backends/cpu/conv_planes.h"
 
@@ -42,17 +41,6 @@ bool add_term(T& sum, T a, T b) {
   if (sum == sum) return true;
   sum = std::numeric_limits<T>::quiet_NaN();
   return false;
-}
-
-/// Looks at bits, which compilers do for a vector of numbers at a time.
-template <class T>
-bool are_finite(const T* values, std::int64_t count) {
-  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-  const auto exponent = std::bit_cast<Bits>(std::numeric_limits<T>::infinity());
-  Bits bad = 0;
-  for (std::int64_t i = 0; i < count; ++i)
-    bad |= static_cast<Bits>((std::bit_cast<Bits>(values[i]) & exponent) == exponent);
-  return bad == 0;
 }
 
 }  // namespace blockgrad::detail
