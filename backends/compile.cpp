@@ -153,7 +153,9 @@ std::unique_ptr<ProgramState> assembled(std::span<const Expr> outputs, const Upd
   std::vector<PassRecord> records;
   state->graph = compiled_graph(outputs, updates, device, options, records);
   state->storages = storages_of(state->graph);
+  const Stopwatch fitting;
   fit_memory(*state, [&] { return unshared_graph(outputs, updates, device, options); }, where);
+  if (options.memory_limit > 0) records.push_back(fitting.record("fit_memory", state->graph));
   state->storages = storages_of(state->graph);
   const Stopwatch planning;
   state->plan = make_plan(state->graph, options.reuse_memory, in_place);
