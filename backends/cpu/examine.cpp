@@ -25,7 +25,7 @@ namespace blockgrad {
 
 namespace {
 
-// A rounding that no user wrote has the line of what is rounded, and is told as that.
+// A rounding on the line of what is rounded, as one that no user wrote, is told as that.
 std::string subject_of(const Graph& graph, std::int32_t node) {
   const GraphNode& own = graph.nodes[static_cast<std::size_t>(node)];
   const DType dtype = own.types[0].dtype;

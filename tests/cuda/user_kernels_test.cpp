@@ -266,13 +266,13 @@ BOOST_AUTO_TEST_CASE(check_numerics_says_that_a_step_without_cpu_kernels_is_not_
   const int line = __LINE__ - 1;
   Program program = compile({y}, {}, test_support::cuda_test_device(), options);
   BOOST_TEST(program.run({{x, full({2}, 1.0F)}}).tensor(0).at(0) == 0);
-  BOOST_TEST(
-      error_of([&] { program.run({{x, full({2}, -1.0F)}}); }) ==
-      "check_numerics: step 0 computes a value that is not finite; the node that does cannot "
-      "be named, since the CPU cannot run the step: turn (" +
-          at_line(line) +
-          "): the CPU has no kernel for this op, and it has no expand; "
-          "cpu_kernels().add gives it one");
+  BOOST_TEST(error_of([&] { program.run({{x, full({2}, -1.0F)}}); }) ==
+             "check_numerics: step 0 computes a value that is not finite and updated nothing; the "
+             "node that does cannot "
+             "be named, since the CPU cannot run the step: turn (" +
+                 at_line(line) +
+                 "): the CPU has no kernel for this op, and it has no expand; "
+                 "cpu_kernels().add gives it one");
 }
 
 BOOST_AUTO_TEST_CASE(what_a_compiler_says_comes_with_op_line_and_declaration) {
