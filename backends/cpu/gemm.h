@@ -76,6 +76,7 @@ class Gemm {
   void choose(const detail::TileKernels<T>& table);
   template <class T>
   void choose_packing(const detail::TileKernels<T>& table);
+  bool jumps(std::int64_t a_bytes, std::int64_t size) const;
   double tile_cycles(int rows, int vectors) const;
   double column_cycles(int rows, int vectors) const;
   template <class T>

@@ -90,9 +90,17 @@ void Gemm::choose(const TileKernels<T>& table) {
   choose_parts();
 }
 
+/// A tile reads a piece of every row of a transposed A. Prefetchers that stay within a page do not
+/// follow where the rows are long, and the lines of all k rows meet in few sets of the caches.
+bool Gemm::jumps(std::int64_t a_bytes, std::int64_t size) const {
+  if (layout_a_ != LayoutA::columns) return false;
+  return a_bytes > (lda_ * size >= 1024 ? l2_bytes / 8 : l2_bytes / 2);
+}
+
 /// Operands are packed where their rows meet in few sets of the caches or are larger than these, if
 /// they are read more than once; a transposed B always is. What is not transposed is packed beside
-/// the sums of the strip before, which costs next to nothing.
+/// the sums of the strip before, which costs next to nothing: many rows of C earn that for what may
+/// lie in a far cache.
 template <class T>
 void Gemm::choose_packing(const TileKernels<T>& table) {
   const GemmShape& s = shape_;
@@ -100,12 +108,14 @@ void Gemm::choose_packing(const TileKernels<T>& table) {
   const std::int64_t a_bytes = s.m * s.k * size;
   const std::int64_t b_bytes = s.k * s.n * size;
   const std::int64_t c_bytes = s.m * s.n * size;
-  packs_a_ = s.m > 16 && s.n * size >= 1024 && (is_bad_stride(lda_ * size) || a_bytes > l2_bytes);
+  const bool is_far_a = is_bad_stride(lda_ * size) || a_bytes > l2_bytes;
+  packs_a_ = s.m > 16 && ((s.n * size >= 1024 && is_far_a) || (s.n > 16 && jumps(a_bytes, size)));
   fetches_ahead_ = a_bytes + b_bytes + c_bytes > 4 * l2_bytes && s.m > 1;
   const bool is_large = b_bytes > l2_bytes;
   const bool is_far = is_large || is_bad_stride(ldb_ * size);
   const bool is_read_often = s.m > table.max_rows;
-  packs_b_ = b_is_transposed_ || (is_read_often && is_far);
+  const bool has_strips = s.m >= 384 && s.n * size >= 1024 && b_bytes > l2_bytes / 8;
+  packs_b_ = b_is_transposed_ || (is_read_often && is_far) || has_strips;
   packs_ahead_ = packs_b_ && (fetches_ahead_ || !b_is_transposed_);
 
   if (s.b_panel > 0) packs_a_ = packs_b_ = packs_ahead_ = fetches_ahead_ = false;
@@ -127,7 +137,7 @@ double Gemm::tile_cycles(int rows, int vectors) const {
   if (strip_bytes > 32768)
     step = std::max(step, vectors * 64 / (fetches_ahead_ && !packs_b_ ? 18.0 : 28.0));
   // Rows of A that lie in one line of the cache.
-  if (layout_a_ == LayoutA::columns && !packs_a_ && 16 % rows != 0) step += 0.1;
+  if (layout_a_ == LayoutA::columns && 16 % rows != 0) step += packs_a_ ? 0.6 : 0.1;
   return static_cast<double>(shape_.k) * step + 12 + rows * vectors;
 }
 
@@ -218,8 +228,11 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
                        s.n <= main_.columns && s.m > 0 && s.n > 0;
   path_ = is_tile ? Path::tile : Path::blocks;
   const auto bytes_64 = [](std::int64_t elements) { return round_up(elements * size, 64); };
-  packed_lda_ = round_up(block_k_, table.lanes) + 64 / size;
-  const std::int64_t bytes_a = packs_a_ ? bytes_64(block_m_ * packed_lda_) : 0;
+  // An odd number of lines, so that its rows lie in all sets of a cache.
+  packed_lda_ = layout_a_ == LayoutA::rows ? round_up(block_k_, table.lanes) + 64 / size
+                                           : (round_up(block_m_ * size, 64) | 64) / size;
+  const std::int64_t packed_rows = layout_a_ == LayoutA::rows ? block_m_ : block_k_;
+  const std::int64_t bytes_a = packs_a_ ? bytes_64(packed_rows * packed_lda_) : 0;
   keeps_panels_ = m_blocks > 1;
   const std::int64_t panels = !packs_b_       ? 0
                               : keeps_panels_ ? divide_up(block_n_, main_.columns)

@@ -86,10 +86,15 @@ void tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
   std::int64_t p = 0;
   constexpr std::int64_t line = 64 / sizeof(typename V::Scalar);
   if constexpr (beside == Beside::packs) {
+    // A row comes from the next cache while so many rows before it are copied.
+    constexpr std::int64_t far = 8;
     typename V::Scalar* panel = ahead.panel;
     const std::int64_t steps = k / ahead.rows;
     const typename V::Scalar* from = ahead.at;
     for (std::int64_t row = 0; row < ahead.rows; ++row) {
+#pragma GCC unroll 8
+      for (int column = 0; column < vectors * V::lanes; column += line)
+        __builtin_prefetch(from + far * ahead.step + column, 0, 3);
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v)
         V::store(panel + v * V::lanes, V::load(from + v * V::lanes));

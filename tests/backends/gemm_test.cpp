@@ -212,6 +212,18 @@ BOOST_AUTO_TEST_CASE(large_products_that_fetch_and_pack_ahead_equal_the_fma_chai
   BOOST_TEST(mismatch<double>({97, 512, 801, true, false}, fast) == "");
 }
 
+BOOST_AUTO_TEST_CASE(what_is_copied_from_far_caches_equals_the_fma_chain) {
+  // A transposed A in blocks of rows and slices of k, with tiles of several heights and an edge.
+  for (const std::int64_t padding : {0, 5}) {
+    check({203, 50, 270, true, false, padding});
+    check({17, 77, 2100, true, false, padding}, {best_isa()});
+    check({300, 20, 850, true, true, padding}, {best_isa()});
+  }
+  // Strips of B for many rows, the last one narrower.
+  check({384, 270, 150, false, false, 3});
+  check({385, 300, 130, true, false, 1}, {best_isa()});
+}
+
 BOOST_AUTO_TEST_CASE(products_made_transposed_equal_the_fma_chain) {
   for (const bool transpose_a : {false, true}) {
     check({31, 700, 40, transpose_a, true, 1});
