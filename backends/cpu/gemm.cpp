@@ -82,9 +82,9 @@ struct Gemm::Walk {
     lda = gemm.lda_;
     if (gemm.packs_a_) {
       lda = gemm.packed_lda_;
-      const std::int64_t high = a_has_rows() ? ie - ib : depth;
-      const std::int64_t wide = a_has_rows() ? depth : ie - ib;
-      table.copy(high, wide, a_block, gemm.lda_, packed_a, lda);
+      const bool is_wide = a_has_rows() || gemm.turns_a_;
+      const auto pack = gemm.turns_a_ ? table.transpose : table.copy;
+      pack(is_wide ? ie - ib : depth, is_wide ? depth : ie - ib, a_block, gemm.lda_, packed_a, lda);
       a_block = packed_a;
     }
     T* panel = packed_b;
@@ -118,7 +118,7 @@ struct Gemm::Walk {
   void walk_strip(const Strip& strip, std::int64_t j, T* panel) const {
     const std::int64_t n = gemm.shape_.n;
     const bool is_cut = strip.lanes < table.lanes;
-    const LayoutA layout = gemm.layout_a_;
+    const LayoutA layout = gemm.turns_a_ ? LayoutA::rows : gemm.layout_a_;
     const T* const b_strip = gemm.packs_b_ ? panel : b_at(p, j);
     const std::int64_t ldb = gemm.packs_b_ ? width(strip) : gemm.ldb_;
     // Tiles of nearly equal height: a low one at the end would leave the sums waiting.

@@ -101,6 +101,7 @@ class Gemm {
   detail::LayoutA layout_a_ = detail::LayoutA::rows;
   bool b_is_transposed_ = false;
   bool packs_a_ = false;
+  bool turns_a_ = false;  // and transposes it
   bool packs_b_ = false;
   bool keeps_panels_ = false;  // several row blocks read what is packed of B
   bool fetches_ahead_ = false;

@@ -100,7 +100,7 @@ bool Gemm::jumps(std::int64_t a_bytes, std::int64_t size) const {
 /// Operands are packed where their rows meet in few sets of the caches or are larger than these, if
 /// they are read more than once; a transposed B always is. What is not transposed is packed beside
 /// the sums of the strip before, which costs next to nothing: many rows of C earn that for what may
-/// lie in a far cache.
+/// lie in a far cache, and many columns that a packed A is transposed.
 template <class T>
 void Gemm::choose_packing(const TileKernels<T>& table) {
   const GemmShape& s = shape_;
@@ -119,6 +119,7 @@ void Gemm::choose_packing(const TileKernels<T>& table) {
   packs_ahead_ = packs_b_ && (fetches_ahead_ || !b_is_transposed_);
 
   if (s.b_panel > 0) packs_a_ = packs_b_ = packs_ahead_ = fetches_ahead_ = false;
+  turns_a_ = packs_a_ && layout_a_ == LayoutA::columns && s.n * size >= 1024;
 
   const double elements = 1.0 / table.lanes;  // that a copy moves per cycle, the other way round
   if (b_is_transposed_) cost_ += 6 * elements * static_cast<double>(s.k * s.n);
@@ -137,7 +138,7 @@ double Gemm::tile_cycles(int rows, int vectors) const {
   if (strip_bytes > 32768)
     step = std::max(step, vectors * 64 / (fetches_ahead_ && !packs_b_ ? 18.0 : 28.0));
   // Rows of A that lie in one line of the cache.
-  if (layout_a_ == LayoutA::columns && 16 % rows != 0) step += packs_a_ ? 0.6 : 0.1;
+  if (layout_a_ == LayoutA::columns && !turns_a_ && 16 % rows != 0) step += packs_a_ ? 0.6 : 0.1;
   return static_cast<double>(shape_.k) * step + 12 + rows * vectors;
 }
 
@@ -229,9 +230,10 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
   path_ = is_tile ? Path::tile : Path::blocks;
   const auto bytes_64 = [](std::int64_t elements) { return round_up(elements * size, 64); };
   // An odd number of lines, so that its rows lie in all sets of a cache.
-  packed_lda_ = layout_a_ == LayoutA::rows ? round_up(block_k_, table.lanes) + 64 / size
-                                           : (round_up(block_m_ * size, 64) | 64) / size;
-  const std::int64_t packed_rows = layout_a_ == LayoutA::rows ? block_m_ : block_k_;
+  const bool has_rows = turns_a_ || layout_a_ == LayoutA::rows;
+  packed_lda_ = has_rows ? round_up(block_k_, table.lanes) + 64 / size
+                         : (round_up(block_m_ * size, 64) | 64) / size;
+  const std::int64_t packed_rows = has_rows ? block_m_ : block_k_;
   const std::int64_t bytes_a = packs_a_ ? bytes_64(packed_rows * packed_lda_) : 0;
   keeps_panels_ = m_blocks > 1;
   const std::int64_t panels = !packs_b_       ? 0
