@@ -245,23 +245,27 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
   scratch_ = scratch_c_ + static_cast<std::size_t>(turns_c_ ? bytes_64(s.m * s.n) : 0);
 }
 
-/// Parts of at least 2^17 multiply-adds, 64 at most: whole strips or rows of tiles. Where nothing
-/// is packed, which every thread would do for itself, those whose halves differ less.
+/// Parts of at least 2^17 multiply-adds, 64 at most: whole strips or rows of tiles, whichever has
+/// two threads end sooner.
 void Gemm::choose_parts() {
   if (shape_.m == 0 || shape_.n == 0) return;
   const double work =
       static_cast<double>(shape_.m) * static_cast<double>(shape_.n) * static_cast<double>(shape_.k);
   const std::int64_t strips = divide_up(shape_.n, main_.columns);
   const std::int64_t tiles = divide_up(shape_.m, main_.rows);
-  // What half of the units may have of all.
-  const double by_rows = std::min(
-      1.0, static_cast<double>(divide_up(tiles, 2) * main_.rows) / static_cast<double>(shape_.m));
-  const double by_columns =
-      std::min(1.0, static_cast<double>(divide_up(strips, 2) * main_.columns) /
-                        static_cast<double>(shape_.n));
-  const bool is_taller = shape_.m > shape_.n;
-  parts_cut_rows_ =
-      packs_a_ || packs_b_ || by_rows == by_columns ? is_taller : by_rows < by_columns;
+  // What the larger half has of all, and what both halves pack: of rows all of B, of columns all of
+  // A. Those of columns write neighbouring pieces of rows, and take lines from each other's caches.
+  const auto m = static_cast<double>(shape_.m), n = static_cast<double>(shape_.n);
+  const std::int64_t b_bytes = shape_.k * shape_.n * (shape_.type == GemmType::f32 ? 4 : 8);
+  const bool is_far_b = b_is_transposed_ || b_bytes > l2_bytes / 4;
+  const double twice_b = packs_b_ ? (is_far_b ? 8 : 2) / m : 0;
+  const double twice_a = packs_a_ ? (turns_a_ ? 6 : 2) / n : 0;
+  const auto half = [](std::int64_t units, int size, double all) {
+    return std::min(1.0, static_cast<double>(divide_up(units, 2) * size) / all);
+  };
+  const double by_rows = half(tiles, main_.rows, m) + twice_b;
+  const double by_columns = half(strips, static_cast<int>(main_.columns), n) + twice_a + 0.02;
+  parts_cut_rows_ = by_rows < by_columns;
   units_ = parts_cut_rows_ ? tiles : strips;
   const std::int64_t wanted = static_cast<std::int64_t>(std::min(work / 131072, 64.0));
   if (shape_.b_panel > 0) {
@@ -270,6 +274,8 @@ void Gemm::choose_parts() {
     units_ = strips;
   }
   parts_ = std::clamp<std::int64_t>(wanted / row_blocks_, 1, units_) * row_blocks_;
+  // So that two threads and four get equal shares.
+  if (parts_ > 8 && row_blocks_ == 1) parts_ -= parts_ % 4;
 }
 
 /// What reads shared panels is a link of a chain, as the products of a recurrent net, whose other
