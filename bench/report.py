@@ -31,12 +31,12 @@ def repetitions(rows):
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def page(rows, measured, page_folder):
-    batch = growth.steps(measured, page_folder, "mlp_batch", "batch", "MLP 784-128-10: a step by the batch", "batch",
+def page(rows, measured, at):
+    batch = growth.steps(measured, at, "mlp_batch", "batch", "MLP 784-128-10: a step by the batch", "batch",
                          (1, 4, 16, 64, 256, 1024, 4096))
-    width = growth.steps(measured, page_folder, "mlp_width", "width", "MLP 784-width-10, batch 64: a step by the width", "width",
+    width = growth.steps(measured, at, "mlp_width", "width", "MLP 784-width-10, batch 64: a step by the width", "width",
                          (16, 64, 256, 1024, 2048))
-    gpt = growth.steps(measured, page_folder, "gpt_width", "gpt", "GPT, 4 layers, context 64, batch 12: a step by the width", "width",
+    gpt = growth.steps(measured, at, "gpt_width", "gpt", "GPT, 4 layers, context 64, batch 12: a step by the width", "width",
                        (32, 64, 256), {128: "gpt"})
     return f"""# Performance
 
@@ -80,7 +80,7 @@ check that loss and gradients are finite, which no peer makes; the last column i
 
 One causal head of 64. The scores alone are what a full matrix of them takes; the composition holds several such.
 
-{growth.attention(measured, page_folder)}
+{growth.attention(measured, at)}
 ## Memory
 
 {memory.memory(measured) or steps.footprints(rows)}
@@ -102,13 +102,13 @@ free. The triad runs over half the bytes of a step, so that caches serve it as t
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("measured", nargs="?", type=pathlib.Path, default=ROOT / "build" / "bench", help="folder of the benchmarks' files")
-    parser.add_argument("page", nargs="?", type=pathlib.Path, default=ROOT / "docs" / "performance.md", help="the page; pictures go beside it")
+    parser.add_argument("page", nargs="?", type=pathlib.Path, default=ROOT / "docs" / "performance.md", help="the page; pictures go beside it, under its name")
     options = parser.parse_args()
     try:
         rows = Rows(options.measured / "ladder", LADDER)
         if not len(rows):
             sys.exit(f"nothing measured in {options.measured}; run ./run bench --peers first")
-        options.page.write_text(page(rows, options.measured, options.page.resolve().parent), encoding="utf-8")
+        options.page.write_text(page(rows, options.measured, options.page), encoding="utf-8")
     except (OSError, Unreadable) as error:
         sys.exit(str(error))
     for name in rows.missing:

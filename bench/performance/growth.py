@@ -22,7 +22,7 @@ def curves_of(points):
     return curves
 
 
-def steps(folder, page_folder, prefix, name, title, x_label, wanted=(), more=None):
+def steps(folder, page, prefix, name, title, x_label, wanted=(), more=None):
     """A picture of the rows mlp_batch1, mlp_batch4, .. and of `more` by x, and what must be said of them, of those wanted and not
     there too."""
     points = []
@@ -40,7 +40,7 @@ def steps(folder, page_folder, prefix, name, title, x_label, wanted=(), more=Non
         return f"{title}: not measured.\n"
     disturbed = [str(x) for x, row in points if not row.is_quiet]
     text = f"**{title}: not measured at {x_label} {', '.join(map(str, missing))}.**\n\n" if missing else ""
-    picture = page_folder / f"performance_{name}.svg"
+    picture = page.with_name(f"{page.stem}_{name}.svg")
     picture.unlink(missing_ok=True)  # of what was measured before
     if pictures.is_possible() and len(points) > 1:
         pictures.draw(picture, title + (" (disturbed, no result)" if disturbed else ""), x_label, "one step, microseconds", curves_of(points))
@@ -61,7 +61,7 @@ def steps(folder, page_folder, prefix, name, title, x_label, wanted=(), more=Non
     return text
 
 
-def attention(folder, page_folder):
+def attention(folder, page):
     path = folder / "attention.json"
     if not path.exists():
         return "Attention: not measured.\n"
@@ -86,7 +86,7 @@ def attention(folder, page_folder):
                           text_of(composed["seconds"]) if composed else "not run",
                           mib(composed["peak_bytes"]) if composed else "-"])
     text = ""
-    picture = page_folder / "performance_attention.svg"
+    picture = page.with_name(f"{page.stem}_attention.svg")
     picture.unlink(missing_ok=True)
     if len(long) > 1 and pictures.is_possible():
         pictures.draw(picture, "Attention forward and backward: peak memory by the length", "length of the sequence",

@@ -208,7 +208,7 @@ class Files(Measured):
 
     def test_attention_without_rows_was_not_measured(self):
         self.leave_json("attention.json", {"rows": []})
-        self.assertEqual(growth.attention(self.folder, self.folder), "Attention: not measured.\n")
+        self.assertEqual(growth.attention(self.folder, self.folder / "performance.md"), "Attention: not measured.\n")
 
     def test_nothing_measured_says_what_to_run(self):
         with self.assertRaises(SystemExit) as ended:
@@ -297,30 +297,30 @@ class Growth(Measured):
     def test_a_row_of_the_ladder_is_a_point_of_a_curve(self):
         self.leave("gpt", contestants=[contestant("blockgrad", 1, 2e-3), contestant("jax jit", 1, 1e-3)])
         self.leave("gpt_width32")
-        text = growth.steps(self.folder, self.folder, "gpt_width", "gpt", "by the width", "width", more={128: "gpt"})
+        text = growth.steps(self.folder, self.folder / "performance.md", "gpt_width", "gpt", "by the width", "width", more={128: "gpt"})
         self.assertIn("Behind a peer at width 128 (jax jit, 0.50).", text)
 
     def test_a_point_of_its_own_is_enough_and_those_that_are_not_there_are_named(self):
         self.leave("gpt_width32")
-        text = growth.steps(self.folder, self.folder, "gpt_width", "gpt", "by the width", "width", (32, 64), {128: "gpt"})
+        text = growth.steps(self.folder, self.folder / "performance.md", "gpt_width", "gpt", "by the width", "width", (32, 64), {128: "gpt"})
         self.assertIn("**by the width: not measured at width 64, 128.**", text)
         self.leave("gpt")
         (self.folder / "ladder" / "gpt_width32.json").unlink()
-        text = growth.steps(self.folder, self.folder, "gpt_width", "gpt", "by the width", "width", (32, 64), {128: "gpt"})
+        text = growth.steps(self.folder, self.folder / "performance.md", "gpt_width", "gpt", "by the width", "width", (32, 64), {128: "gpt"})
         self.assertEqual(text, "by the width: not measured.\n")
 
     def test_a_picture_from_before_is_not_shown(self):
         self.leave("mlp_batch1")
-        picture = self.folder / "performance_batch.svg"
+        picture = self.folder / "intel_batch.svg"
         picture.write_text("of yesterday")
-        text = growth.steps(self.folder, self.folder, "mlp_batch", "batch", "by the batch", "batch", (1,))
+        text = growth.steps(self.folder, self.folder / "intel.md", "mlp_batch", "batch", "by the batch", "batch", (1,))
         self.assertNotIn("![", text)
         self.assertFalse(picture.exists())
 
     def test_disturbed_points_are_named(self):
         self.leave("mlp_batch1", disturbed=1)
         self.leave("mlp_batch16")
-        text = growth.steps(self.folder, self.folder, "mlp_batch", "batch", "by the batch", "batch")
+        text = growth.steps(self.folder, self.folder / "performance.md", "mlp_batch", "batch", "by the batch", "batch")
         if pictures.is_possible():
             self.assertIn("by the batch (disturbed, no result)", (self.folder / "performance_batch.svg").read_text())
         self.assertIn("Disturbed by other programs, no results: batch 1.", text)
@@ -330,13 +330,13 @@ class Growth(Measured):
             self.skipTest("no gnuplot")
         for batch in (1, 16):
             self.leave(f"mlp_batch{batch}")
-        text = growth.steps(self.folder, self.folder, "mlp_batch", "batch", "by the batch", "batch")
+        text = growth.steps(self.folder, self.folder / "performance.md", "mlp_batch", "batch", "by the batch", "batch")
         self.assertIn("![by the batch](performance_batch.svg)", text)
         self.assertIn(">best torch eager<", (self.folder / "performance_batch.svg").read_text())
 
     def test_attention_is_told_beside_the_bytes_of_its_scores(self):
         self.leave_json("attention.json", {"rows": [attention_row()]})
-        self.assertIn("| 8192 | 100 ms [90 ms, 200 ms] | 8.0 | 256.0 | not run | - |", growth.attention(self.folder, self.folder))
+        self.assertIn("| 8192 | 100 ms [90 ms, 200 ms] | 8.0 | 256.0 | not run | - |", growth.attention(self.folder, self.folder / "performance.md"))
 
 
 class Memory(Measured):
