@@ -77,15 +77,29 @@ BG_SCALAR T clamped(T x, T low, T high) {
   return x < low ? low : x;
 }
 
-/// e^x. Two factors for the power of two: the second rounds once where the result is subnormal.
+/// Where e^x is 0 or infinite further out.
 template <class T>
-BG_SCALAR T exp_of(T x, T low, T high) {
-  const ExpParts<T> p = exp_parts(clamped(x, low, high));
-  const auto half = p.n >> 1;
-  return exp_power(p) * power_of_two<T>(half) * power_of_two<T>(p.n - half);
+BG_SCALAR T exp_low() {
+  return T(Format<T>::digits == 24 ? -104 : -746);
 }
-BG_SCALAR float exp(float x) { return exp_of(x, -104.0f, 89.0f); }
-BG_SCALAR double exp(double x) { return exp_of(x, -746.0, 709.9); }
+template <class T>
+BG_SCALAR T exp_high() {
+  return T(Format<T>::digits == 24 ? 89 : 709.9);
+}
+
+/// e^x. Two factors for the power of two: the second rounds once where the result is subnormal.
+/// What becomes 0 is not computed: many processors leave their pipeline for each underflow.
+template <class T>
+BG_SCALAR T exp_of(T x) {
+  const bool vanishes = x < exp_low<T>();
+  const T inside = x > exp_high<T>() ? exp_high<T>() : x;
+  const ExpParts<T> p = exp_parts(vanishes ? T(0) : inside);
+  const auto half = p.n >> 1;
+  const T y = exp_power(p) * power_of_two<T>(half) * power_of_two<T>(p.n - half);
+  return vanishes ? T(0) : y;
+}
+BG_SCALAR float exp(float x) { return exp_of(x); }
+BG_SCALAR double exp(double x) { return exp_of(x); }
 
 // Functions named _near give the bits of their namesakes for arguments in their range, without what
 // only the edges need. Kernels look at all arguments first; see backends/cpu/tape_kernels.h.
