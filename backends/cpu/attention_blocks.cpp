@@ -66,9 +66,9 @@ std::int64_t AttentionBlocks<T>::width(std::int64_t query, std::int64_t rows,
 }
 
 template <class T>
-void AttentionBlocks<T>::scores(const KernelCall& call, std::int64_t batch, std::int64_t query,
-                                std::int64_t rows, std::int64_t key, std::int64_t width,
-                                const T* keys, T* s, T* maxima) const {
+ScoreBlock<T> AttentionBlocks<T>::scores(const KernelCall& call, std::int64_t batch,
+                                         std::int64_t query, std::int64_t rows, std::int64_t key,
+                                         std::int64_t width, const T* keys, T* s) const {
   ScoreBlock<T> block;
   block.s = s;
   block.rows = rows;
@@ -76,18 +76,38 @@ void AttentionBlocks<T>::scores(const KernelCall& call, std::int64_t batch, std:
   block.ld = ld_of(width);
   block.seen = causal_ ? query - key + 1 : width;
   block.scale = scale_;
-  product_.run(rows, width, depth_, {rows_of(call, 0, q_, batch, query), q_.row}, keys, packed_ld_,
-               s, block.ld, false);
-  if (mask_input_ > 0) {
-    const std::int64_t first =
-        mask_.starts[static_cast<std::size_t>(batch)] + query * mask_.row + key * mask_column_;
-    block.mask_row = mask_.row;
-    block.mask_column = mask_column_;
-    const std::byte* mask = call.in[mask_input_];
-    if (mask_is_bool_) block.allowed = reinterpret_cast<const unsigned char*>(mask) + first;
-    else block.added = reinterpret_cast<const T*>(mask) + first;
-  }
-  rows_->scores(block, maxima);
+  multiply_seen(block, rows_of(call, 0, q_, batch, query), q_.row, depth_, keys, s);
+  if (mask_input_ == 0) return block;
+  const std::int64_t first =
+      mask_.starts[static_cast<std::size_t>(batch)] + query * mask_.row + key * mask_column_;
+  block.mask_row = mask_.row;
+  block.mask_column = mask_column_;
+  const std::byte* mask = call.in[mask_input_];
+  if (mask_is_bool_) block.allowed = reinterpret_cast<const unsigned char*>(mask) + first;
+  else block.added = reinterpret_cast<const T*>(mask) + first;
+  rows_->add_mask(block);
+  return block;
+}
+
+template <class T>
+void AttentionBlocks<T>::multiply_seen(const ScoreBlock<T>& block, const T* a, std::int64_t lda,
+                                       std::int64_t depth, const T* b, T* to) const {
+  for_bands(block, [&](std::int64_t r, std::int64_t count, std::int64_t end) {
+    // Whole vectors: there are as many columns of b.
+    const std::int64_t columns = std::min(block.width, ld_of(end));
+    product_.run(count, columns, depth, {a + r * lda, lda}, b, packed_ld_, to + r * block.ld,
+                 block.ld, false);
+  });
+}
+
+template <class T>
+void AttentionBlocks<T>::add_weighted(const ScoreBlock<T>& block, const T* w, const T* b,
+                                      std::int64_t ldb, std::int64_t columns, T* sum,
+                                      bool adds) const {
+  for_bands(block, [&](std::int64_t r, std::int64_t count, std::int64_t end) {
+    product_.run(count, columns, end, {w + r * block.ld, block.ld}, b, ldb, sum + r * columns,
+                 columns, adds);
+  });
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 // What attention and its gradient share on the CPU: where the matrices lie, how queries and keys
 // are cut into blocks, and how a block of scores is made. Cut by shape alone.
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -56,10 +57,18 @@ class AttentionBlocks {
   std::int64_t batches() const { return static_cast<std::int64_t>(q_.starts.size()); }
   /// Keys of the block from `key` on that some query of the block sees.
   std::int64_t width(std::int64_t query, std::int64_t rows, std::int64_t key) const;
-  /// s = scale q k^T + mask of the block, by the transposed keys; the rest as
-  /// AttentionRows::scores.
-  void scores(const KernelCall& call, std::int64_t batch, std::int64_t query, std::int64_t rows,
-              std::int64_t key, std::int64_t width, const T* keys, T* s, T* maxima) const;
+  /// The scores of the block, by the transposed keys: q k^T in s, to be scaled, or with the mask if
+  /// there is one.
+  ScoreBlock<T> scores(const KernelCall& call, std::int64_t batch, std::int64_t query,
+                       std::int64_t rows, std::int64_t key, std::int64_t width, const T* keys,
+                       T* s) const;
+  /// to = a b^T where the block's queries see keys, for a like its queries and the transposed b
+  /// like its keys.
+  void multiply_seen(const ScoreBlock<T>& block, const T* a, std::int64_t lda, std::int64_t depth,
+                     const T* b, T* to) const;
+  /// sum += w b, or w b, for the weights w of the block: 0 where a key is not seen.
+  void add_weighted(const ScoreBlock<T>& block, const T* w, const T* b, std::int64_t ldb,
+                    std::int64_t columns, T* sum, bool adds) const;
   /// Matrices of the batch, from row `from` on.
   const T* rows_of(const KernelCall& call, int input, const Matrices& matrices, std::int64_t batch,
                    std::int64_t from) const {
@@ -73,6 +82,18 @@ class AttentionBlocks {
   }
   void exp_in_place(T* x, std::int64_t n) const { exp_(x, x, x, x, n); }
 
+  /// f(first, count, end) for runs of rows of the block, which see no key from `end` on: few rows
+  /// where the block's triangle is, so that little is computed in vain.
+  template <class F>
+  static void for_bands(const ScoreBlock<T>& block, F f) {
+    const std::int64_t height = block.seen >= block.width ? block.rows : band_rows;
+    for (std::int64_t r = 0; r < block.rows; r += height) {
+      const std::int64_t count = std::min(height, block.rows - r);
+      const std::int64_t end = std::clamp<std::int64_t>(block.seen + r + count - 1, 0, block.width);
+      f(r, count, end);
+    }
+  }
+
   /// Row step of a block of scores.
   static std::int64_t ld_of(std::int64_t width) { return (width + 15) / 16 * 16; }
   /// Bytes, a multiple of 64.
@@ -80,6 +101,8 @@ class AttentionBlocks {
     return (elements * std::int64_t{sizeof(T)} + 63) / 64 * 64;
   }
   std::string text() const;
+
+  static constexpr std::int64_t band_rows = 16;
 
   std::int64_t queries_ = 0, keys_ = 0, depth_ = 0, value_depth_ = 0;
   BlockCut query_cut_, key_cut_;

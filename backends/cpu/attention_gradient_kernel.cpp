@@ -49,7 +49,7 @@ class Gradient : AttentionBlocks<T> {
   static std::int64_t most_queries(const KernelRequest& request) {
     const Shape& k = request.inputs[1].layout.shape;
     const bool causal = request.node.op.as<AttentionGradient>()->causal;
-    return causal && k[k.rank() - 2] <= 128 ? 32 : 64;
+    return causal && k[k.rank() - 2] <= 128 ? 64 : 64;
   }
 
   struct Scratch {
@@ -116,20 +116,18 @@ class Gradient : AttentionBlocks<T> {
         const std::int64_t rows = std::min(this->query_cut_.size, this->queries_ - query);
         const std::int64_t width = this->width(query, rows, key);
         if (width == 0) continue;
-        const std::int64_t ld = this->ld_of(width);
-        make_slopes(call, scratch, task.batch, query, rows, key, width);
+        const ScoreBlock<T> block = make_slopes(call, scratch, task.batch, query, rows, key, width);
         const T* const q = this->rows_of(call, 0, this->q_, task.batch, query);
         const T* const dy = this->rows_of(call, 3, dy_, task.batch, query);
         if (task.makes_dkv) {
-          add_transposed(scratch.p, ld, rows, width, seen, dy, dy_.row, this->value_depth_,
+          add_transposed(block, scratch.p, seen, dy, dy_.row, this->value_depth_,
                          dv + key * this->value_depth_);
-          add_transposed(scratch.ds, ld, rows, width, seen, q, this->q_.row, this->depth_,
+          add_transposed(block, scratch.ds, seen, q, this->q_.row, this->depth_,
                          dk + key * this->depth_);
         }
         if (task.makes_dq) {
-          this->product_.run(rows, this->depth_, width, {scratch.ds, ld},
-                             this->rows_of(call, 1, this->k_, task.batch, key), this->k_.row,
-                             dq + query * this->depth_, this->depth_, key > 0);
+          this->add_weighted(block, scratch.ds, this->rows_of(call, 1, this->k_, task.batch, key),
+                             this->k_.row, this->depth_, dq + query * this->depth_, key > 0);
         }
         seen = std::max(seen, width);
       }
@@ -142,32 +140,34 @@ class Gradient : AttentionBlocks<T> {
   }
 
   // p = exp(s - lse), ds = p (dy v^T - delta) scale.
-  void make_slopes(const KernelCall& call, const Scratch& scratch, std::int64_t batch,
-                   std::int64_t query, std::int64_t rows, std::int64_t key,
-                   std::int64_t width) const {
-    const std::int64_t first = batch * this->queries_ + query, ld = this->ld_of(width);
+  ScoreBlock<T> make_slopes(const KernelCall& call, const Scratch& scratch, std::int64_t batch,
+                            std::int64_t query, std::int64_t rows, std::int64_t key,
+                            std::int64_t width) const {
+    const std::int64_t first = batch * this->queries_ + query;
     const T* const lse = reinterpret_cast<const T*>(call.in[4]) + first;
     const T* const delta = reinterpret_cast<const T*>(call.in[5]) + first;
-    this->scores(call, batch, query, rows, key, width, scratch.keys, scratch.p, nullptr);
-    this->rows_->shift(scratch.p, rows, ld, lse);
-    this->exp_in_place(scratch.p, rows * ld);
-    this->product_.run(rows, width, this->value_depth_,
-                       {this->rows_of(call, 3, dy_, batch, query), dy_.row}, scratch.values,
-                       this->packed_ld_, scratch.ds, ld, false);
-    this->rows_->slopes(scratch.ds, scratch.p, rows, width, ld, delta, this->scale_);
+    const ScoreBlock<T> block =
+        this->scores(call, batch, query, rows, key, width, scratch.keys, scratch.p);
+    this->rows_->powers(block, lse, nullptr);
+    this->multiply_seen(block, this->rows_of(call, 3, dy_, batch, query), dy_.row,
+                        this->value_depth_, scratch.values, scratch.ds);
+    this->rows_->slopes(block, scratch.ds, delta, this->scale_);
+    return block;
   }
 
-  // sum[j] += the rows of b weighted by column j of the block; the columns from `seen` on are the
-  // first ones of theirs.
-  void add_transposed(const T* block, std::int64_t ld, std::int64_t rows, std::int64_t width,
-                      std::int64_t seen, const T* b, std::int64_t ldb, std::int64_t columns,
-                      T* sum) const {
-    const auto add = [&](std::int64_t from, std::int64_t to, bool adds) {
-      this->product_.run(to - from, columns, rows, {block + from, ld, detail::LayoutA::columns}, b,
-                         ldb, sum + from * columns, columns, adds);
-    };
-    add(0, std::min(seen, width), true);
-    add(std::min(seen, width), width, false);
+  // sum[j] += the rows of b weighted by column j of the block; the columns from `started` on are
+  // the first ones of theirs. Rows that see none of some columns are left out.
+  void add_transposed(const ScoreBlock<T>& block, const T* w, std::int64_t started, const T* b,
+                      std::int64_t ldb, std::int64_t columns, T* sum) const {
+    const bool is_whole = block.seen >= block.width;
+    for (std::int64_t from = 0, to = 0; from < block.width; from = to) {
+      to = is_whole ? block.width : std::min(block.width, from + this->band_rows);
+      if (from < started) to = std::min(to, started);
+      const std::int64_t row = std::clamp<std::int64_t>(from - block.seen + 1, 0, block.rows);
+      this->product_.run(to - from, columns, block.rows - row,
+                         {w + row * block.ld + from, block.ld, detail::LayoutA::columns},
+                         b + row * ldb, ldb, sum + from * columns, columns, from < started);
+    }
   }
 
   Matrices dy_;

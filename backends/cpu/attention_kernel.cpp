@@ -23,7 +23,6 @@ class Forward : AttentionBlocks<T> {
                            request.node.op.as<Attention>()->scale.value, most_queries(request),
                            most_keys(request)) {
     log_ = tape_table(request.isa).find(ScalarOp::log, dtype_of<T>(), dtype_of<T>());
-    sum_ = tape_table(request.isa).find_rows(ReduceKind::sum, dtype_of<T>());
     // Sixteen parts are enough for all threads; with as many heads no keys are packed twice.
     const std::int64_t batches = std::max<std::int64_t>(1, this->batches());
     groups_ = std::clamp<std::int64_t>((16 + batches - 1) / batches, 1,
@@ -48,7 +47,7 @@ class Forward : AttentionBlocks<T> {
  private:
   static std::int64_t most_queries(const KernelRequest& request) {
     const Shape& v = request.inputs[2].layout.shape;
-    return v[v.rank() - 2] <= 128 ? 32 : v[v.rank() - 2] <= 512 ? 64 : 128;
+    return v[v.rank() - 2] <= 128 ? 64 : v[v.rank() - 2] <= 512 ? 64 : 128;
   }
   static std::int64_t most_keys(const KernelRequest& request) {
     const Shape& v = request.inputs[2].layout.shape;
@@ -104,16 +103,14 @@ class Forward : AttentionBlocks<T> {
         packed = key;
       }
       std::copy_n(scratch.highest, rows, scratch.before);
-      this->scores(call, batch, query, rows, key, width, scratch.keys, scratch.s, scratch.highest);
+      const ScoreBlock<T> block =
+          this->scores(call, batch, query, rows, key, width, scratch.keys, scratch.s);
+      this->rows_->maxima(block, scratch.highest);
       if (key > 0) shrink(scratch, rows, y);
-      const std::int64_t ld = this->ld_of(width);
-      this->rows_->shift(scratch.s, rows, ld, scratch.highest);
-      this->exp_in_place(scratch.s, rows * ld);
-      sum_(scratch.sums, nullptr, scratch.s, width, rows, ld);
+      this->rows_->powers(block, scratch.highest, scratch.sums);
       for (std::int64_t r = 0; r < rows; ++r) scratch.total[r] += scratch.sums[r];
-      this->product_.run(rows, columns, width, {scratch.s, ld},
-                         this->rows_of(call, 2, this->v_, batch, key), this->v_.row, y, columns,
-                         key > 0);
+      this->add_weighted(block, scratch.s, this->rows_of(call, 2, this->v_, batch, key),
+                         this->v_.row, columns, y, key > 0);
     }
     finish(scratch, rows, y, reinterpret_cast<T*>(call.out[1]) + first);
   }
@@ -140,7 +137,6 @@ class Forward : AttentionBlocks<T> {
 
   std::int64_t groups_ = 1;
   TapeFn log_;
-  ReduceFn sum_;
 };
 
 template <class T>

@@ -8,8 +8,9 @@
 
 namespace blockgrad {
 
-/// A block of scores: `rows` queries by `width` keys, rows `ld` apart, a multiple of 16, and
-/// aligned to 64 bytes. Row r sees the keys below seen + r.
+/// A block of scores: products of `rows` queries and `width` keys, rows `ld` apart, a multiple of
+/// 16, and aligned to 64 bytes. Row r sees the keys below seen + r; what it does not see may be
+/// anything.
 template <class T>
 struct ScoreBlock {
   T* s = nullptr;
@@ -23,14 +24,16 @@ struct ScoreBlock {
 
 template <class T>
 struct AttentionRows {
-  /// s = s * scale + mask, -inf where a key is not seen and behind the width. maxima[r] grows to
-  /// the greatest element of its row; NaN wins.
-  void (*scores)(const ScoreBlock<T>& block, T* maxima);
-  /// s = s - x[r]; a row whose x is -inf stays as it is.
-  void (*shift)(T* s, std::int64_t rows, std::int64_t ld, const T* x);
-  /// ds = p * (dp - delta[r]) * scale, in place of dp.
-  void (*slopes)(T* dp, const T* p, std::int64_t rows, std::int64_t width, std::int64_t ld,
-                 const T* delta, T scale);
+  /// s = s * scale + mask, -inf where the mask hides a key; afterwards the scale is 1.
+  void (*add_mask)(ScoreBlock<T>& block);
+  /// maxima[r] grows to the greatest s * scale of its row. NaN may be left out: it shows in the
+  /// powers.
+  void (*maxima)(const ScoreBlock<T>& block, T* maxima);
+  /// s = exp(s * scale - x[r]), exp(s * scale) where x[r] is -inf, and 0 for keys not seen and
+  /// behind the width. If asked, sums[r] is their sum: 16 lanes, then a tree.
+  void (*powers)(const ScoreBlock<T>& block, const T* x, T* sums);
+  /// ds = p * (dp - delta[r]) * scale, in place of dp, and 0 for keys not seen; p is the block's s.
+  void (*slopes)(const ScoreBlock<T>& block, T* dp, const T* delta, T scale);
   /// y[r, c] = y[r, c] * factor[r].
   void (*rescale)(T* y, std::int64_t rows, std::int64_t columns, std::int64_t ld, const T* factor);
 };

@@ -15,10 +15,15 @@ int rows_of(const detail::TileKernels<T>& table, int vectors) {
   return rows;
 }
 
-// Start of piece i of `pieces` that share `count` evenly.
-std::int64_t start(std::int64_t count, std::int64_t pieces, std::int64_t i) {
-  return count * i / pieces;
-}
+// `total` shared evenly by as few pieces of at most `largest` as there can be. Blocks are small,
+// and short numbers are divided in less time.
+struct Pieces {
+  std::uint32_t count, least, longer;  // the first `longer` pieces have one more than `least`
+
+  Pieces(std::uint32_t total, std::uint32_t largest)
+      : count((total + largest - 1) / largest), least(total / count), longer(total % count) {}
+  std::uint32_t size(std::uint32_t i) const { return least + (i < longer ? 1 : 0); }
+};
 
 }  // namespace
 
@@ -49,23 +54,27 @@ void BlockProduct<T>::run(std::int64_t m, std::int64_t n, std::int64_t k, const 
                           const T* b, std::int64_t ldb, T* c, std::int64_t ldc,
                           bool adds) const noexcept {
   if (m <= 0 || n <= 0) return;
-  const std::int64_t lanes = table_->lanes;
-  const std::int64_t vectors = (n + lanes - 1) / lanes;
-  const std::int64_t strips = (vectors + most_vectors_ - 1) / most_vectors_;
   const std::int64_t row_step = a.layout == detail::LayoutA::rows ? a.ld : 1;
-  for (std::int64_t s = 0; s < strips; ++s) {
-    const std::int64_t begin = start(vectors, strips, s), end = start(vectors, strips, s + 1);
-    const int width = static_cast<int>(end - begin);
-    const int last = static_cast<int>(std::min(n - (end - 1) * lanes, lanes));
-    const std::int64_t most_rows = most_rows_[static_cast<std::size_t>(width - 1)];
-    const std::int64_t tiles = (m + most_rows - 1) / most_rows;
-    for (std::int64_t t = 0; t < tiles; ++t) {
-      const std::int64_t i = start(m, tiles, t);
-      const int rows = static_cast<int>(start(m, tiles, t + 1) - i);
-      table_->find(a.layout, last < lanes, width, rows)(
-          k, a.data + i * row_step, a.ld, b + begin * lanes, ldb, c + i * ldc + begin * lanes, ldc,
-          last, adds, {});
+  const auto lanes = static_cast<std::uint32_t>(table_->lanes);
+  const auto vectors = static_cast<std::uint32_t>((n + lanes - 1) / lanes);
+  const Pieces strips(vectors, static_cast<std::uint32_t>(most_vectors_));
+  std::int64_t column = 0;
+  for (std::uint32_t s = 0; s < strips.count; ++s) {
+    const auto width = static_cast<int>(strips.size(s));
+    const std::int64_t end = column + std::int64_t{lanes} * width;
+    const int last = end <= n ? static_cast<int>(lanes) : static_cast<int>(n - end + lanes);
+    const Pieces tiles(static_cast<std::uint32_t>(m),
+                       static_cast<std::uint32_t>(most_rows_[static_cast<std::size_t>(width - 1)]));
+    const T* left = a.data;
+    T* to = c + column;
+    for (std::uint32_t t = 0; t < tiles.count; ++t) {
+      const auto rows = static_cast<int>(tiles.size(t));
+      table_->find(a.layout, last < table_->lanes, width, rows)(k, left, a.ld, b + column, ldb, to,
+                                                                ldc, last, adds, {});
+      left += rows * row_step;
+      to += rows * ldc;
     }
+    column = end;
   }
 }
 

@@ -180,8 +180,58 @@ BOOST_AUTO_TEST_CASE(a_nan_in_a_query_stays_in_its_row) {
   for (std::int64_t i = 0; i < y.size(); ++i) BOOST_TEST(std::isnan(y.at(i)) == (i / 2 == 33));
 }
 
+BOOST_AUTO_TEST_CASE(a_nan_in_a_key_reaches_the_queries_that_see_it) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const Case c{1, 70, 70, 3, 2, true};
+    Both both(c, dtype);
+    std::vector<double> k(210, 0.25);
+    k[3 * 37 + 1] = std::nan("");
+    both.feeds[1].value = tensor(std::span<const double>(k), {1, 70, 3}).astype(dtype);
+    const Tensor y = both.run({both.outputs(c, {}, false)[0]})[0];
+    for (std::int64_t i = 0; i < y.size(); ++i) BOOST_TEST(std::isnan(y.at(i)) == (i / 2 >= 37));
+  }
+}
+
+// Every query sees the first key, so that no maximum is far out itself.
+BOOST_AUTO_TEST_CASE(scores_too_far_below_the_highest_weigh_nothing) {
+  const Case c{2, 33, 70, 3, 5, true};
+  const Shape scores{c.batch, c.queries, c.keys};
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    Both both(c, dtype);
+    const Expr numbers = constant(drawn(scores, DType::f64, 3));
+    const Expr seen = where(equal(coordinate(scores, -1), 0), -1.0, numbers) < 0.3;
+    const Expr far = astype(where(seen, 0.0, -1e9), dtype);
+    const std::vector<Tensor> got = both.run(both.outputs(c, far, false));
+    const std::vector<Tensor> expected = both.run(both.outputs(c, seen, false));
+    for (std::size_t i = 0; i < got.size(); ++i) BOOST_TEST(same_bits(got[i], expected[i]), i);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_other_kernels_left_in_the_scratch_is_not_read) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    for (const Case& c : {Case{2, 64, 64, 32, 32, true}, Case{1, 31, 65, 4, 5, true},
+                          Case{2, 70, 530, 3, 2, true}, Case{3, 33, 31, 4, 17}}) {
+      Both clean(c, dtype), spoiled(c, dtype);
+      const std::vector<Tensor> expected = clean.run(clean.outputs(c, {}, false));
+      std::vector<Expr> outputs = spoiled.outputs(c, {}, false);
+      spoiled.in[0] = spoiled.in[0] * std::nan("");
+      for (const Expr& y : spoiled.outputs(c, {}, false)) outputs.push_back(y);
+      Program program =
+          compile(std::vector<Output>(outputs.begin(), outputs.end()), {}, cpu(), {.threads = 1});
+      program.run(spoiled.feeds);
+      const Results results = program.run(spoiled.feeds);
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        BOOST_TEST(same_bits(results.tensor(static_cast<int>(i)), expected[i]), text_of(c)
+                                                                                    << ": " << i);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_threads_or_instruction_set) {
-  const Case shapes[] = {{3, 70, 90, 5, 7, true}, {1, 600, 1100, 3, 2}, {17, 64, 64, 4, 4, true}};
+  const Case shapes[] = {{3, 70, 90, 5, 7, true},
+                         {1, 600, 1100, 3, 2},
+                         {17, 64, 64, 4, 4, true},
+                         {2, 200, 150, 19, 21, true}};
   for (const DType dtype : {DType::f32, DType::f64}) {
     for (const Case& c : shapes) {
       Both both(c, dtype);
