@@ -14,6 +14,7 @@
 #include "backends/product_space.h"
 #include "backends/products.h"
 #include "backends/program_state.h"
+#include "backends/row_updates.h"
 #include "backends/text_table.h"
 #include "blockgrad/graph/grad.h"
 #include "blockgrad/graph/leaf.h"
@@ -60,6 +61,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"share_functions", share_functions},
       {"group_reductions", group_reductions},
       {"group_updates", group_updates},
+      {"fuse_row_updates", fuse_row_updates},
       {"fuse_epilogues", [](const Graph& graph) { return fuse_epilogues(graph, product_space); }},
       {"group_small_maps", group_small_maps},
       {"shorten_lives", shorten_lives},
@@ -187,7 +189,7 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
     CompileOptions options = state.options;
     options.check_numerics = false;
     for (const char* pass : {"share_panels", "fuse_rows", "fuse_maps", "share_functions",
-                             "group_reductions", "group_updates"}) {
+                             "group_reductions", "group_updates", "fuse_row_updates"}) {
       if (std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end())
         options.skip.emplace_back(pass);
     }

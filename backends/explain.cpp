@@ -43,8 +43,8 @@ class Explanation {
     const bool fuses_epilogues = runs("fuse_epilogues");
     const bool fuses = runs("fuse_maps"), fuses_rows = runs("fuse_rows");
     if (fuses) options.skip.emplace_back("fuse_maps");
-    for (const char* later :
-         {"group_reductions", "group_updates", "fuse_epilogues", "shorten_lives"})
+    for (const char* later : {"group_reductions", "group_updates", "fuse_row_updates",
+                              "fuse_epilogues", "shorten_lives"})
       options.skip.emplace_back(later);
     std::vector<PassRecord> records;
     before_ = compiled_graph(state.outputs, state.updates, state.device, options, records);

@@ -11,6 +11,7 @@
 #include "graph/map_group.h"
 #include "graph/parts.h"
 #include "graph/row_program.h"
+#include "graph/row_update.h"
 
 namespace blockgrad {
 
@@ -103,8 +104,8 @@ class Planner {
 
   // A Map all of whose results are new values of storage, with one guard, read by nothing else, and
   // which reads the storage it writes element by element, may write there directly, last of all; so
-  // may PutRows into the storage whose rows it replaces. If another such node reads the same
-  // storage, it is computed aside and committed instead.
+  // may PutRows and RowUpdate into the storage whose rows they replace. If another such node reads
+  // the same storage, it is computed aside and committed instead.
   void choose_in_place_updates() {
     update_of_.assign(graph_.nodes.size(), {});
     for (const GraphUpdate& u : graph_.updates) {
@@ -151,14 +152,18 @@ class Planner {
   }
   // The sets of a group read no storage that another one writes.
   bool writes_over_storage(std::int32_t i) const {
-    return writes_over_inputs(i) || at(i).op.as<MapGroup>();
+    return writes_over_inputs(i) || at(i).op.as<MapGroup>() || at(i).op.as<RowUpdate>();
   }
-  // Whether PutRows reads the value as the one to change and nowhere else.
-  bool replaces_rows_of(std::int32_t i, Value whole) const {
-    const std::vector<Value>& inputs = at(i).inputs;
+  bool replaces_rows(std::int32_t i) const {
+    return at(i).op.as<PutRows>() || at(i).op.as<RowUpdate>();
+  }
+  // Whether such a node reads the value as the one whose rows this result replaces and nowhere
+  // else.
+  bool replaces_rows_of(Value result, Value whole) const {
+    const std::vector<Value>& inputs = graph_.node(result).inputs;
     const auto reads = std::count_if(inputs.begin(), inputs.end(),
                                      [&](Value v) { return graph_.base(v) == whole; });
-    return inputs[0] == whole && reads == 1;
+    return inputs[static_cast<std::size_t>(result.result)] == whole && reads == 1;
   }
 
   bool may_write_storage(std::int32_t i) const {
@@ -174,7 +179,7 @@ class Planner {
     for (const GraphUpdate& u : updates) {
       if (!(u.guard == updates[0].guard)) return false;
       if (std::binary_search(viewed.begin(), viewed.end(), u.leaf.node)) return false;
-      if (node.op.as<PutRows>() && !replaces_rows_of(i, u.leaf)) return false;
+      if (replaces_rows(i) && !replaces_rows_of(u.value, u.leaf)) return false;
     }
     return true;
   }
@@ -321,7 +326,7 @@ class Planner {
     const bool writes_over = writes_over_inputs(v.node) || at(v.node).op.as<RowProgram>();
     if (!reuse_ || !in_place_ || !writes_over) return false;
     for (const Value in : at(v.node).inputs) {
-      if (at(v.node).op.as<PutRows>() && !replaces_rows_of(v.node, in)) continue;
+      if (at(v.node).op.as<PutRows>() && !replaces_rows_of(v, in)) continue;
       if (graph_.type(in).shape.size() != graph_.type(v).shape.size()) continue;
       Where& w = where(in);
       if (is_view(in.node) || w.place != Place::arena || w.pinned || w.last_use != time ||

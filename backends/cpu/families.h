@@ -20,6 +20,7 @@ void add_panel_kernels(KernelTable& table);
 void add_pool_kernels(KernelTable& table);
 void add_row_kernels(KernelTable& table);
 void add_row_program_kernels(KernelTable& table);
+void add_row_update_kernels(KernelTable& table);
 void add_unview_kernels(KernelTable& table);
 
 /// All of them, and those that users added.

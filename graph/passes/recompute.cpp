@@ -9,6 +9,7 @@
 #include "blockgrad/graph/view.h"
 #include "graph/passes/passes.h"
 #include "graph/plan.h"
+#include "graph/row_update.h"
 #include "graph/timeline.h"
 
 namespace blockgrad {
@@ -103,7 +104,8 @@ class Search {
       const std::int32_t i = open.back();
       open.pop_back();
       if (std::find(c.chain.begin(), c.chain.end(), i) != c.chain.end()) continue;
-      if (c.chain.size() == longest_chain || node(i).op.as<PutRows>()) return false;
+      if (c.chain.size() == longest_chain || node(i).op.as<PutRows>() || node(i).op.as<RowUpdate>())
+        return false;
       c.chain.push_back(i);
       for (const std::int32_t v : values_.reads(i)) {
         if (timeline_.death(v) >= c.at ||

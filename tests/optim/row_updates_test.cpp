@@ -97,7 +97,9 @@ double rows_against(Form form, const Rule& rule, DType dtype = DType::f64, int s
 }
 
 bool names_rows(const Program& program) {
-  return program.to_text().find("put_rows") != std::string::npos &&
+  const std::string text = program.to_text();
+  return (text.find("put_rows") != std::string::npos ||
+          text.find("update_rows") != std::string::npos) &&
          program.explain().find(", in place") != std::string::npos;
 }
 

@@ -1,0 +1,153 @@
+#include "backends/row_updates.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "blockgrad/graph/leaf.h"
+#include "blockgrad/graph/map.h"
+#include "blockgrad/graph/view.h"
+#include "blockgrad/ops/index.h"
+#include "blockgrad/ops/rows.h"
+#include "graph/row_update.h"
+
+namespace blockgrad {
+
+namespace {
+
+class Fusion {
+ public:
+  explicit Fusion(const Graph& graph)
+      : graph_(graph), uses_(use_counts(graph)), update_of_(graph.nodes.size(), -1) {
+    for (std::size_t u = 0; u < graph.updates.size(); ++u)
+      update_of_[index(graph.updates[u].value.node)] = static_cast<std::int32_t>(u);
+  }
+
+  Graph run() {
+    find_writers();
+    std::vector<std::int32_t> map_of(graph_.nodes.size(), -1);  // of the last PutRows of an update
+    std::vector<char> is_gone(graph_.nodes.size(), 0);
+    for (std::int32_t i = 0; i < size(); ++i) {
+      if (!is_row_update(i)) continue;
+      for (const std::int32_t put : writers_[index(i)]) is_gone[index(put)] = 1;
+      const auto last = *std::max_element(writers_[index(i)].begin(), writers_[index(i)].end());
+      is_gone[index(i)] = 1;
+      map_of[index(last)] = i;
+    }
+    Rewrite rewrite(graph_);
+    for (std::int32_t i = 0; i < size(); ++i) {
+      if (map_of[index(i)] >= 0) emit(rewrite, map_of[index(i)]);
+      else if (!is_gone[index(i)]) rewrite.keep(i);
+    }
+    return rewrite.finish();
+  }
+
+ private:
+  static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
+  std::int32_t size() const { return static_cast<std::int32_t>(graph_.nodes.size()); }
+  const GraphNode& at(std::int32_t i) const { return graph_.nodes[index(i)]; }
+
+  // For each Map the PutRows that write its results, in their order; none if another node reads one
+  // or one is read twice.
+  void find_writers() {
+    writers_.resize(graph_.nodes.size());
+    for (std::int32_t i = 0; i < size(); ++i) {
+      if (!at(i).op.as<PutRows>()) continue;
+      const Value value = at(i).inputs[2];
+      if (!at(value.node).op.as<Map>() || uses_[value] != 1) continue;
+      std::vector<std::int32_t>& own = writers_[index(value.node)];
+      own.resize(at(value.node).types.size(), -1);
+      own[index(value.result)] = i;
+    }
+  }
+
+  bool is_row_update(std::int32_t map) const {
+    const std::vector<std::int32_t>& puts = writers_[index(map)];
+    if (puts.empty() || std::find(puts.begin(), puts.end(), -1) != puts.end()) return false;
+    const GraphNode& first = at(puts[0]);
+    const MergeRows* merge = graph_.node(first.inputs[1]).op.as<MergeRows>();
+    if (!merge || first.inputs[1].result != 0 ||
+        !(first.inputs[3] == Value{first.inputs[1].node, 2}))
+      return false;
+    for (std::size_t r = 0; r < puts.size(); ++r) {
+      const GraphNode& put = at(puts[r]);
+      const std::int32_t update = update_of_[index(puts[r])];
+      if (update < 0 || uses_[{puts[r], 0}] != 1) return false;
+      const GraphUpdate& own = graph_.updates[index(update)];
+      if (!(own.leaf == put.inputs[0]) || !(own.guard == guard_of(puts[0])) ||
+          !(put.inputs[1] == first.inputs[1]) || !(put.inputs[3] == first.inputs[3]) ||
+          !(graph_.type(put.inputs[0]).shape == graph_.type(first.inputs[0]).shape))
+        return false;
+    }
+    const std::vector<std::int32_t> tables = tables_of(map);
+    const bool takes = std::any_of(tables.begin(), tables.end(), [](auto t) { return t >= 0; });
+    return takes && tables.size() + puts.size() <= RowUpdate::most_values &&
+           has_plain_values(map, tables);
+  }
+
+  Value guard_of(std::int32_t put) const {
+    return graph_.updates[index(update_of_[index(put)])].guard;
+  }
+
+  // Which of the tables that are written each input of the Map takes rows of, -1: none.
+  std::vector<std::int32_t> tables_of(std::int32_t map) const {
+    const std::vector<std::int32_t>& puts = writers_[index(map)];
+    std::vector<std::int32_t> tables;
+    for (const Value in : at(map).inputs) {
+      std::int32_t table = -1;
+      const GraphNode& take = graph_.node(in);
+      for (std::size_t r = 0; take.op.as<Gather>() && uses_[in] == 1 && r < puts.size(); ++r) {
+        const GraphNode& put = at(puts[r]);
+        if (take.inputs[0] == put.inputs[0] && take.inputs[1] == put.inputs[1])
+          table = static_cast<std::int32_t>(r);
+      }
+      tables.push_back(table);
+    }
+    return tables;
+  }
+
+  // Whether all else that the Map reads lies as RowUpdate wants it and is none of the tables.
+  bool has_plain_values(std::int32_t map, const std::vector<std::int32_t>& tables) const {
+    const RowUpdate update{at(map).op.as<Map>()->fn, tables};
+    const auto any = static_cast<int>(at(map).types.size()) + 2;
+    for (std::size_t j = 0; j < tables.size(); ++j) {
+      if (tables[j] >= 0) continue;
+      const Value in = at(map).inputs[j];
+      const View* view = graph_.node(in).op.as<View>();
+      if (view && !update.accepts(any, view->layout)) return false;
+      const Value base = graph_.base(in);
+      for (const std::int32_t put : writers_[index(map)]) {
+        if (at(put).inputs[0] == base) return false;
+      }
+    }
+    return true;
+  }
+
+  void emit(Rewrite& rewrite, std::int32_t map) const {
+    const std::vector<std::int32_t>& puts = writers_[index(map)];
+    GraphNode node{RowUpdate{at(map).op.as<Map>()->fn, tables_of(map)}, {}, {}, at(puts[0]).origin};
+    for (const std::int32_t put : puts) {
+      node.inputs.push_back(rewrite.renamed(at(put).inputs[0]));
+      node.types.push_back(at(put).types[0]);
+    }
+    node.inputs.push_back(rewrite.renamed(at(puts[0]).inputs[1]));
+    node.inputs.push_back(rewrite.renamed(at(puts[0]).inputs[3]));
+    const std::vector<std::int32_t>& tables = node.op.as<RowUpdate>()->tables;
+    for (std::size_t j = 0; j < tables.size(); ++j) {
+      if (tables[j] < 0) node.inputs.push_back(rewrite.renamed(at(map).inputs[j]));
+    }
+    const std::int32_t made = rewrite.add(std::move(node));
+    for (std::size_t r = 0; r < puts.size(); ++r)
+      rewrite.rename({puts[r], 0}, {made, static_cast<std::int32_t>(r)});
+  }
+
+  const Graph& graph_;
+  ValueTable<std::int32_t> uses_;
+  std::vector<std::int32_t> update_of_;             // per node: an update that it is the value of
+  std::vector<std::vector<std::int32_t>> writers_;  // per Map
+};
+
+}  // namespace
+
+Graph fuse_row_updates(const Graph& graph) { return Fusion(graph).run(); }
+
+}  // namespace blockgrad

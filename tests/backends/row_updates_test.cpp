@@ -1,0 +1,198 @@
+// fuse_row_updates: which updates of rows become one node, that it writes in place, and that bits
+// are those of the nodes it stands for.
+#include "backends/row_updates.h"
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+#include "blockgrad/blockgrad.h"
+#include "graph/passes/passes.h"
+#include "graph/plan.h"
+#include "graph/row_update.h"
+#include "tests/support/checks.h"
+
+using namespace blockgrad;
+using namespace test_support;
+
+namespace {
+
+template <class T>
+int count(const Graph& graph) {
+  int n = 0;
+  for (const GraphNode& node : graph.nodes) n += node.op.as<T>() != nullptr;
+  return n;
+}
+
+Tensor waves(const Shape& shape, DType dtype, double phase) {
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < shape.size(); ++i)
+    values.push_back(std::sin(0.7 * static_cast<double>(i) + phase));
+  return tensor(std::span<const double>(values), shape).astype(dtype);
+}
+
+// Two tables, and a sum of gradients for some of their rows.
+struct Tables {
+  Expr a, b, index, gradients, rate;
+  Rows rows;
+
+  Tables(const Shape& shape, std::int64_t named, DType dtype = DType::f32,
+         DType numbers = DType::i32)
+      : a(parameter(waves(shape, dtype, 0), "a")),
+        b(parameter(waves(shape, dtype, 2), "b")),
+        index(input("index", {named}, numbers)),
+        rate(input("rate", {}, dtype)) {
+    std::vector<std::int64_t> sizes(shape.sizes().begin(), shape.sizes().end());
+    sizes[0] = named;
+    gradients = constant(waves(Shape(sizes), dtype, 5));
+    rows = merge_rows(index, gradients);
+  }
+
+  Expr of(const Expr& table) const { return make(Gather{}, {table, rows.rows}); }
+  Expr put(const Expr& table, const Expr& values) const {
+    return make(PutRows{}, {table, rows.rows, values, rows.count});
+  }
+  // As an optimizer that keeps a sum of squares.
+  Updates adapted(const Expr& guard = {}) const {
+    const Expr sums = of(b) * of(b) + square(rows.values);
+    Updates updates;
+    updates.set(b, put(b, sums), guard);
+    updates.set(a, put(a, of(a) - rate * rows.values / (sqrt(sums) + 0.5)), guard);
+    return updates;
+  }
+  Feeds feeds(int step) const {
+    std::vector<std::int64_t> numbers;
+    const std::int64_t n = a.shape()[0];
+    for (std::int64_t k = 0; k < index.shape()[0]; ++k)
+      numbers.push_back((k * k + 3 * step + k / 5) % n);
+    return {{index,
+             tensor(std::span<const std::int64_t>(numbers), index.shape()).astype(index.dtype())},
+            {rate, tensor({0.25}, {}).astype(rate.dtype())}};
+  }
+};
+
+Graph graph_of(const Updates& updates, std::span<const Expr> outputs = {}) {
+  const auto keeps = [](const Op& op) { return !op->has_expand(); };
+  const Graph graph = fuse_row_updates(
+      fuse_maps(insert_copies(merge_equal(simplify(build_graph(outputs, updates, keeps))))));
+  verify(graph, "fuse_row_updates");
+  return graph;
+}
+
+// Both tables after three steps of a program that is made anew from the same values.
+template <class Make>
+std::vector<Tensor> trained(const Shape& shape, std::int64_t named, DType dtype, DType numbers,
+                            const CompileOptions& options, Make make_updates) {
+  const Tables t(shape, named, dtype, numbers);
+  Program program = compile({}, make_updates(t), cpu(), options);
+  for (int step = 0; step < 3; ++step) program.run(t.feeds(step));
+  return {t.a.value(), t.b.value()};
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(row_updates)
+
+BOOST_AUTO_TEST_CASE(what_an_optimizer_does_with_rows_is_one_node_in_place) {
+  const Tables t({50, 8}, 6);
+  const Graph graph = graph_of(t.adapted());
+  BOOST_TEST(count<RowUpdate>(graph) == 1);
+  BOOST_TEST(count<PutRows>(graph) == 0);
+  BOOST_TEST(count<Gather>(graph) == 0);
+  const Plan plan = make_plan(graph, true);
+  BOOST_TEST(plan.updates.size() == 1);
+  BOOST_TEST(plan.commits.empty());
+}
+
+BOOST_AUTO_TEST_CASE(bits_are_those_of_the_nodes_apart) {
+  const Shape shapes[] = {{9, 1},    {40, 3},   {33, 2, 8}, {300, 16}, {21, 127},
+                          {64, 128}, {12, 513}, {7, 1300},  {30}};
+  const auto adapted = [](const Tables& t) { return t.adapted(); };
+  for (const Shape& shape : shapes) {
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      for (const std::int64_t named : {0, 1, 7, 90}) {
+        const DType numbers = named == 7 ? DType::i64 : DType::i32;
+        const std::vector<Tensor> expected =
+            trained(shape, named, dtype, numbers, {.skip = {"fuse_row_updates"}}, adapted);
+        std::vector<CompileOptions> others;
+        for (const int threads : {1, 2, 3, 7}) others.push_back({.threads = threads});
+        for (const char* isa : {"portable", "avx2", "avx512"}) others.push_back({.isa = isa});
+        others.push_back({.reuse_memory = false});
+        others.push_back({.check_numerics = true});
+        for (const CompileOptions& options : others) {
+          std::vector<Tensor> got;
+          try {
+            got = trained(shape, named, dtype, numbers, options, adapted);
+          } catch (const Error&) {
+            continue;  // an instruction set that is not here
+          }
+          BOOST_TEST(same_bits(got[0], expected[0]), join({shape, ", ", named, " rows"}));
+          BOOST_TEST(same_bits(got[1], expected[1]), join({shape, ", ", named, " rows"}));
+        }
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_guard_that_is_false_holds_every_row_back) {
+  const Tables t({20, 4}, 5);
+  const Expr go = input("go", {}, DType::boolean);
+  Program program = compile({}, t.adapted(go));
+  BOOST_TEST(program.to_text().find("update_rows") != std::string::npos);
+  const Tensor before = t.a.value();
+  Feeds feeds = t.feeds(1);
+  feeds.push_back({go, full({}, 0, DType::boolean)});
+  program.run(feeds);
+  BOOST_TEST(same_bits(t.a.value(), before));
+  feeds.back().value = full({}, 1, DType::boolean);
+  program.run(feeds);
+  BOOST_TEST(!same_bits(t.a.value(), before));
+}
+
+BOOST_AUTO_TEST_CASE(a_table_that_another_update_reads_is_written_aside) {
+  const auto both = [](const Tables& t) {
+    Updates updates;
+    updates.set(t.a, t.put(t.a, t.of(t.a) + t.rows.values));
+    updates.set(t.b, t.b * 0.5 + t.a);
+    return updates;
+  };
+  BOOST_TEST(count<RowUpdate>(graph_of(both(Tables({20, 4}, 5)))) == 1);
+  for (const int threads : {1, 2}) {
+    const auto with = trained({20, 4}, 30, DType::f32, DType::i32, {.threads = threads}, both);
+    const auto without = trained({20, 4}, 30, DType::f32, DType::i32,
+                                 {.skip = {"fuse_row_updates"}, .threads = threads}, both);
+    BOOST_TEST(same_bits(with[0], without[0]));
+    BOOST_TEST(same_bits(with[1], without[1]));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(rows_that_go_elsewhere_or_come_from_elsewhere_stay_apart) {
+  const Tables t({20, 4}, 5);
+  const auto fused = [](const Updates& updates, std::span<const Expr> outputs = {}) {
+    return count<RowUpdate>(graph_of(updates, outputs));
+  };
+  const Expr value = t.of(t.a) - t.rows.values;
+  Updates updates;
+  updates.set(t.a, t.put(t.a, value));
+  BOOST_TEST(fused(updates) == 1);
+  const Expr outputs[] = {value};
+  BOOST_TEST(fused(updates, outputs) == 0);  // its rows are read again
+  const Expr whole[] = {updates.all()[0].value};
+  BOOST_TEST(fused(updates, whole) == 0);
+  // Rows of another table are values as all others.
+  Updates crossed;
+  crossed.set(t.a, t.put(t.a, t.of(t.b) - t.rows.values));
+  BOOST_TEST(fused(crossed) == 0);
+  // Numbers that may be equal.
+  Updates any;
+  const Expr numbers = constant(tensor<std::int32_t>({1, 1}, {2}));
+  any.set(t.a, make(PutRows{}, {t.a, numbers, make(Gather{}, {t.a, numbers}) + 1.0,
+                                constant(full({}, 2, DType::i64))}));
+  BOOST_TEST(fused(any) == 0);
+  // A factor of each row lies neither densely nor as one number.
+  Updates scaled;
+  const Expr factors = input("factors", {5, 1});
+  scaled.set(t.a, t.put(t.a, t.of(t.a) * factors));
+  BOOST_TEST(fused(scaled) == 0);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
