@@ -1,6 +1,7 @@
 #include "backends/row_updates.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "blockgrad/graph/leaf.h"
@@ -13,6 +14,8 @@
 namespace blockgrad {
 
 namespace {
+
+constexpr std::int64_t most_positions = std::numeric_limits<std::int32_t>::max();
 
 class Fusion {
  public:
@@ -88,12 +91,12 @@ class Fusion {
     return graph_.updates[index(update_of_[index(put)])].guard;
   }
 
-  // Which of the tables that are written each input of the Map takes rows of, -1: none.
+  // What each input of the Map is to the RowUpdate.
   std::vector<std::int32_t> tables_of(std::int32_t map) const {
     const std::vector<std::int32_t>& puts = writers_[index(map)];
     std::vector<std::int32_t> tables;
     for (const Value in : at(map).inputs) {
-      std::int32_t table = -1;
+      std::int32_t table = RowUpdate::values;
       const GraphNode& take = graph_.node(in);
       for (std::size_t r = 0; take.op.as<Gather>() && uses_[in] == 1 && r < puts.size(); ++r) {
         const GraphNode& put = at(puts[r]);
@@ -102,18 +105,34 @@ class Fusion {
       }
       tables.push_back(table);
     }
+    add_up(map, tables);
     return tables;
+  }
+
+  // Sums that nothing else reads, of rows that nothing else names, are not made before.
+  void add_up(std::int32_t map, std::vector<std::int32_t>& tables) const {
+    const std::vector<std::int32_t>& puts = writers_[index(map)];
+    const std::int32_t merge = at(puts[0]).inputs[1].node;
+    const auto takes = std::count_if(tables.begin(), tables.end(), [](auto t) { return t >= 0; });
+    const auto written = static_cast<std::int64_t>(puts.size());
+    const auto sum = std::find(at(map).inputs.begin(), at(map).inputs.end(), Value{merge, 1});
+    if (sum == at(map).inputs.end() || uses_[{merge, 0}] != written + takes ||
+        uses_[{merge, 1}] != 1 || uses_[{merge, 2}] != written ||
+        graph_.type(at(merge).inputs[0]).shape.size() > most_positions)
+      return;
+    tables[static_cast<std::size_t>(sum - at(map).inputs.begin())] = RowUpdate::sums;
   }
 
   // Whether all else that the Map reads lies as RowUpdate wants it and is none of the tables.
   bool has_plain_values(std::int32_t map, const std::vector<std::int32_t>& tables) const {
     const RowUpdate update{at(map).op.as<Map>()->fn, tables};
-    const auto any = static_cast<int>(at(map).types.size()) + 2;
+    auto next = static_cast<int>(update.first_value());
     for (std::size_t j = 0; j < tables.size(); ++j) {
-      if (tables[j] >= 0) continue;
+      const int number = tables[j] < 0 ? next++ : -1;
+      if (tables[j] != RowUpdate::values) continue;
       const Value in = at(map).inputs[j];
       const View* view = graph_.node(in).op.as<View>();
-      if (view && !update.accepts(any, view->layout)) return false;
+      if (view && !update.accepts(number, view->layout)) return false;
       const Value base = graph_.base(in);
       for (const std::int32_t put : writers_[index(map)]) {
         if (at(put).inputs[0] == base) return false;
@@ -129,15 +148,30 @@ class Fusion {
       node.inputs.push_back(rewrite.renamed(at(put).inputs[0]));
       node.types.push_back(at(put).types[0]);
     }
-    node.inputs.push_back(rewrite.renamed(at(puts[0]).inputs[1]));
-    node.inputs.push_back(rewrite.renamed(at(puts[0]).inputs[3]));
-    const std::vector<std::int32_t>& tables = node.op.as<RowUpdate>()->tables;
-    for (std::size_t j = 0; j < tables.size(); ++j) {
-      if (tables[j] < 0) node.inputs.push_back(rewrite.renamed(at(map).inputs[j]));
+    const Value rows = at(puts[0]).inputs[1];
+    const RowUpdate& op = *node.op.as<RowUpdate>();
+    if (op.has_sums()) {
+      const std::int32_t order = add_order(rewrite, rows.node);
+      for (const std::int32_t result : {0, 3, 1, 2}) node.inputs.push_back({order, result});
+    } else {
+      node.inputs.push_back(rewrite.renamed(rows));
+      node.inputs.push_back(rewrite.renamed(at(puts[0]).inputs[3]));
+    }
+    for (std::size_t j = 0; j < op.tables.size(); ++j) {
+      const bool is_sum = op.tables[j] == RowUpdate::sums;
+      const Value value = is_sum ? at(rows.node).inputs[1] : at(map).inputs[j];
+      if (op.tables[j] < 0) node.inputs.push_back(rewrite.renamed(value));
     }
     const std::int32_t made = rewrite.add(std::move(node));
     for (std::size_t r = 0; r < puts.size(); ++r)
       rewrite.rename({puts[r], 0}, {made, static_cast<std::int32_t>(r)});
+  }
+
+  std::int32_t add_order(Rewrite& rewrite, std::int32_t merge) const {
+    const Value numbers = at(merge).inputs[0];
+    const RowOrder order{at(merge).types[0].shape[0]};
+    const TensorType in[] = {graph_.type(numbers)};
+    return rewrite.add({order, {rewrite.renamed(numbers)}, order.infer(in), at(merge).origin});
   }
 
   const Graph& graph_;

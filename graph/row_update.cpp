@@ -1,6 +1,7 @@
 #include "graph/row_update.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace blockgrad {
 
@@ -14,27 +15,39 @@ bool is_one_number(const Layout& layout) {
 
 }  // namespace
 
+std::vector<TensorType> RowOrder::infer(Types in) const {
+  const Shape& i = in[0].shape;
+  check_internal(i.rank() == 1 && most <= i[0] && i[0] <= std::numeric_limits<std::int32_t>::max(),
+                 "an order of ", most, " rows among ", i);
+  return {{in[0].dtype, {most}}, {DType::i32, i}, {DType::i32, {most + 1}}, {DType::i64, {}}};
+}
+
+bool RowUpdate::has_sums() const {
+  return std::find(tables.begin(), tables.end(), sums) != tables.end();
+}
+
 std::vector<TensorType> RowUpdate::infer(Types in) const {
   const std::size_t results = fn.results().size();
   check_internal(tables.size() == fn.inputs().size(), "an update of rows of ", fn.inputs().size(),
                  " inputs knows ", tables.size());
-  const auto others = static_cast<std::size_t>(std::count(tables.begin(), tables.end(), -1));
-  check_internal(in.size() == results + 2 + others, "an update of rows got ", in.size(), " inputs");
+  const auto others = std::count_if(tables.begin(), tables.end(), [](auto t) { return t < 0; });
+  check_internal(in.size() == first_value() + static_cast<std::size_t>(others),
+                 "an update of rows got ", in.size(), " inputs");
   const Shape& of_rows = in[results].shape;
   check_internal(of_rows.rank() == 1 && in[results + 1] == TensorType{DType::i64, {}},
                  "an update of rows got numbers ", of_rows);
   std::vector<std::int64_t> sizes(in[0].shape.sizes().begin(), in[0].shape.sizes().end());
   sizes[0] = of_rows[0];
-  std::vector<TensorType> values;
-  for (std::size_t j = 0, next = results + 2; j < tables.size(); ++j) {
-    const bool is_row = tables[j] >= 0;
-    const DType dtype = in[is_row ? static_cast<std::size_t>(tables[j]) : next].dtype;
-    check_internal(is_row || in[next].shape == Shape(sizes), "an update of rows got ",
-                   in[is_row ? 0 : next].shape, " for rows ", Shape(sizes));
-    next += is_row ? 0 : 1;
-    values.push_back({dtype, Shape(sizes)});
+  std::vector<TensorType> read;
+  std::size_t next = first_value();
+  for (const std::int32_t table : tables) {
+    const TensorType& source = in[table >= 0 ? static_cast<std::size_t>(table) : next++];
+    std::vector<std::int64_t> own(source.shape.sizes().begin(), source.shape.sizes().end());
+    if (table != values && !own.empty()) own[0] = sizes[0];
+    check_internal(own == sizes, "an update of rows ", Shape(sizes), " got ", source.shape);
+    read.push_back({source.dtype, Shape(sizes)});
   }
-  const std::vector<TensorType> made = Map{fn}.infer(values);
+  const std::vector<TensorType> made = Map{fn}.infer(read);
   for (std::size_t r = 0; r < results; ++r)
     check_internal(made[r].dtype == in[r].dtype && in[r].shape == in[0].shape,
                    "an update of rows makes ", made[r].dtype, " for ", to_string(in[r]));
@@ -48,8 +61,12 @@ std::vector<Expr> RowUpdate::vjp(const Backward& b) const {
 std::string RowUpdate::print() const { return to_string(fn); }
 
 bool RowUpdate::accepts(int input, const Layout& layout) const {
-  const auto first = static_cast<int>(fn.results().size()) + 2;
-  return layout.is_dense() || (input >= first && is_one_number(layout));
+  if (layout.is_dense()) return true;
+  auto next = static_cast<int>(first_value());
+  for (const std::int32_t table : tables) {
+    if (table < 0 && next++ == input) return table == values && is_one_number(layout);
+  }
+  return false;
 }
 
 // What it moves where it writes in place, if all rows are touched.

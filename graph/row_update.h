@@ -1,6 +1,7 @@
 #pragma once
-// RowUpdate: some rows of storage replaced by a scalar program of what they were, as one node. The
-// pass fuse_row_updates makes it of what an optimizer does with the rows of a table.
+// RowUpdate: some rows of storage replaced by a scalar program of what they were, as one node, and
+// RowOrder: which gradients each of them gets. The pass fuse_row_updates makes both of what an
+// optimizer does with the rows of a table.
 
 #include <string>
 #include <string_view>
@@ -10,18 +11,37 @@
 
 namespace blockgrad {
 
+/// rows [most] = the distinct numbers in i [c], ascending, 0 behind the count; order [c]: the
+/// positions p with i[p] = rows[k], ascending, are order[starts[k]] .. order[starts[k + 1] - 1];
+/// starts [most + 1]; the count. i is i32 or i64 and so are the rows; the count is i64, all else
+/// i32. Made after the gradient.
+struct RowOrder {
+  static constexpr std::string_view name = "order_rows";
+  std::int64_t most = 0;  // distinct numbers there can be, at most c
+
+  bool operator==(const RowOrder&) const = default;
+  std::vector<TensorType> infer(Types in) const;
+  std::vector<Expr> vjp(const Backward&) const { return std::vector<Expr>(1); }
+  bool not_differentiable(int) const { return true; }
+};
+
 /// For each result r of `fn`: y_r = x_r [n, inner..], then y_r[rows[k]] = fn_r(..)[k] for k <
-/// count. Input j of `fn` is x_s[rows[k]] for s = tables[j] >= 0, else a value [c, inner..].
-/// Inputs: x_r of each result; rows [c], i32 or i64, distinct and in [0, n) below the count; the
-/// count, an i64 scalar; the values that are no rows of a table, in the order of `fn`. Made after
-/// the gradient.
+/// count. Input j of `fn` is x_s[rows[k]] for s = tables[j] >= 0; for `sums`, of which there is one
+/// at most, 0 + v[p] + ... of a value v [.., inner..] over the positions p of the row in their
+/// order; else a value [c, inner..]. Inputs: x_r of each result; rows [c], i32 or i64, distinct and
+/// in [0, n) below the count; the count, an i64 scalar; for sums order and starts of a RowOrder;
+/// then the values, in the order of `fn`. Made after the gradient.
 struct RowUpdate {
   static constexpr std::string_view name = "update_rows";
-  static constexpr std::size_t most_values = 64;  // inputs and results of the program
+  static constexpr std::size_t most_values = 64;         // inputs and results of the program
+  static constexpr std::int32_t values = -1, sums = -2;  // in `tables`
   ScalarFn fn;
   std::vector<std::int32_t> tables;
 
   bool operator==(const RowUpdate&) const = default;
+  bool has_sums() const;
+  /// The first input that is a value.
+  std::size_t first_value() const { return fn.results().size() + (has_sums() ? 4 : 2); }
   std::vector<TensorType> infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
   bool not_differentiable(int) const { return true; }

@@ -5,6 +5,7 @@
 
 #include "backends/cpu/families.h"
 #include "blockgrad/ops/rows.h"
+#include "graph/row_update.h"
 
 namespace blockgrad {
 
@@ -116,6 +117,39 @@ Kernel merge_kernel(const KernelRequest& request) {
   return kernel;
 }
 
+// See RowOrder.
+void order_rows(const KernelCall& call, const MergeSizes& sizes) {
+  auto* named = reinterpret_cast<Named*>(call.scratch);
+  for (std::int64_t p = 0; p < sizes.named; ++p)
+    named[p] = {index_at(call.in[0], sizes.index, p), p};
+  const Named* const by_row = sorted(named, named + sizes.named, sizes.named);
+  auto* const positions = reinterpret_cast<std::int32_t*>(call.out[1]);
+  auto* const starts = reinterpret_cast<std::int32_t*>(call.out[2]);
+  std::int64_t count = 0, p = 0;
+  for (; p < sizes.named; ++p) {
+    positions[p] = static_cast<std::int32_t>(by_row[p].position);
+    if (p > 0 && by_row[p].row == by_row[p - 1].row) continue;
+    if (count == sizes.largest) break;
+    starts[count] = static_cast<std::int32_t>(p);
+    put_index(call.out[0], sizes.index, count++, by_row[p].row);
+  }
+  for (std::int64_t k = count; k < sizes.largest; ++k) put_index(call.out[0], sizes.index, k, 0);
+  std::fill(starts + count, starts + sizes.largest + 1, static_cast<std::int32_t>(p));
+  std::fill(positions + p, positions + sizes.named, 0);
+  *reinterpret_cast<std::int64_t*>(call.out[3]) = count;
+}
+
+Kernel order_kernel(const KernelRequest& request) {
+  const std::int64_t named = request.inputs[0].layout.shape[0];
+  const MergeSizes sizes{request.inputs[0].dtype, named, request.outputs[0].layout.shape[0], 0};
+  Kernel kernel;
+  kernel.run = [=](const KernelCall& call, std::int64_t, std::int64_t) { order_rows(call, sizes); };
+  kernel.scratch = 2 * static_cast<std::size_t>(named) * sizeof(Named);
+  kernel.cost = 20 + 5 * static_cast<double>(named);
+  kernel.why = join({named, " numbers sorted, ", sizes.largest, " different at most"});
+  return kernel;
+}
+
 Kernel put_kernel(const KernelRequest& request) {
   const TensorType x{request.inputs[0].dtype, request.inputs[0].layout.shape};
   const std::int64_t n = x.shape[0], all = bytes_of(x), row = n == 0 ? 0 : all / n;
@@ -156,6 +190,7 @@ Kernel put_kernel(const KernelRequest& request) {
 void add_row_kernels(KernelTable& table) {
   table.add<MergeRows>(merge_kernel);
   table.add<PutRows>(put_kernel);
+  table.add<RowOrder>(order_kernel);
 }
 
 }  // namespace blockgrad

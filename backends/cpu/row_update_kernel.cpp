@@ -76,12 +76,12 @@ class RowUpdates {
       column.buffer = at;
       at += (rows_ * width_ * column.element + 63) / 64 * 64 + 64;
     };
-    std::size_t next = results_ + 2;
+    std::size_t next = op_.first_value();
     for (const std::int32_t table : op_.tables) {
       const std::size_t from = table >= 0 ? static_cast<std::size_t>(table) : next++;
       const Operand& whole = request.inputs[from];
       Layout layout = Layout::dense(block);
-      const bool is_number = table < 0 && !whole.layout.is_dense();
+      const bool is_number = table == RowUpdate::values && !whole.layout.is_dense();
       if (is_number) layout.strides = {0, 0};
       is_number_.push_back(is_number);
       in.push_back(operand(whole.dtype, layout));
@@ -97,7 +97,7 @@ class RowUpdates {
     tape_ = make_tape({map, in, out, request.isa});
     scratch_ = (static_cast<std::int64_t>(tape_.scratch()) + 63) / 64 * 64;
     for (std::size_t j = 0; j < inputs_.size(); ++j) {
-      if (op_.tables[j] >= 0) fill(inputs_[j], scratch_);
+      if (op_.tables[j] != RowUpdate::values) fill(inputs_[j], scratch_);
     }
     for (Column& column : outputs_) fill(column, scratch_);
   }
@@ -126,22 +126,23 @@ class RowUpdates {
     for (std::size_t j = 0; j < inputs_.size(); ++j) {
       const Column& column = inputs_[j];
       const std::byte* const whole = call.in[column.operand] + offsets_[j];
-      if (op_.tables[j] < 0) {
+      if (op_.tables[j] == RowUpdate::values) {
         in[j] = is_number_[j] ? whole : whole + (k * inner_ + first) * column.element;
         continue;
       }
       std::byte* const buffer = call.scratch + column.buffer;
       in[j] = buffer;
-      const std::int64_t row = inner_ * column.element, bytes = width * column.element;
-      const std::byte* const from = whole + first * column.element;
+      const Piece piece{whole + first * column.element, inner_ * column.element,
+                        width * column.element};
+      if (op_.tables[j] == RowUpdate::sums) {
+        if (column.element == 4) add_rows<float>(call, piece, k, count, end, buffer);
+        else add_rows<double>(call, piece, k, count, end, buffer);
+        continue;
+      }
       for (std::int64_t i = 0; i < count; ++i) {
-        // The row of the next block; a wide one comes by itself.
-        if (k + i + rows_ < end && first == 0) {
-          const std::byte* const near = from + numbers[k + i + rows_] * row;
-          for (std::int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(near + b, 1);
-        }
-        std::memcpy(buffer + i * bytes, from + numbers[k + i] * row,
-                    static_cast<std::size_t>(bytes));
+        if (k + i + rows_ < end) bring_near(piece, numbers[k + i + rows_]);
+        std::memcpy(buffer + i * piece.bytes, piece.from + numbers[k + i] * piece.row,
+                    static_cast<std::size_t>(piece.bytes));
       }
     }
     for (std::size_t r = 0; r < results_; ++r) out[r] = call.scratch + outputs_[r].buffer;
@@ -154,6 +155,36 @@ class RowUpdates {
       std::byte* const to = call.out[r] + first * outputs_[r].element;
       for (std::int64_t i = 0; i < count; ++i)
         std::memcpy(to + numbers[k + i] * row, out[r] + i * bytes, static_cast<std::size_t>(bytes));
+    }
+  }
+
+  // Columns of rows in memory.
+  struct Piece {
+    const std::byte* from;
+    std::int64_t row, bytes;
+  };
+
+  // A row of the next block; a wide one comes by itself.
+  void bring_near(const Piece& piece, std::int64_t row) const {
+    const std::byte* const near = piece.from + row * piece.row;
+    for (std::int64_t b = 0; rows_ > 1 && b < piece.bytes; b += 64) __builtin_prefetch(near + b);
+  }
+
+  // 0 + the rows at the positions of each number.
+  template <class T>
+  void add_rows(const KernelCall& call, const Piece& piece, std::int64_t k, std::int64_t count,
+                std::int64_t end, std::byte* buffer) const {
+    const auto* const order = reinterpret_cast<const std::int32_t*>(call.in[results_ + 2]);
+    const auto* const starts = reinterpret_cast<const std::int32_t*>(call.in[results_ + 3]);
+    const std::int64_t n = piece.bytes / std::int64_t{sizeof(T)};
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (k + i + rows_ < end) bring_near(piece, order[starts[k + i + rows_]]);
+      T* const sum = reinterpret_cast<T*>(buffer + i * piece.bytes);
+      for (std::int32_t p = starts[k + i]; p < starts[k + i + 1]; ++p) {
+        const T* const row = reinterpret_cast<const T*>(piece.from + order[p] * piece.row);
+        const bool adds = p > starts[k + i];
+        for (std::int64_t c = 0; c < n; ++c) sum[c] = (adds ? sum[c] : T{0}) + row[c];
+      }
     }
   }
 

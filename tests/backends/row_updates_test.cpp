@@ -98,6 +98,8 @@ BOOST_AUTO_TEST_CASE(what_an_optimizer_does_with_rows_is_one_node_in_place) {
   BOOST_TEST(count<RowUpdate>(graph) == 1);
   BOOST_TEST(count<PutRows>(graph) == 0);
   BOOST_TEST(count<Gather>(graph) == 0);
+  BOOST_TEST(count<MergeRows>(graph) == 0);
+  BOOST_TEST(count<RowOrder>(graph) == 1);
   const Plan plan = make_plan(graph, true);
   BOOST_TEST(plan.updates.size() == 1);
   BOOST_TEST(plan.commits.empty());
@@ -131,6 +133,23 @@ BOOST_AUTO_TEST_CASE(bits_are_those_of_the_nodes_apart) {
       }
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(sums_that_others_read_are_made_once) {
+  const auto run = [](bool fuses) {
+    const Tables t({40, 24}, 17);
+    const std::vector<Expr> outputs{sum(t.rows.values)};
+    const Graph graph = graph_of(t.adapted(), outputs);
+    BOOST_TEST(count<RowUpdate>(graph) == 1);
+    BOOST_TEST(count<MergeRows>(graph) == 1);
+    BOOST_TEST(count<RowOrder>(graph) == 0);
+    CompileOptions options;
+    if (!fuses) options.skip = {"fuse_row_updates"};
+    Program program = compile({outputs[0]}, t.adapted(), cpu(), options);
+    for (int step = 0; step < 3; ++step) program.run(t.feeds(step));
+    return t.a.value();
+  };
+  BOOST_TEST(same_bits(run(true), run(false)));
 }
 
 BOOST_AUTO_TEST_CASE(a_guard_that_is_false_holds_every_row_back) {
