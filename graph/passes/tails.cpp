@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "blockgrad/graph/map.h"
+#include "blockgrad/graph/put_rows.h"
 
 namespace blockgrad {
 
@@ -28,7 +29,8 @@ std::vector<Tail> find_tails(const Graph& graph) {
   }
   for (std::size_t i = graph.nodes.size(); i-- > 0;) {
     const Use& mine = uses[i];
-    const bool is_tail = graph.nodes[i].op.as<Map>() && mine.any && mine.free;
+    const Op& op = graph.nodes[i].op;
+    const bool is_tail = (op.as<Map>() || op.as<PutRows>()) && mine.any && mine.free;
     if (is_tail) tails[i] = {true, mine.guard};
     for (const Value v : graph.nodes[i].inputs) use(v, is_tail, mine.guard);
   }

@@ -1,7 +1,7 @@
 #pragma once
-// Tails: Maps that only new values of storage depend on. They run last, in place, under their
-// update's guard, and fuse among themselves: together with anything else they could not wait for
-// the guard.
+// Tails: Maps and PutRows that only new values of storage depend on. They run last, in place, under
+// their update's guard, and fuse among themselves: together with anything else they could not wait
+// for the guard.
 
 #include <vector>
 

@@ -152,6 +152,25 @@ BOOST_AUTO_TEST_CASE(sums_that_others_read_are_made_once) {
   BOOST_TEST(same_bits(run(true), run(false)));
 }
 
+// The check reads the sums too, but does not become one node with what waits for it.
+BOOST_AUTO_TEST_CASE(an_update_that_waits_for_a_check_of_its_gradients_is_one_node) {
+  const auto run = [](const Expr& w, const CompileOptions& options) {
+    const Expr i = input("i", {7}, DType::i32);
+    const Loss loss{sum(square(take(w, i))), constant(ones({})), {}};
+    Optimizer optimizer(Adagrad{.learning_rate = 0.5});
+    Program program = compile({}, minimize(optimizer, loss), cpu(), options);
+    for (std::int32_t step = 0; step < 4; ++step) {
+      program.run({{i, tensor<std::int32_t>({1, 5, 1, step, 9, 12, 3}, {7})}});
+    }
+    return program.to_text();
+  };
+  const Expr a = parameter(waves({30, 20}, DType::f32, 0), "w");
+  const Expr b = parameter(waves({30, 20}, DType::f32, 0), "w");
+  BOOST_TEST(run(a, {}).find("update_rows") != std::string::npos);
+  BOOST_TEST(run(b, {.skip = {"fuse_row_updates"}}).find("update_rows") == std::string::npos);
+  BOOST_TEST(same_bits(a.value(), b.value()));
+}
+
 BOOST_AUTO_TEST_CASE(a_guard_that_is_false_holds_every_row_back) {
   const Tables t({20, 4}, 5);
   const Expr go = input("go", {}, DType::boolean);
