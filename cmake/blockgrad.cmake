@@ -42,7 +42,8 @@ function(bg_isa_source source march)
   set(options -O3 -fno-math-errno -fno-trapping-math)
   if(NOT march STREQUAL "portable")
     # What g++ 12 finds uninitialized is in its own header for AVX-512.
-    list(APPEND options -march=${march} $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+    list(APPEND options -march=${march}
+         $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized> $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     if(BLOCKGRAD_SANITIZE MATCHES "undefined")
       # Minutes of compiling, for what it sees in the portable unit of the same source too.
       list(APPEND options -fno-sanitize=undefined)

@@ -33,6 +33,8 @@ namespace {
 
 // Nanoseconds of a kernel's cost that are worth one more thread.
 constexpr double worth_a_thread = 2500;
+// Small ones, of which many take a microsecond, before a look whether to stop.
+constexpr std::int64_t steps_between_looks = 64;
 
 Isa choose_isa(const std::string& asked) {
   const char* from_environment = std::getenv("BLOCKGRAD_ISA");
@@ -133,12 +135,19 @@ std::int64_t CpuExecutable::run(std::int64_t n, const FeedRing& feeds, const Sto
   small_.begin_run();
   auto last = std::chrono::steady_clock::now();
   std::int64_t ring = 0, step = 0;
+  const bool is_one_segment = items_.size() == 1 && items_[0].kind == StepItem::Kind::segment;
   for (; step < n; ++step) {
     if (stop && stop->stop_requested()) break;
     if (step == 0 || feeds.rings > 1) {
       bind(feeds.of(ring));
       small_.bind(feeds_);
       if (++ring == feeds.rings) ring = 0;
+    }
+    if (is_one_segment && feeds.rings == 1) {
+      const std::int64_t times = std::min(n - step, steps_between_looks);
+      small_.run_segment(items_[0].number, times);
+      step += times - 1;
+      continue;
     }
     if (is_watched_) run_watched_step(step);
     else run_step(step);

@@ -156,8 +156,8 @@ constexpr SmallTable small_kernels() {
   table.chain_scalars[f64] = small_chain<SmallF64, true>;
   table.chain[f32] = small_chain<SmallF32, false>;
   table.chain[f64] = small_chain<SmallF64, false>;
-  table.steps[4] = SmallSteps<SmallF32>::run;
-  table.steps[8] = SmallSteps<SmallF64>::run;
+  table.find_code = small_code;
+  table.run = SmallSteps<SmallF32>::run;
   table.maps[static_cast<int>(ScalarOp::logical_and)][boolean] =
       two<Truth, Truth, row::logical_and>();
   table.maps[static_cast<int>(ScalarOp::logical_or)][boolean] =

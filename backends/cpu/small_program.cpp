@@ -1,6 +1,7 @@
 #include "backends/cpu/small_program.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "backends/cpu/small_values.h"
 #include "blockgrad/graph/reduce.h"
@@ -9,31 +10,11 @@
 
 namespace blockgrad {
 
-void SmallCalls::join(const SmallTable& table) {
-  for (std::size_t i = 0; i < calls_.size();) {
-    const SmallCall& first = calls_[i];
-    const bool is_function = first.op == SmallOp::function;
-    const void* made = nullptr;
-    std::int64_t count = 0;
-    for (; i < calls_.size(); ++i, ++count) {
-      SmallCall& call = calls_[i];
-      if ((call.op == SmallOp::function) != is_function) break;
-      if (is_function) continue;
-      if (call.size != first.size) break;
-      if (made) {
-        if (call.a == made && call.from_a == SmallFrom::memory) call.from_a = SmallFrom::last;
-        if (call.b == made && call.from_b == SmallFrom::memory) call.from_b = SmallFrom::last;
-        if (call.c == made && call.from_c == SmallFrom::memory) call.from_c = SmallFrom::last;
-      }
-      if (call.op != SmallOp::store) made = call.out;
-    }
-    rows_.push_back({is_function ? nullptr : table.steps[first.size], &first, count});
-  }
-}
-
 namespace {
 
 constexpr std::int64_t place_bytes = SmallTable::bytes;
+// Not used again at once: what reads a value need not be done before what comes next.
+constexpr std::size_t resting_places = 8;
 
 struct Lines {
   ReduceFn run;
@@ -198,9 +179,9 @@ class SmallBuilder {
     std::byte* place = direct_place(fn, i, values, outputs);
     if (place) phase = SmallPhase::step;
     const bool is_kept = !place;
-    if (!place && phase == SmallPhase::step && !free_places_.empty()) {
-      place = free_places_.back();
-      free_places_.pop_back();
+    if (!place && phase == SmallPhase::step && free_places_.size() > resting_places) {
+      place = free_places_.front();
+      free_places_.pop_front();
     }
     if (!place) place = values_.new_places(1);
     call.out = place;
@@ -256,7 +237,7 @@ class SmallBuilder {
     const SmallSource source = values_.read(in, lines);
     const std::int64_t count = out.layout.shape.size(), n = in.layout.shape.size() / count;
     std::byte* place = values_.new_places(1);
-    SmallCall call{nullptr, place, source.memory, nullptr, nullptr, n};
+    SmallCall call{.out = place, .a = source.memory, .n = n};
     if (count == 1 && op.kind == ReduceKind::sum && is_floating(in.dtype)) {
       call.op = SmallOp::sum;
       call.size = static_cast<std::uint8_t>(size_of(in.dtype));
@@ -320,8 +301,11 @@ class SmallBuilder {
     product->b_is_shared = n == 1 || product->n == n;
     const SmallPhase phase = std::max(from_a.phase, from_b.phase);
     std::byte* place = values_.new_places(1);
-    SmallCall call{nullptr,       place, nullptr,          nullptr,
-                   product.get(), k,     SmallOp::product, static_cast<std::uint8_t>(size)};
+    const SmallCall call{.out = place,
+                         .c = product.get(),
+                         .n = k,
+                         .op = SmallOp::product,
+                         .size = static_cast<std::uint8_t>(size)};
     values_.keep(std::move(product));
     values_.add(phase, call);
     values_.point(phase, SmallValues::Side::a, from_a, offset_a);
@@ -339,7 +323,7 @@ class SmallBuilder {
     const auto& sa = a.layout.strides;
     const auto& sb = b.layout.strides;
     std::byte* place = values_.new_places(1);
-    SmallCall call{nullptr, place, nullptr, nullptr, nullptr, k};
+    SmallCall call{.out = place, .n = k};
     SmallPhase phase = std::max(values_.source_of(a).phase, values_.source_of(b).phase);
     const auto type = static_cast<std::size_t>(out.dtype);
     const auto slices = [&](const Operand& x, std::int64_t step, const Layout& slice) {
@@ -375,7 +359,7 @@ class SmallBuilder {
   const SmallTable& small_;
   const TapeTable& tape_;
   SmallValues values_;
-  std::vector<std::byte*> free_places_;  // of the formula at hand
+  std::deque<std::byte*> free_places_;  // of the formula at hand, the one free for longest first
 };
 
 }  // namespace

@@ -10,41 +10,10 @@
 #include <span>
 #include <vector>
 
+#include "backends/cpu/small_calls.h"
 #include "backends/cpu/small_order.h"
-#include "backends/cpu/small_table.h"
 
 namespace blockgrad {
-
-/// Calls in order, steps among them joined.
-class SmallCalls {
- public:
-  void add(const SmallCall& call) { calls_.push_back(call); }
-  std::size_t size() const { return calls_.size(); }
-  /// Once all are added; references to them hold from then on.
-  void join(const SmallTable& table);
-  SmallCall& at(std::size_t i) { return calls_[i]; }
-  void run() const {
-    for (const Row& row : rows_) {
-      if (row.steps) {
-        row.steps(nullptr, nullptr, nullptr, row.first, row.count);
-      } else {
-        for (const SmallCall* call = row.first; call != row.first + row.count; ++call)
-          call->run(call->out, call->a, call->b, call->c, call->n);
-      }
-    }
-  }
-
- private:
-  /// Calls done in one go; functions if `steps` is null.
-  struct Row {
-    TapeFn steps;
-    const SmallCall* first;
-    std::int64_t count;
-  };
-
-  std::vector<SmallCall> calls_;
-  std::vector<Row> rows_;
-};
 
 /// Calls under one condition.
 struct SmallBlock {
@@ -66,9 +35,14 @@ class SmallProgram {
     for (const FeedUse& use : feed_uses_) *use.operand = feeds[use.feed] + use.offset;
     bound_.run();
   }
-  void run_segment(std::size_t s) const {
-    for (const SmallBlock& block : segments_[s]) {
-      if (!block.guard || *block.guard != std::byte{0}) block.calls.run();
+  /// The segment so many times.
+  void run_segment(std::size_t s, std::int64_t times = 1) const {
+    const std::vector<SmallBlock>& blocks = segments_[s];
+    if (blocks.size() == 1 && !blocks[0].guard) return blocks[0].calls.run(times);
+    for (; times > 0; --times) {
+      for (const SmallBlock& block : blocks) {
+        if (!block.guard || *block.guard != std::byte{0}) block.calls.run();
+      }
     }
   }
 

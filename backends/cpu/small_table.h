@@ -6,9 +6,8 @@
 
 namespace blockgrad {
 
-/// What a call does. All but `function` are steps: steps on elements of one size that follow each
-/// other are done in one call, and what one has made the next one finds in registers. Operands are
-/// places unless said otherwise.
+/// What a call does. All but `function` and `end` are steps on elements of one size: what one has
+/// made the next one finds in registers. Operands are places unless said otherwise.
 enum class SmallOp : std::uint8_t {
   function,  // run(out, a, b, c, n)
   add,       // out = a + b
@@ -23,7 +22,9 @@ enum class SmallOp : std::uint8_t {
   product,   // out = a SmallProduct at c of elements at a and b
   sum,       // out = the sum of the first n elements of a, in the order of ReduceFn
   store,     // the first n elements of a go to out, which need not be a place
+  end,       // nothing is behind it
 };
+constexpr int small_ops = static_cast<int>(SmallOp::end) + 1;
 
 /// Where a step finds an operand.
 enum class SmallFrom : std::uint8_t {
@@ -32,7 +33,11 @@ enum class SmallFrom : std::uint8_t {
   spread,  // every lane is the element in memory
 };
 
+/// The code of one call, of a type that its instruction set knows. It goes on with the next call.
+using SmallCode = void (*)();
+
 struct SmallCall {
+  SmallCode code = nullptr;  // what SmallTable::find_code gives
   TapeFn run = nullptr;
   void* out = nullptr;
   const void *a = nullptr, *b = nullptr, *c = nullptr;
@@ -78,8 +83,10 @@ struct SmallTable {
   TapeFn chain[dtypes] = {};
   /// Whether all n bools are true; any is.
   TapeFn all = nullptr, any = nullptr;
-  /// The n steps of elements of this size that begin at c, an array of SmallCall.
-  TapeFn steps[9] = {};
+  SmallCode (*find_code)(const SmallCall&) = nullptr;
+  /// Does the calls from `first` on up to the first `end`, and all of it so many times. Without
+  /// optimisation one call lies on the stack per step.
+  void (*run)(const SmallCall* first, std::int64_t times) = nullptr;
 };
 
 const SmallTable& small_table(Isa isa);

@@ -32,7 +32,7 @@ TapeFn gather_of(std::int64_t size) {
 bool has_steps(std::int64_t size) { return size == 4 || size == 8; }
 
 SmallCall copy(void* out, const void* a, std::int64_t n, std::int64_t size, SmallOp step) {
-  SmallCall call{copy_bytes, out, a, nullptr, nullptr, n * size};
+  SmallCall call{.run = copy_bytes, .out = out, .a = a, .n = n * size};
   if (!has_steps(size)) return call;
   call.run = nullptr;
   call.n = n;
@@ -245,7 +245,7 @@ void SmallValues::load(const SmallSource& source, const Layout& layout, std::int
     program_.kept_.push_back(std::move(lanes));
   } else if (!walk.is_contiguous()) {
     auto kept = std::make_shared<const Walk>(walk);
-    call = {gather_of(size), out, nullptr, nullptr, kept.get(), n};
+    call = {.run = gather_of(size), .out = out, .c = kept.get(), .n = n};
     offset = 0;  // the Walk has it
     program_.kept_.push_back(std::move(kept));
   }

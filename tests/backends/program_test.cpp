@@ -1,7 +1,9 @@
 // Programs: runs and rings of feeds, results, the commit of updates, and what is refused.
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "blockgrad/blockgrad.h"
 #include "blockgrad/graph/stored.h"
@@ -72,6 +74,27 @@ BOOST_AUTO_TEST_CASE(a_stop_token_ends_a_run_between_steps) {
   BOOST_TEST(same_bits(before, m.w.value()));
   stop.reset();
   BOOST_TEST(m.step.run_many(10, ring, &stop).steps() == 10);
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_token_ends_a_run_of_tiny_steps) {
+  const Expr count = state(zeros({}, DType::i64), "count");
+  Updates updates;
+  updates.set(count, count + constant(full({}, 1, DType::i64)));
+  Program program = compile({}, updates);
+  StopToken stop;
+  std::thread other([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    stop.request_stop();
+  });
+  const std::int64_t steps = program.run_many(std::int64_t{1} << 50, {}, &stop).steps();
+  other.join();
+  BOOST_TEST(value_of(count) == static_cast<double>(steps));
+  for (const std::int64_t n : {1, 63, 64, 65, 200}) {
+    stop.reset();
+    const double before = value_of(count);
+    BOOST_TEST(program.run_many(n, {}, &stop).steps() == n);
+    BOOST_TEST(value_of(count) == before + static_cast<double>(n));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(results_are_refused_after_a_later_run_and_copies_keep_their_bits) {
