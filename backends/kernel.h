@@ -56,11 +56,12 @@ struct KernelCall {
   Watch watch = Watch::nothing;
   bool is_trial = false;  // results go to scratch, of `trial_scratch` more bytes, and are dropped
   std::byte* shared = nullptr;  // scratch of all threads together, 64-byte aligned
+  std::uint64_t turn = 0;       // another number whenever a kernel is run
 };
 
 struct Kernel {
   /// Does parts first .. last-1. Parts may run at the same time; what a part is depends on shapes
-  /// alone.
+  /// alone. A part may wait for an earlier one: whoever has several does them in order.
   std::function<void(const KernelCall&, std::int64_t first, std::int64_t last)> run;
   std::int64_t parts = 1;
   /// If there is any: what is left when all parts are done, by one thread. What parts leave for it
@@ -80,6 +81,13 @@ struct KernelRequest {
   const GraphNode& node;
   std::span<const Operand> inputs, outputs;
   Isa isa;
+  std::span<const char> updated = {};  // per storage of the plan: whether the program writes it
+
+  /// Whether input i is storage that the program writes.
+  bool updates(std::size_t i) const {
+    const auto at = static_cast<std::size_t>(inputs[i].at);
+    return inputs[i].place == Place::stored && at < updated.size() && updated[at] != 0;
+  }
 };
 
 /// Makers by type of op. Locked and append-only: what `find` gives stays where it is.

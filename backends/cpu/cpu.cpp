@@ -61,14 +61,14 @@ int thread_count(const CompileOptions& options) {
   return options.threads > 0 ? options.threads : available_threads();
 }
 
-Kernel kernel_of(const Graph& graph, const PlanStep& step, Isa isa) {
+Kernel kernel_of(const Graph& graph, const Plan& plan, const PlanStep& step, Isa isa) {
   const GraphNode& node = graph.nodes[static_cast<std::size_t>(step.node)];
   const KernelTable::Maker* maker = cpu_kernel_table().find(node.op);
   if (!maker)
     fail({graph.describe(step.node),
           ": the CPU has no kernel for this op, and it has no expand; "
           "cpu_kernels().add gives it one"});
-  return (*maker)({node, step.inputs, step.outputs, isa});
+  return (*maker)({node, step.inputs, step.outputs, isa, plan.is_updated});
 }
 
 // Of those that there are, as many threads as are worth it.
@@ -236,7 +236,7 @@ std::byte* CpuExecutable::place(const Operand& operand) const {
 
 CpuExecutable::Instruction CpuExecutable::instruction(const PlanStep& step) {
   Instruction made;
-  made.kernel = kernel_of(graph_, step, isa_);
+  made.kernel = kernel_of(graph_, plan_, step, isa_);
   made.node = step.node;
   made.guard = step.guard;
   made.first_in = inputs_.size();
@@ -297,7 +297,8 @@ void CpuExecutable::execute(const Instruction& i, Watch watch, bool is_trial) {
                         &not_finite_,
                         watch,
                         is_trial,
-                        scratch_.get() + i.scratch * static_cast<std::size_t>(i.threads)};
+                        scratch_.get() + i.scratch * static_cast<std::size_t>(i.threads),
+                        ++turn_};
   ParallelCall shared{&i, call, i.scratch, i.threads};
   const bool is_done =
       i.threads > 1 && sharing_.is_on() && ThreadPool::shared().run(&run_share, &shared, i.threads);
@@ -349,7 +350,7 @@ class CpuBackend final : public Backend {
     std::size_t most = 0;
     for (const auto* phase : {&plan.steps, &plan.updates}) {
       for (const PlanStep& step : *phase) {
-        const Kernel kernel = kernel_of(graph, step, isa);
+        const Kernel kernel = kernel_of(graph, plan, step, isa);
         most = std::max(most, scratch_of(kernel, options.check_numerics) *
                                       static_cast<std::size_t>(threads_of(kernel, threads)) +
                                   kernel.shared);

@@ -106,6 +106,7 @@ class CpuExecutable final : public Executable {
   double touch_seconds_ = 0;
   std::shared_ptr<std::byte> arena_, scratch_;
   std::size_t scratch_bytes_ = 0;
+  std::uint64_t turn_ = 0;  // of the kernel that ran last
   bool uses_threads_ = false;
   bool tries_alone_ = false;
   Sharing sharing_;

@@ -37,7 +37,7 @@ struct Gemm::Walk {
   const T* a;
   const T* b;
   T* c;
-  Range rows, columns;
+  Range rows, columns, terms;
   T* packed_a;
   T* packed_b;
 
@@ -48,12 +48,11 @@ struct Gemm::Walk {
   bool packs_b = false;  // no row block before has packed it
 
   void run() {
-    const std::int64_t k = gemm.shape_.k;
     for (jb = columns.begin; jb < columns.end; jb = je) {
       je = std::min(jb + gemm.block_n_, columns.end);
       // At least once: an empty chain still writes its zeros.
-      for (p = 0; p == 0 || p < k; p += gemm.block_k_) {
-        depth = std::min(gemm.block_k_, k - p);
+      for (p = terms.begin; p == terms.begin || p < terms.end; p += gemm.block_k_) {
+        depth = std::min(gemm.block_k_, terms.end - p);
         for (ib = rows.begin; ib < rows.end; ib = ie) {
           ie = std::min(ib + gemm.block_m_, rows.end);
           row_block();
@@ -259,6 +258,7 @@ void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::i
                 made,
                 rows,
                 columns,
+                Range{0, shape_.k},
                 reinterpret_cast<T*>(scratch),
                 reinterpret_cast<T*>(scratch + scratch_b_)}
             .run();
@@ -282,6 +282,25 @@ void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::i
   } else {
     run_as(double());
   }
+}
+
+void Gemm::run_slice(const void* a, const void* b, void* c, std::int64_t first, std::int64_t last,
+                     std::int64_t first_p, std::int64_t last_p) const noexcept {
+  const auto run_as = [&]<class T>(T) {
+    Walk<T>{*this,
+            table_of<T>(*kernels_),
+            static_cast<const T*>(a),
+            static_cast<const T*>(b),
+            static_cast<T*>(c),
+            Range{first, last},
+            Range{0, shape_.n},
+            Range{first_p, last_p},
+            nullptr,
+            nullptr}
+        .run();
+  };
+  if (shape_.type == GemmType::f32) run_as(float());
+  else run_as(double());
 }
 
 }  // namespace blockgrad

@@ -56,6 +56,17 @@ class Gemm {
     run(a, b, c, part, part + 1, scratch);
   }
 
+  /// Whether `run_slice` may be called: operands and result are used where they lie.
+  bool can_slice() const {
+    return path_ == Path::blocks && !is_swapped_ && !packs_a_ && !packs_b_ && shape_.b_panel == 0;
+  }
+  /// Rows of C that a tile has.
+  std::int64_t tile_rows() const { return main_.rows; }
+  /// Terms first_p .. last_p-1 of the sums in rows first .. last-1 of C, on top of what C holds if
+  /// first_p > 0. All slices of k in order give what `run` gives.
+  void run_slice(const void* a, const void* b, void* c, std::int64_t first, std::int64_t last,
+                 std::int64_t first_p, std::int64_t last_p) const noexcept;
+
  private:
   /// Columns of C that one vector tile covers, and the tiles that walk down them.
   struct Strip {

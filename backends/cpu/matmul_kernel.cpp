@@ -1,8 +1,10 @@
 // MatMul on the CPU: one Gemm per pair of matrices, batches outside.
 #include <memory>
+#include <string>
 
 #include "backends/cpu/families.h"
 #include "backends/cpu/gemm.h"
+#include "backends/cpu/linked_product.h"
 #include "blockgrad/ops/linalg.h"
 
 namespace blockgrad {
@@ -66,6 +68,18 @@ void add_matmul_kernels(KernelTable& table) {
     kernel.cost = 20 + 2.0 * static_cast<double>(shape.m * shape.n * shape.k) *
                            static_cast<double>(batched->a.size()) / 60;
     kernel.why = to_string(batched->gemm.plan());
+    if (request.updates(1) && batched->a.size() == 1 &&
+        LinkedProduct::is_worth_it(shape, batched->gemm)) {
+      const LinkedProduct linked(shape, batched->gemm);
+      kernel.parts = linked.parts();
+      kernel.why += ", for threads " + std::to_string(kernel.parts) + " of half of k";
+      kernel.run = [linked, at_a = batched->a[0] * batched->size,
+                    at_b = batched->b[0] * batched->size](const KernelCall& call,
+                                                          std::int64_t first, std::int64_t last) {
+        linked.run(call, call.in[0] + at_a, call.in[1] + at_b, call.out[0], first, last);
+      };
+      return kernel;
+    }
     kernel.run = [batched = std::shared_ptr<const Batched>(batched)](
                      const KernelCall& call, std::int64_t first, std::int64_t last) {
       batched->run(call, first, last);

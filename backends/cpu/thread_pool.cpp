@@ -16,6 +16,7 @@
 
 #include "backends/cpu/cpu_limits.h"
 #include "backends/cpu/detour.h"
+#include "backends/cpu/relax.h"
 
 namespace blockgrad {
 
@@ -28,14 +29,6 @@ constexpr std::chrono::microseconds awake{40};           // how long a worker po
 constexpr std::chrono::microseconds awake_in_run{1000};  // the same while a program runs
 constexpr int polls_before_yield = 2000;
 constexpr int patience = 4;  // jobs that the caller does for a worker that should be awake
-
-void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#else
-  std::this_thread::yield();
-#endif
-}
 
 // Signals of the process are for its own threads.
 class BlockedSignals {
