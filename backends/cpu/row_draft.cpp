@@ -12,7 +12,6 @@ namespace blockgrad {
 using Kind = RowInstruction::Kind;
 using From = RowDraftValue::From;
 
-// Of lines in pieces only those go in passes whose chunks are whole in memory.
 RowLines lines_of(const RowProgram& program) {
   constexpr std::int64_t long_line = 512;
   const RowSpace& space = program.space;
@@ -20,8 +19,7 @@ RowLines lines_of(const RowProgram& program) {
       std::any_of(program.steps.begin(), program.steps.end(),
                   [](const RowStep& step) { return step.reduce && picks_index(*step.reduce); });
   if (space.tail == 1 && (space.inner > 1 || space.n < long_line)) return RowLines::together;
-  const bool is_whole = space.inner == 1 || space.tail % RowTape::pass_chunk == 0;
-  const bool goes_in_passes = is_whole && !picks && space.length() > RowTape::pass_chunk;
+  const bool goes_in_passes = !picks && space.length() > RowTape::pass_chunk;
   return goes_in_passes ? RowLines::in_passes : RowLines::alone;
 }
 
@@ -33,7 +31,8 @@ RowDraft::RowDraft(const KernelRequest& request, RowLines lines)
   for (const Operand& in : request.inputs) add_input(in);
   for (const RowStep& step : program.steps) add_step(step);
   for (std::size_t r = 0; r < program.results.size(); ++r) add_result(program, r);
-  if (lines == RowLines::in_passes) order_passes(values, code);
+  if (lines == RowLines::in_passes)
+    order_passes(values, code, space_.tail % RowTape::pass_chunk != 0);
   find_carried();
   join(request.isa);
   find_reads();

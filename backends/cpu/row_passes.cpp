@@ -12,6 +12,7 @@ using Kind = RowInstruction::Kind;
 // In sums of an element: a value that costs more is kept, which is a store and a load of the
 // second cache.
 constexpr int most_price = 8;
+constexpr int price_of_copy = 4;
 
 int price_of(const RowDraftInstruction& step) {
   if (step.kind == Kind::copy) return 1;
@@ -40,13 +41,19 @@ int price_of(const RowDraftInstruction& step) {
 
 class PassOrder {
  public:
-  PassOrder(std::vector<RowDraftValue>& values, std::vector<RowDraftInstruction>& code)
+  PassOrder(std::vector<RowDraftValue>& values, std::vector<RowDraftInstruction>& code,
+            bool in_pieces)
       : values_(values),
         code_(code),
         pass_(values.size(), 0),
         price_(values.size(), 0),
         is_element_(values.size(), 0),
-        is_costly_(values.size(), 0) {}
+        is_costly_(values.size(), 0) {
+    for (std::size_t v = 0; in_pieces && v < values.size(); ++v) {
+      const bool is_element = values[v].from == RowDraftValue::From::input && !values[v].by_line;
+      price_[v] = is_element ? price_of_copy : 0;
+    }
+  }
 
   void run() {
     for (const RowDraftInstruction& step : code_) place(step);
@@ -135,8 +142,9 @@ class PassOrder {
 
 }  // namespace
 
-void order_passes(std::vector<RowDraftValue>& values, std::vector<RowDraftInstruction>& code) {
-  PassOrder(values, code).run();
+void order_passes(std::vector<RowDraftValue>& values, std::vector<RowDraftInstruction>& code,
+                  bool in_pieces) {
+  PassOrder(values, code, in_pieces).run();
 }
 
 }  // namespace blockgrad

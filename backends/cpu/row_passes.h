@@ -10,7 +10,9 @@
 namespace blockgrad {
 
 /// Of each pass: instructions per line and spreads, those over elements, Reduces. An instruction
-/// that is made again makes a value of its own.
-void order_passes(std::vector<RowDraftValue>& values, std::vector<RowDraftInstruction>& code);
+/// that is made again makes a value of its own. Lines in pieces are read from memory once only, so
+/// that what needs two operands is rather kept than they are.
+void order_passes(std::vector<RowDraftValue>& values, std::vector<RowDraftInstruction>& code,
+                  bool in_pieces);
 
 }  // namespace blockgrad

@@ -37,18 +37,23 @@ bool advances(const RowTape& tape, std::int32_t r) {
   return it.kind != RowRegister::Kind::slot || slot_length(tape, r) != RowSlot::Length::chunk;
 }
 
-// One per line, or all elements of one, and so taken before its first pass.
-bool is_whole(const RowTape& tape, std::int32_t r) {
-  return reg(tape, r).by_line || slot_length(tape, r) == RowSlot::Length::elements;
-}
-
-// Memory that is only reduced is read faster without: the processor sees where that goes.
-bool is_fetched(const RowTape& tape, const RowPhase& phase, std::int32_t r) {
-  switch (reg(tape, r).kind) {
-    case RowRegister::Kind::input: return phase.maps > phase.first && reads(tape, phase, r);
-    case RowRegister::Kind::output: return writes(tape, phase, r);
-    default: return false;
+// Where a line is one stretch of memory that is only reduced, the processor sees where that goes.
+void find_streams(const RowTape& tape, RowPhase& phase) {
+  const bool is_foreseen = phase.maps == phase.first && tape.space.inner == 1;
+  for (const std::int32_t r : tape.advancing) {
+    const RowRegister& it = reg(tape, r);
+    if (it.kind == RowRegister::Kind::input && !is_foreseen && reads(tape, phase, r))
+      phase.fetched.push_back({it.index, false, it.repeats, it.size, it.offset});
+    if (it.kind == RowRegister::Kind::output && writes(tape, phase, r))
+      phase.fetched.push_back({it.index, true, false, it.size, 0});
   }
+  for (const RowLoad& load : phase.loads) {
+    if (load.walk.is_contiguous())
+      phase.fetched.push_back(
+          {load.input, false, false, reg(tape, load.reg).size, load.walk.offset});
+  }
+  for (const auto& [r, result] : phase.stores)
+    phase.fetched.push_back({result, true, false, reg(tape, r).size, 0});
 }
 
 }  // namespace
@@ -70,6 +75,7 @@ void find_chunks(RowTape& tape) {
   for (std::int32_t r = 0; r < static_cast<std::int32_t>(tape.registers.size()); ++r) {
     if (advances(tape, r)) tape.advancing.push_back(r);
   }
+  std::vector<char> is_taken(tape.registers.size(), 0);  // for the whole line
   for (RowPhase& phase : tape.phases) {
     if (!phase.is_chunked) continue;
     phase.maps = phase.first;
@@ -78,17 +84,18 @@ void find_chunks(RowTape& tape) {
       if (code(tape, i).is_together) phase.together.push_back(i);
     }
     for (const RowLoad& load : tape.loads) {
-      if (!is_whole(tape, load.reg) && reads(tape, phase, load.reg)) phase.loads.push_back(load);
+      char& taken = is_taken[static_cast<std::size_t>(load.reg)];
+      if (taken || reg(tape, load.reg).by_line || !reads(tape, phase, load.reg)) continue;
+      phase.loads.push_back(load);
+      taken = slot_length(tape, load.reg) == RowSlot::Length::elements;
     }
     for (const std::int32_t r : tape.counters) {
-      if (!is_whole(tape, r) && reads(tape, phase, r)) phase.counters.push_back(r);
+      if (!reg(tape, r).by_line && reads(tape, phase, r)) phase.counters.push_back(r);
     }
-    for (const std::int32_t r : tape.advancing) {
-      if (is_fetched(tape, phase, r)) phase.fetched.push_back(r);
-    }
+    find_streams(tape, phase);
   }
-  std::erase_if(tape.loads, [&](const RowLoad& load) { return !is_whole(tape, load.reg); });
-  std::erase_if(tape.counters, [&](std::int32_t r) { return !is_whole(tape, r); });
+  std::erase_if(tape.loads, [&](const RowLoad& load) { return !reg(tape, load.reg).by_line; });
+  std::erase_if(tape.counters, [&](std::int32_t r) { return !reg(tape, r).by_line; });
 }
 
 }  // namespace blockgrad

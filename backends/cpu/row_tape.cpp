@@ -123,10 +123,11 @@ class RowRun {
     if (!tape_.is_strided()) return f(first_element_ + begin, 0, n);
     const RowSpace& s = tape_.space;
     const std::int64_t piece = block_.columns * s.tail;
-    for (std::int64_t done = 0; done < n;) {
-      const std::int64_t k = (begin + done) / piece, from = (begin + done) % piece;
+    std::int64_t from = begin % piece;
+    std::int64_t start = first_element_ + begin / piece * s.inner * s.tail;
+    for (std::int64_t done = 0; done < n; start += s.inner * s.tail, from = 0) {
       const std::int64_t run = std::min(piece - from, n - done);
-      f(first_element_ + k * s.inner * s.tail + from, done, run);
+      f(start + from, done, run);
       done += run;
     }
   }
@@ -137,6 +138,13 @@ class RowRun {
     std::byte* out = at(load.reg);
     if (reg(load.reg).by_line) {
       load_run(load.walk, size, out, in, first_line_, lines_);
+      return;
+    }
+    if (load.walk.is_contiguous()) {
+      const std::byte* const from = in + load.walk.offset * size;
+      for_each_run(begin, count, [&](std::int64_t first, std::int64_t to, std::int64_t n) {
+        std::memcpy(out + to * size, from + first * size, static_cast<std::size_t>(n * size));
+      });
       return;
     }
     for_each_run(begin, count, [&](std::int64_t first, std::int64_t to, std::int64_t n) {
@@ -211,18 +219,20 @@ class RowRun {
     look(step, at(r[0]), n);
   }
 
-  // Share i of what the next chunk reads, one share for each instruction.
+  // Share i of what the next chunk moves, one share for each instruction.
   void fetch(const RowPhase& phase, std::int64_t next, std::int64_t i) {
     const std::int64_t n = std::min(tape_.chunk, elements_ - next);
-    if (n <= 0) return;
     const std::int64_t shares = std::max(1, phase.maps - phase.first);
-    for (const std::int32_t r : phase.fetched) {
-      const RowRegister& it = reg(r);
-      const std::byte* from = start_of(it) + (it.repeats ? next : in_memory(next)) * it.size;
-      const std::int64_t bytes = n * it.size;
-      std::int64_t b = bytes * i / shares / 64 * 64;
-      const std::int64_t end = bytes * (i + 1) / shares / 64 * 64;
-      for (; b < end; b += 64) __builtin_prefetch(from + b);
+    if (n <= 0) return;
+    const std::int64_t begin = n * i / shares, end = n * (i + 1) / shares;
+    for (const RowStream& stream : phase.fetched) {
+      const std::byte* const base = (stream.is_result ? call_.out : call_.in)[stream.operand];
+      const auto bring = [&](std::int64_t first, std::int64_t, std::int64_t count) {
+        const std::byte* const from = base + (stream.offset + first) * stream.size;
+        for (std::int64_t b = 0; b < count * stream.size; b += 64) __builtin_prefetch(from + b);
+      };
+      if (stream.repeats) bring(next + begin, 0, end - begin);
+      else for_each_run(next + begin, end - begin, bring);
     }
   }
 

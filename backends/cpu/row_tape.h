@@ -59,6 +59,13 @@ struct RowLoad {
   Walk walk;
 };
 
+/// What a pass goes through in memory.
+struct RowStream {
+  std::int32_t operand = 0;
+  bool is_result = false, repeats = false;
+  std::int64_t size = 4, offset = 0;  // bytes per element, elements
+};
+
 /// Instructions first .. last-1; those over elements run chunk by chunk.
 struct RowPhase {
   std::int32_t first = 0, last = 0;
@@ -71,7 +78,7 @@ struct RowPhase {
   std::vector<RowLoad> loads = {};
   std::vector<std::int32_t> counters = {};
   std::vector<std::pair<std::int32_t, std::int32_t>> stores = {};
-  std::vector<std::int32_t> fetched = {};
+  std::vector<RowStream> fetched = {};
 };
 
 struct RowSlot {

@@ -159,7 +159,9 @@ class RowTapeBuilder {
   }
 
   /// Whether neighbours of a block, or of a chunk of a pass, are neighbours in a dense value.
-  bool is_dense() const { return !is_strided_ || in_passes_; }
+  bool is_dense() const {
+    return !is_strided_ || (in_passes_ && space_.tail % RowTape::pass_chunk == 0);
+  }
 
   bool is_same_for_all_outers(const Walk& walk) const {
     return walk.rank > 0 && walk.strides[0] == 0 && walk.sizes[0] % space_.outer == 0;

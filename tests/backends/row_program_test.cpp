@@ -152,7 +152,8 @@ BOOST_AUTO_TEST_CASE(fused_lines_have_the_bits_of_separate_kernels) {
 BOOST_AUTO_TEST_CASE(lines_in_pieces_have_the_bits_of_separate_kernels) {
   for (const Shape& shape :
        {Shape{2, 3, 2, 2}, Shape{3, 1, 5, 7}, Shape{2, 5, 19, 31}, Shape{40, 2, 3, 9},
-        Shape{5, 4, 1, 3}, Shape{5, 2, 32, 32}, Shape{3, 2, 32, 64}}) {
+        Shape{5, 4, 1, 3}, Shape{40, 2, 7, 7}, Shape{70, 3, 1, 17}, Shape{64, 3, 8, 8},
+        Shape{9, 2, 16, 16}, Shape{5, 2, 32, 32}, Shape{3, 2, 32, 64}}) {
     for (const DType dtype : {DType::f32, DType::f64}) {
       const Question question = channels(shape, dtype);
       BOOST_TEST(question.kernels() < question.kernels(apart), to_string(shape));
