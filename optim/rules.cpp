@@ -40,8 +40,8 @@ Expr adam_step(UpdateRule& rule, const Expr& w, const Expr& g) {
   const Expr m = running_mean(rule, "m", "beta1", g);
   const Expr s = running_mean(rule, "s", "beta2", square(g));
   const Expr rate = rule.cast(rule.setting("learning_rate") / correction(rule, "beta1", count));
-  const Expr root = rule.cast(sqrt(correction(rule, "beta2", count)));
-  return w - rate * (m / (sqrt(s) / root + rule.cast(rule.setting("eps"))));
+  const Expr scale = rule.cast(rsqrt(correction(rule, "beta2", count)));
+  return w - rate * (m / (sqrt(s) * scale + rule.cast(rule.setting("eps"))));
 }
 
 // w after a step along g, scaled by the root of s.
