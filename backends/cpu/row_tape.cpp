@@ -6,50 +6,11 @@
 #include <cstring>
 #include <numeric>
 
+#include "backends/cpu/row_moves.h"
+
 namespace blockgrad {
 
 namespace {
-
-template <class T>
-void load_as(const Walk& walk, std::byte* out, const std::byte* in, std::int64_t first,
-             std::int64_t n) {
-  walk.load(reinterpret_cast<T*>(out), reinterpret_cast<const T*>(in), first, n);
-}
-
-void load_run(const Walk& walk, std::int32_t size, std::byte* out, const std::byte* in,
-              std::int64_t first, std::int64_t n) {
-  switch (size) {
-    case 1: return load_as<std::uint8_t>(walk, out, in, first, n);
-    case 2: return load_as<std::uint16_t>(walk, out, in, first, n);
-    case 4: return load_as<std::uint32_t>(walk, out, in, first, n);
-    default: return load_as<std::uint64_t>(walk, out, in, first, n);
-  }
-}
-
-// out[o, k, i] = in[o, i].
-template <class T>
-void spread_as(std::byte* to, const std::byte* from, std::int64_t outers, std::int64_t n,
-               std::int64_t columns) {
-  T* out = reinterpret_cast<T*>(to);
-  const T* in = reinterpret_cast<const T*>(from);
-  for (std::int64_t o = 0; o < outers; ++o, in += columns) {
-    if (columns == 1) {
-      out = std::fill_n(out, n, *in);
-      continue;
-    }
-    for (std::int64_t k = 0; k < n; ++k) out = std::copy_n(in, columns, out);
-  }
-}
-
-void spread(std::int32_t size, std::byte* out, const std::byte* in, std::int64_t outers,
-            std::int64_t n, std::int64_t columns) {
-  switch (size) {
-    case 1: return spread_as<std::uint8_t>(out, in, outers, n, columns);
-    case 2: return spread_as<std::uint16_t>(out, in, outers, n, columns);
-    case 4: return spread_as<std::uint32_t>(out, in, outers, n, columns);
-    default: return spread_as<std::uint64_t>(out, in, outers, n, columns);
-  }
-}
 
 // One call's walk over blocks.
 class RowRun {
@@ -65,14 +26,15 @@ class RowRun {
     }
   }
 
-  void run(std::int64_t number) {
+  void run(std::int64_t number, bool is_last) {
     enter(number);
+    next_ = tape_.fetches_blocks && !is_last ? first_element_ + elements_ : 0;
     for (const RowLoad& load : tape_.loads) take(load, 0, elements_);
     for (const std::int32_t r : tape_.counters) count(r, 0, elements_);
     for (const RowPhase& phase : tape_.phases) {
       if (phase.is_chunked && tape_.goes_in_passes) run_pass(phase);
       else if (phase.is_chunked) run_chunks(phase);
-      else run_whole(tape_.code[static_cast<std::size_t>(phase.first)]);
+      else run_whole(phase.first);
     }
     if (tape_.goes_in_passes) advance(0);
     for (const auto& [reg, result] : tape_.stores) store(reg, result, 0, elements_);
@@ -178,8 +140,10 @@ class RowRun {
   void run_chunks(const RowPhase& phase) {
     for (std::int64_t first = 0; first < elements_; first += tape_.chunk) {
       const std::int64_t n = std::min(tape_.chunk, elements_ - first);
-      for (std::int32_t i = phase.first; i < phase.last; ++i)
+      for (std::int32_t i = phase.first; i < phase.last; ++i) {
+        if (first == 0) fetch_block(i);
         map(tape_.code[static_cast<std::size_t>(i)], first, n);
+      }
     }
   }
 
@@ -314,6 +278,19 @@ class RowRun {
     look(step, at(to), 1);
   }
 
+  // Share i of what the next block moves, one for each instruction.
+  void fetch_block(std::int64_t i) {
+    if (next_ == 0) return;
+    const std::int64_t shares = std::ssize(tape_.code);
+    const std::int64_t begin = elements_ * i / shares, end = elements_ * (i + 1) / shares;
+    for (const std::int32_t r : tape_.moving) {
+      const RowRegister& it = reg(r);
+      if (it.by_line) continue;
+      const std::byte* const from = start_of(it) + (next_ + begin) * it.size;
+      for (std::int64_t b = 0; b < (end - begin) * it.size; b += 64) __builtin_prefetch(from + b);
+    }
+  }
+
   void map(const RowInstruction& step, std::int64_t first, std::int64_t n) {
     std::byte* p[5];
     for (int i = 0; i < 5; ++i) p[i] = at(step.registers[i]) + first * step.bytes[i];
@@ -322,7 +299,9 @@ class RowRun {
     look(step, p[0], n);
   }
 
-  void run_whole(const RowInstruction& step) {
+  void run_whole(std::int32_t i) {
+    fetch_block(i);
+    const RowInstruction& step = tape_.code[static_cast<std::size_t>(i)];
     switch (step.kind) {
       case RowInstruction::Kind::map:
       case RowInstruction::Kind::copy:
@@ -373,6 +352,7 @@ class RowRun {
   std::byte* at_[RowTape::most_registers];
   RowBlock block_;
   std::int64_t first_line_ = 0, lines_ = 0, first_element_ = 0, elements_ = 0;
+  std::int64_t next_ = 0;  // element where the next block begins, if it is fetched
   bool not_finite_ = false;
 };
 
@@ -381,7 +361,7 @@ class RowRun {
 void RowTape::run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
   RowRun rows(*this, call);
   const std::int64_t end = std::min(blocks(), last * blocks_per_part);
-  for (std::int64_t b = first * blocks_per_part; b < end; ++b) rows.run(b);
+  for (std::int64_t b = first * blocks_per_part; b < end; ++b) rows.run(b, b + 1 == end);
   rows.tell();
 }
 

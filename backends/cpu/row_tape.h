@@ -109,6 +109,7 @@ struct RowTape {
   std::int64_t outers = 1, columns = 1;  // of a whole block
   std::int64_t chunk = 0;                // elements
   bool goes_in_passes = false;           // one line at a time, over its chunks; Reduces too
+  bool fetches_blocks = false;           // what a block moves, while the one before is worked on
   std::int64_t blocks_per_part = 1;
   std::int64_t scratch = 0;
   std::vector<RowRegister> registers;

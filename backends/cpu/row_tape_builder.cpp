@@ -16,7 +16,8 @@ constexpr std::int64_t most_block_elements = 2048;  // of several lines side by 
 constexpr std::int64_t most_dense_elements = 8192;  // [n, inner] taken whole
 constexpr std::int64_t fewest_columns = 16;
 constexpr std::int64_t line_chunk = 512;
-constexpr std::int64_t part_elements = 16384;  // what one thread takes at a time
+constexpr std::int64_t near_bytes = 256 * 1024;  // that stay in the L2 cache
+constexpr std::int64_t part_elements = 16384;    // what one thread takes at a time
 
 using Kind = RowInstruction::Kind;
 using From = RowDraftValue::From;
@@ -327,6 +328,12 @@ class RowTapeBuilder {
         tape_.code[i].spread_elements = spread_elements(draft_.code[i].out);
     }
     tape_.blocks_per_part = std::max<std::int64_t>(1, part_elements / tape_.block_elements());
+    std::int64_t moved = 0;
+    for (const std::int32_t r : tape_.moving) {
+      const RowRegister& it = tape_.registers[static_cast<std::size_t>(r)];
+      moved += it.by_line ? 0 : it.size * space_.elements();
+    }
+    tape_.fetches_blocks = !in_passes_ && !tape_.is_strided() && moved > near_bytes;
   }
 
   // Neighbours start at different places of a page, else their loads and stores look alike.
