@@ -10,13 +10,11 @@
 #include "backends/cpu/tape_program.h"
 #include "backends/cpu/tape_steps.h"
 #include "blockgrad/graph/map.h"
+#include "graph/costly.h"
 
 namespace blockgrad {
 
 namespace {
-
-constexpr std::int64_t near_bytes = 64 * 1024;  // that stay in the L1 cache
-constexpr std::size_t many_streams = 8;         // for a processor to foresee
 
 using Kind = TapeRegister::Kind;
 
@@ -298,17 +296,19 @@ class TapeBuilder {
   }
 
   void choose_chunk() {
-    TapeNeeds needs{.elements = tape_.elements, .period = period_};
+    TapeNeeds needs{
+        .elements = tape_.elements, .period = period_, .row = tape_.rows.empty() ? 0 : row_};
     for (const Slot& slot : slots_) needs.bytes += slot.is_number ? 0 : slot.bytes;
     for (const std::int32_t r : tape_.moving) needs.bytes += tape_.registers[nth(r)].size;
-    needs.row = tape_.rows.empty() ? 0 : row_;
     needs.steps = static_cast<std::int64_t>(tape_.code.size() + tape_.loads.size() +
                                             tape_.stores.size() + tape_.rows.size() + 1);
+    needs.streams = tape_.moving.size() + tape_.loads.size() + tape_.stores.size();
+    needs.is_costly = std::any_of(steps_.begin(), steps_.end(), [&](const TapeStep& step) {
+      return step.run && !is_number_[nth(step.value)] && is_costly(at(step.value).op);
+    });
     const TapeCut cut = cut_tape(needs);
-    tape_.chunk = cut.chunk;
-    tape_.part = cut.part;
-    const std::size_t streams = tape_.moving.size() + tape_.loads.size() + tape_.stores.size();
-    tape_.fetches_ahead = streams >= many_streams && tape_.elements * needs.bytes > near_bytes;
+    tape_.chunk = cut.chunk, tape_.part = cut.part;
+    tape_.fetches_ahead = cut.fetches_ahead;
     for (TapeStart& start : tape_.starts) {
       if (start.elements == 0) start.elements = tape_.chunk;
     }

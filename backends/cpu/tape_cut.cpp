@@ -14,6 +14,11 @@ constexpr std::int64_t chunk_budget = 24 * 1024;  // bytes of slots and streams
 constexpr std::int64_t part_size = 16384;         // elements at most, about
 constexpr std::int64_t part_work = 65536;         // and elements times instructions
 
+// A processor looks ahead in few streams, and within a page: if a chunk takes long, it has seen all
+// of that when the next page begins.
+constexpr std::size_t many_streams = 8;
+constexpr std::int64_t near_bytes = 64 * 1024;  // that stay in the L1 cache
+
 std::int64_t divided_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit; }
 std::int64_t rounded_up(std::int64_t n, std::int64_t unit) { return divided_up(n, unit) * unit; }
 
@@ -44,6 +49,8 @@ TapeCut cut_tape(const TapeNeeds& needs) {
       unit = std::lcm(needs.period, whole);
   }
   TapeCut cut{};
+  cut.fetches_ahead = (needs.streams >= many_streams || needs.is_costly) &&
+                      needs.elements * needs.bytes > near_bytes;
   if (needs.row > 0) {
     cut.chunk = wanted / least_chunk * least_chunk;
     while (needs.row % cut.chunk != 0) cut.chunk -= least_chunk;

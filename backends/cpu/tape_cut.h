@@ -16,10 +16,13 @@ struct TapeNeeds {
   std::int64_t steps = 1;   // instructions, loads and stores
   std::int64_t period = 1;  // of all repeated operands together; 1 for none
   std::int64_t row = 0;     // the length of rows that lie apart and are used there; 0 for none
+  std::size_t streams = 0;  // through memory
+  bool is_costly = false;   // there are functions as exp
 };
 
 struct TapeCut {
   std::int64_t chunk, part;  // a part is whole chunks
+  bool fetches_ahead;        // what a chunk moves, while the one before is worked on
 };
 
 /// With a period, chunks are multiples of it, of whole vectors if that can be; with rows, they

@@ -5,6 +5,7 @@
 
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
+#include "graph/costly.h"
 #include "graph/passes/passes.h"
 #include "graph/passes/tails.h"
 #include "graph/plan.h"
@@ -15,26 +16,6 @@ namespace {
 
 // What a formula with more results reads and writes must stay few streams of memory.
 constexpr std::size_t most_streams = 12;
-
-// Functions that cost more than reading and writing a value.
-bool is_costly(ScalarOp op) {
-  switch (op) {
-    case ScalarOp::exp:
-    case ScalarOp::expm1:
-    case ScalarOp::log:
-    case ScalarOp::log1p:
-    case ScalarOp::sin:
-    case ScalarOp::cos:
-    case ScalarOp::tanh:
-    case ScalarOp::erf:
-    case ScalarOp::sigmoid:
-    case ScalarOp::softplus:
-    case ScalarOp::normal_cdf:
-    case ScalarOp::normal_cdf_tanh:
-    case ScalarOp::pow: return true;
-    default: return false;
-  }
-}
 
 class Sharing {
  public:
