@@ -39,12 +39,18 @@ BG_SCALAR T scaled_down(T y, typename Format<T>::Bits n) {
   return y * power_of_two<T>(n + lift) * T(Format<T>::digits == 24 ? 0x1p-64 : 0x1p-512);
 }
 
-/// P(-|x|). What roundings leave over is kept: of a^2, which e^ would enlarge, of 1 / (a + c), of
-/// the sum and of the product with it.
+/// P(-a) = y 2^n.
 template <class T>
-BG_SCALAR T normal_tail(T x) {
-  constexpr T c = NormalFit<T>::c, q0 = NormalFit<T>::q0, end = NormalFit<T>::end;
-  const T size = with_sign(x, T(1)), a = size > end ? end : size;  // NaN stays
+struct NormalTail {
+  T y;
+  typename Format<T>::Bits n;
+};
+
+/// For a >= 0. What roundings leave over is kept: of a^2, which e^ would enlarge, of 1 / (a + c),
+/// of the sum and of the product with it.
+template <class T>
+BG_SCALAR NormalTail<T> normal_tail_of(T a) {
+  constexpr T c = NormalFit<T>::c, q0 = NormalFit<T>::q0;
   const T square = a * a, square_rest = fma(a, a, -square);
   const T t = a + c, b = t - a, t_rest = (a - (t - b)) + (c - b);
   const T r = T(1) / t, e = fma(-r, t_rest, fma(-r, t, T(1)));  // 1 / (a + c) = r (1 + e)
@@ -53,12 +59,27 @@ BG_SCALAR T normal_tail(T x) {
   const T y = q * r, y_rest = fma(y, e, fma(q_rest, r, fma(q, r, -y)));
   const ExpParts<T> p = exp_parts(T(-0.5) * square, T(-0.5) * square_rest);
   const T power = exp_power(p);
-  return scaled_down(fma(y, power, y_rest * power), p.n);
+  return {fma(y, power, y_rest * power), p.n};
+}
+
+/// P(-|x|).
+template <class T>
+BG_SCALAR T normal_tail(T x) {
+  constexpr T end = NormalFit<T>::end;
+  const T size = with_sign(x, T(1));
+  const NormalTail<T> tail = normal_tail_of(size > end ? end : size);  // NaN stays
+  return scaled_down(tail.y, tail.n);
 }
 
 /// P(x) = (1 + erf(x / sqrt(2))) / 2; in double near 0 as 1/2 + x p(x^2).
 BG_SCALAR float normal_cdf(float x) {
   const float tail = normal_tail(x);
+  return x < 0.0f ? tail : 1.0f - tail;
+}
+/// For |x| <= 12, where the tail is normal: n goes straight into the exponent.
+BG_SCALAR float normal_cdf_near(float x) {
+  const NormalTail<float> p = normal_tail_of(with_sign(x, 1.0f));
+  const float tail = from_bits(bits(p.y) + (p.n << (Format<float>::digits - 1)));
   return x < 0.0f ? tail : 1.0f - tail;
 }
 BG_SCALAR double normal_cdf(double x) {

@@ -107,6 +107,15 @@ struct TanhNear : BySize {
     return math::tanh_near(a);
   }
 };
+struct NormalNear : BySize {
+  template <class T>
+  static bits_of<T> limit() {
+    return math::bits(T(12));
+  }
+  static inline __attribute__((always_inline)) float of(float a, float) {
+    return math::normal_cdf_near(a);
+  }
+};
 /// Normal numbers above 0.
 struct LogNear {
   template <class T>
@@ -268,8 +277,11 @@ constexpr void add_maps(TapeTable& table) {
     table.maps[static_cast<int>(ScalarOp::log1p)][d] = map_near<row::log1p, Log1pNear, T>;
     table.maps[static_cast<int>(ScalarOp::sigmoid)][d] = map_near<row::sigmoid, SigmoidNear, T>;
     table.maps[static_cast<int>(ScalarOp::softplus)][d] = map_near<row::softplus, SoftplusNear, T>;
-    if constexpr (math::Same<T, float>::value)
+    if constexpr (math::Same<T, float>::value) {
       table.maps[static_cast<int>(ScalarOp::tanh)][d] = map_near<row::tanh, TanhNear, T>;
+      table.maps[static_cast<int>(ScalarOp::normal_cdf)][d] =
+          map_near<row::normal_cdf, NormalNear, T>;
+    }
     table.maps[static_cast<int>(ScalarOp::fma)][d] = map_fma<T>;
     table.maps[static_cast<int>(ScalarOp::uniform_low)][d] = map_uniform_low<T>;
     table.maps[static_cast<int>(ScalarOp::uniform_high)][d] = map_uniform_high<T>;

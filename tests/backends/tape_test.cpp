@@ -249,19 +249,14 @@ BOOST_AUTO_TEST_CASE(functions_give_the_interpreters_bits_where_no_argument_is_a
     ScalarOp op;
     double low, high;  // around the largest arguments of the short form
   };
-  const Range ranges[] = {{ScalarOp::exp, -86.01, 86.01},
-                          {ScalarOp::exp, -700.1, 700.1},
-                          {ScalarOp::expm1, -86.01, 86.01},
-                          {ScalarOp::expm1, -700.1, 700.1},
-                          {ScalarOp::sigmoid, -86.01, 86.01},
-                          {ScalarOp::sigmoid, -700.1, 700.1},
-                          {ScalarOp::softplus, -86.01, 86.01},
-                          {ScalarOp::softplus, -700.1, 700.1},
-                          {ScalarOp::tanh, -43.01, 43.01},
-                          {ScalarOp::log, 1e-40, 3e38},
-                          {ScalarOp::log, 1e-3, 2},
-                          {ScalarOp::log1p, -1.0001, 1},
-                          {ScalarOp::log1p, 1, 1e38}};
+  const Range ranges[] = {
+      {ScalarOp::exp, -86.01, 86.01},      {ScalarOp::exp, -700.1, 700.1},
+      {ScalarOp::expm1, -86.01, 86.01},    {ScalarOp::expm1, -700.1, 700.1},
+      {ScalarOp::sigmoid, -86.01, 86.01},  {ScalarOp::sigmoid, -700.1, 700.1},
+      {ScalarOp::softplus, -86.01, 86.01}, {ScalarOp::softplus, -700.1, 700.1},
+      {ScalarOp::tanh, -43.01, 43.01},     {ScalarOp::normal_cdf, -12.01, 12.01},
+      {ScalarOp::log, 1e-40, 3e38},        {ScalarOp::log, 1e-3, 2},
+      {ScalarOp::log1p, -1.0001, 1},       {ScalarOp::log1p, 1, 1e38}};
   std::mt19937 random(7);
   for (const Range& range : ranges) {
     for (const DType dtype : {DType::f32, DType::f64}) {
