@@ -137,7 +137,9 @@ struct Copies {
   template <class T>
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
     if (is_covered) copy<T>(call, first, last);
-    else fill_and_copy<T>(call, slabs * first / parts(), slabs * last / parts());
+    // Part by part, so that what was filled is still in the cache when something is put there.
+    for (std::int64_t p = is_covered ? last : first; p < last; ++p)
+      fill_and_copy<T>(call, slabs * p / parts(), slabs * (p + 1) / parts());
   }
 
   template <class T>

@@ -62,17 +62,26 @@ struct Walk {
       rest /= sizes[a];
       place += at[a] * strides[a];
     }
-    while (n > 0) {
-      const std::int64_t run = n < sizes[last] - at[last] ? n : sizes[last] - at[last];
-      f(place, run);
-      n -= run;
-      at[last] += run;
-      place += run * strides[last];
-      for (std::size_t a = last; n > 0 && at[a] == sizes[a]; --a) {
-        place += strides[a - 1] - at[a] * strides[a];
-        at[a] = 0;
-        ++at[a - 1];
+    std::int64_t run = std::min(n, sizes[last] - at[last]);
+    f(place, run);
+    if (n == run) return;
+    place -= at[last] * strides[last];
+    const std::size_t up = last - 1;
+    std::int64_t left = sizes[up] - at[up] - 1;  // runs before one along a further axis
+    while ((n -= run) > 0) {
+      place += strides[up];
+      if (left-- == 0) {
+        place -= sizes[up] * strides[up];
+        left = sizes[up] - 1;
+        for (std::size_t a = up; a-- > 0;) {
+          place += strides[a];
+          if (++at[a] < sizes[a]) break;
+          place -= at[a] * strides[a];
+          at[a] = 0;
+        }
       }
+      run = std::min(n, sizes[last]);
+      f(place, run);
     }
   }
 
@@ -85,6 +94,8 @@ struct Walk {
       if (stride == 1) std::memcpy(out, from, static_cast<std::size_t>(run) * sizeof(T));
       else if (stride == 0)
         std::fill_n(out, run, T(*from));  // a copy: `out` might be where it lies
+      else if (stride == 2)
+        for (std::int64_t i = 0; i < run; ++i) out[i] = from[i * 2];
       else
         for (std::int64_t i = 0; i < run; ++i) out[i] = from[i * stride];
       out += run;

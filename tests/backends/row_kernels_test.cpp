@@ -141,4 +141,35 @@ BOOST_AUTO_TEST_CASE(gaps_are_filled_whether_parts_keep_to_rows_of_the_result_or
   }
 }
 
+BOOST_AUTO_TEST_CASE(every_second_element_is_taken_and_put_back_along_all_axes) {
+  for (const Shape& shape : {Shape{3, 5, 7, 9}, Shape{2, 300, 41}, Shape{40, 30, 2, 70}}) {
+    std::vector<Range> ranges(static_cast<std::size_t>(shape.rank()), Range{.step = 2});
+    ranges[0] = {.start = 1};
+    const auto is_taken = [&](std::int64_t i) {
+      bool is = true;
+      for (int a = shape.rank(); a-- > 0; i /= shape[a])
+        is = is && (a == 0 ? i % shape[a] > 0 : i % shape[a] % 2 == 0);
+      return is;
+    };
+    for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::u8}) {
+      const Tensor x = waves(shape, dtype);
+      std::vector<float> few, back;
+      for (std::int64_t i = 0; i < shape.size(); ++i) {
+        const auto value = static_cast<float>(x.at(i));
+        if (is_taken(i)) few.push_back(value);
+        back.push_back(is_taken(i) && is_floating(dtype) ? value : 0.0f);
+      }
+      for (const int threads : {1, 3}) {
+        const Expr all = is_floating(dtype) ? parameter(x, "x") : state(x, "x"),
+                   some = slice(all, ranges);
+        const Tensor taken = evaluated(some, threads);
+        BOOST_TEST(differences(taken.astype(DType::f32), few) == 0);
+        if (!is_floating(dtype)) continue;
+        const Expr slope = grad(sum(some * constant(taken)), {all})[0];
+        BOOST_TEST(differences(evaluated(slope, threads).astype(DType::f32), back) == 0);
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
