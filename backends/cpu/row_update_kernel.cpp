@@ -12,8 +12,8 @@ namespace blockgrad {
 
 namespace {
 
-constexpr std::int64_t block_elements =
-    512;  // with the rows of the next block in the nearest cache
+// The rows of the next block are in the nearest cache beside them.
+constexpr std::int64_t block_elements = 512;
 constexpr std::int64_t part_elements = 8192;
 
 struct Column {
