@@ -57,7 +57,10 @@ void tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
   }
   const std::int64_t row_step = layout == LayoutA::rows ? lda : 1;
   const std::int64_t k_step = layout == LayoutA::rows ? 1 : lda;
+  constexpr std::int64_t line = 64 / sizeof(typename V::Scalar);
   const auto add = [&] {
+    // Of A's rows, which lie apart, the tiles below read what comes next: no prefetcher tells.
+    if constexpr (layout == LayoutA::columns) __builtin_prefetch(a + line, 0, 2);
     // The shorter side of the tile stays in registers, the longer one passes through a single one.
     if constexpr (rows >= vectors) {
       Reg right[vectors];
@@ -84,7 +87,6 @@ void tile(std::int64_t k, const typename V::Scalar* a, std::int64_t lda,
     b += ldb;
   };
   std::int64_t p = 0;
-  constexpr std::int64_t line = 64 / sizeof(typename V::Scalar);
   if constexpr (beside == Beside::packs) {
     // A row comes from the next cache while so many rows before it are copied.
     constexpr std::int64_t far = 8;
