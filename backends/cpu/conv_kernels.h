@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "backends/cpu/conv_ahead.h"
 #include "backends/cpu/isa.h"
 
 namespace blockgrad::detail {
@@ -15,13 +16,14 @@ struct ConvTap {
 };
 
 /// C[r, j] = fma chain over t = 0 .. count-1 of a[r * lda + taps[t].weight] * b[taps[t].source +
-/// j], started from C if `load`, else from zero, for a fixed number of rows and of vectors of
-/// columns. C[r, j] is c[r * ldc + j]. The last vector has `lanes` columns: nothing behind them is
-/// read or written. Meanwhile each term brings 64 bytes of what is at `ahead` near, which may be
-/// any address.
+/// places[v] + j % lanes of a vector], started from C if `load`, else from zero, for a fixed number
+/// of rows and of vectors v of columns. C[r, j] is c[r * ldc + j]. The last vector has `lanes`
+/// columns: nothing behind them is read or written. Meanwhile each term brings near what is at its
+/// place of `ahead`, which may be any address.
 template <class T>
 using ConvTile = void (*)(std::int64_t count, const ConvTap* taps, const T* a, std::int64_t lda,
-                          const T* b, T* c, std::int64_t ldc, int lanes, bool load, const T* ahead);
+                          const T* b, const std::int64_t* places, T* c, std::int64_t ldc, int lanes,
+                          bool load, ConvFetch<T> ahead);
 
 /// What a sum over many places is kept in: lane e of `dot_lanes` adds the places e, e + dot_lanes,
 /// .. as one fma chain. 64 bytes for every instruction set.
@@ -31,14 +33,13 @@ constexpr std::int64_t dot_lanes = 64 / static_cast<std::int64_t>(sizeof(T));
 /// Rows of a panel, in which dot_lanes of each row lie side by side, step by step.
 constexpr std::int64_t dot_panel = 8;
 
-/// sums[r * sums_row + t * dot_lanes + e] is lane e of the sum over steps s < count of
-///   a[steps[s].weight + r * a_row + e] * b[taps[t].source + steps[s].source + e],
+/// sums[(r * taps + t) * dot_lanes + e] is lane e of the sum over steps s < count of
+///   a[steps[s].weight + r * a_row + e] * b[tap[t].source + steps[s].source + e],
 /// added to what is there if `load`; for a fixed number of rows and of taps. Meanwhile each step
-/// brings 64 bytes of what is at `ahead` near.
+/// brings near what is at its place of `ahead`.
 template <class T>
 using ConvDots = void (*)(std::int64_t count, const ConvTap* steps, const T* a, std::int64_t a_row,
-                          const T* b, const ConvTap* taps, T* sums, std::int64_t sums_row,
-                          bool load, const T* ahead);
+                          const T* b, const ConvTap* tap, T* sums, bool load, ConvFetch<T> ahead);
 
 /// Rows of a plane: `before` zeros, then `count` elements of the source, each `step` behind the one
 /// before, then zeros up to `length`.
@@ -47,10 +48,17 @@ struct ConvRow {
 };
 
 /// A plane: `above` rows of zeros, `rows` from sources `from_row` elements apart, zeros up to
-/// `size` elements, at least one vector of them.
+/// `size` elements, at least one vector of them, all in all whole vectors. `count` such planes,
+/// from sources `from_plane` apart to places `to_plane` apart.
 struct ConvPlane {
   ConvRow row;
   std::int64_t above = 0, rows = 0, from_row = 0, size = 0;
+  std::int64_t count = 0, from_plane = 0, to_plane = 0;
+  /// Where the source's rows follow each other as the plane's do: which elements of a row are the
+  /// source's, repeated for all rows, a bit for each element of the plane from the lowest bit of
+  /// the first word on, and after the last word the first one again. Null elsewhere.
+  const std::uint64_t* inside = nullptr;
+  std::int64_t words = 0;
 };
 
 template <class T>
@@ -70,7 +78,7 @@ struct ConvKernels {
   /// y[i] = the sum of the dot_lanes of sums[i]: lane e with e + 8, then e + 4, e + 2, e + 1; fewer
   /// lanes begin further down.
   void (*add_lanes)(T* y, const T* sums, std::int64_t count) = nullptr;
-  void (*copy_plane)(const ConvPlane& plane, T* to, const T* from) = nullptr;
+  void (*copy_planes)(const ConvPlane& plane, T* to, const T* from) = nullptr;
   /// count elements to the rows of a panel's steps, with zeros up to whole steps.
   void (*copy_to_panel)(T* to, const T* from, std::int64_t count) = nullptr;
   /// to[i * step] = from[i].

@@ -5,39 +5,74 @@
 #include <cstdint>
 #include <utility>
 
+#include "backends/cpu/conv_copies.h"
 #include "backends/cpu/conv_kernels.h"
 #include "backends/cpu/simd.h"
 
 namespace blockgrad::detail {
 namespace {
 
+/// Compilers would rather keep each multiple of a number in a register than let an access multiply
+/// it.
+inline void hide(std::int64_t& x) { asm("" : "+r"(x)); }
+
+template <class T>
+const T* at_byte(const T* p, std::int64_t bytes) {
+  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(p) + bytes);
+}
+
+/// Up to eight rows of a matrix by two pointers, the second one at row 3, and two distances, which
+/// accesses multiply by 1, 2 or 4.
+template <class T>
+struct RowPointers {
+  const T* first;
+  std::int64_t row, three_rows;  // in bytes
+
+  const T* operator[](int r) const {
+    const T* const begin = r < 5 ? first : at_byte(first, three_rows);
+    const int rows = r < 5 ? r : r - 3;
+    return at_byte(begin, rows == 3 ? three_rows : rows * row);
+  }
+};
+
 /// See ConvTile. Every loop over the accumulators is unrolled in full: a single one that is not
 /// moves the whole array to the stack.
 template <class V, bool cut, int vectors, int rows>
 void conv_tile(std::int64_t count, const ConvTap* taps, const typename V::Scalar* a,
-               std::int64_t lda, const typename V::Scalar* b, typename V::Scalar* c,
-               std::int64_t ldc, int lanes, bool load, const typename V::Scalar* ahead) {
+               std::int64_t lda, const typename V::Scalar* b, const std::int64_t* places,
+               typename V::Scalar* c, std::int64_t ldc, int lanes, bool load,
+               ConvFetch<typename V::Scalar> ahead) {
+  using T = typename V::Scalar;
   using Reg = typename V::Reg;
   const typename V::Mask mask = V::first(cut ? lanes : V::lanes);
-  const auto load_vector = [mask](const typename V::Scalar* p, int v) {
-    return cut && v == vectors - 1 ? V::load(p + v * V::lanes, mask) : V::load(p + v * V::lanes);
+  const auto load_vector = [mask](const T* p, int v) {
+    return cut && v == vectors - 1 ? V::load(p, mask) : V::load(p);
   };
   Reg sum[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) sum[r][v] = load ? load_vector(c + r * ldc, v) : V::zero();
+    for (int v = 0; v < vectors; ++v)
+      sum[r][v] = load ? load_vector(c + r * ldc + v * V::lanes, v) : V::zero();
   }
-  for (std::int64_t t = 0; t < count; ++t) {
-    const typename V::Scalar* const left = a + taps[t].weight;
-    const typename V::Scalar* const from = b + taps[t].source;
-    __builtin_prefetch(ahead + t * dot_lanes<typename V::Scalar>, 0, 2);
+  b += places[0];
+  std::int64_t behind[vectors];  // in bytes
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) behind[v] = (places[v] - places[0]) * std::int64_t{sizeof(T)};
+  std::int64_t row = lda * std::int64_t{sizeof(T)};
+  const std::int64_t three_rows = 3 * row;
+  for (const ConvTap* const end = taps + count; taps != end; ++taps) {
+    hide(row);
+    const RowPointers<T> left{a + taps->weight, row, three_rows};
+    const T* const from = b + taps->source;
+    __builtin_prefetch(ahead.at, 0, 2);
+    ahead.at += ahead.step;
     Reg right[vectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) right[v] = load_vector(from, v);
+    for (int v = 0; v < vectors; ++v) right[v] = load_vector(at_byte(from, behind[v]), v);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      const Reg weight = V::broadcast(left + r * lda);
+      const Reg weight = V::broadcast(left[r]);
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) sum[r][v] = V::fma(weight, right[v], sum[r][v]);
     }
@@ -46,7 +81,7 @@ void conv_tile(std::int64_t count, const ConvTap* taps, const typename V::Scalar
   for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
-      typename V::Scalar* const to = c + r * ldc + v * V::lanes;
+      T* const to = c + r * ldc + v * V::lanes;
       if (cut && v == vectors - 1) {
         V::store(to, sum[r][v], mask);
       } else {
@@ -70,31 +105,36 @@ void keep_in_register(Reg& x) {
 template <class V, int taps, int rows>
 void dot_pass(std::int64_t count, const ConvTap* steps, const typename V::Scalar* a,
               std::int64_t a_row, const typename V::Scalar* b, const ConvTap* tap,
-              typename V::Scalar* sums, std::int64_t sums_row, bool load,
-              const typename V::Scalar* ahead) {
+              typename V::Scalar* sums, bool load, ConvFetch<typename V::Scalar> ahead) {
   using T = typename V::Scalar;
   using Reg = typename V::Reg;
   constexpr std::int64_t width = dot_lanes<T>;
-  const T* from[taps];
+  const T* const first = b + tap[0].source;
+  std::int64_t behind[taps];  // in bytes
 #pragma GCC unroll 8
-  for (int t = 0; t < taps; ++t) from[t] = b + tap[t].source;
+  for (int t = 0; t < taps; ++t)
+    behind[t] = (tap[t].source - tap[0].source) * std::int64_t{sizeof(T)};
   Reg sum[rows][taps];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 8
     for (int t = 0; t < taps; ++t)
-      sum[r][t] = load ? V::load(sums + r * sums_row + t * width) : V::zero();
+      sum[r][t] = load ? V::load(sums + (r * taps + t) * width) : V::zero();
   }
-  for (std::int64_t s = 0; s < count; ++s) {
-    const std::int64_t at = steps[s].source;
-    const T* const own = a + steps[s].weight;
-    __builtin_prefetch(ahead + s * width, 0, 2);
+  std::int64_t row = a_row * std::int64_t{sizeof(T)};
+  const std::int64_t three_rows = 3 * row;
+  for (const ConvTap* const end = steps + count; steps != end; ++steps) {
+    const T* const from = first + steps->source;
+    hide(row);
+    const RowPointers<T> own{a + steps->weight, row, three_rows};
+    __builtin_prefetch(ahead.at, 0, 2);
+    ahead.at += ahead.step;
     Reg right[taps];
 #pragma GCC unroll 8
-    for (int t = 0; t < taps; ++t) right[t] = V::load(from[t] + at);
+    for (int t = 0; t < taps; ++t) right[t] = V::load(at_byte(from, behind[t]));
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      Reg left = V::load(own + r * a_row);
+      Reg left = V::load(own[r]);
       keep_in_register(left);
 #pragma GCC unroll 8
       for (int t = 0; t < taps; ++t) sum[r][t] = V::fma(left, right[t], sum[r][t]);
@@ -103,7 +143,7 @@ void dot_pass(std::int64_t count, const ConvTap* steps, const typename V::Scalar
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 8
-    for (int t = 0; t < taps; ++t) V::store(sums + r * sums_row + t * width, sum[r][t]);
+    for (int t = 0; t < taps; ++t) V::store(sums + (r * taps + t) * width, sum[r][t]);
   }
 }
 
@@ -111,11 +151,9 @@ void dot_pass(std::int64_t count, const ConvTap* steps, const typename V::Scalar
 template <class V, int taps, int rows>
 void conv_dots(std::int64_t count, const ConvTap* steps, const typename V::Scalar* a,
                std::int64_t a_row, const typename V::Scalar* b, const ConvTap* tap,
-               typename V::Scalar* sums, std::int64_t sums_row, bool load,
-               const typename V::Scalar* ahead) {
+               typename V::Scalar* sums, bool load, ConvFetch<typename V::Scalar> ahead) {
   for (std::int64_t e = 0; e < dot_lanes<typename V::Scalar>; e += V::lanes)
-    dot_pass<V, taps, rows>(count, steps, a + e, a_row, b + e, tap, sums + e, sums_row, load,
-                            ahead);
+    dot_pass<V, taps, rows>(count, steps, a + e, a_row, b + e, tap, sums + e, load, ahead);
 }
 
 /// See ConvKernels::copy_to_panel.
@@ -145,179 +183,6 @@ void add_lanes(T* y, const T* sums, std::int64_t count) {
       for (int e = 0; e < half; ++e) lane[e] += lane[e + half];
     }
     y[i] = lane[0];
-  }
-}
-
-#if defined(__AVX512F__)
-/// Elements p[0], p[step], .. where lanes low .. high-1 are wanted, zeros in the other lanes; no
-/// memory outside of these elements is touched.
-template <class V, int step>
-struct LanesBetween {
-  static_assert(step == 1 || step == 2);
-  using Reg = typename V::Reg;
-  using Mask = typename V::Mask;
-  Mask near = 0, far = 0;
-
-  LanesBetween() = default;
-  LanesBetween(std::int64_t low, std::int64_t high) {
-    if (low >= high) return;
-    const std::uint64_t behind = std::uint64_t{2} << step * (high - 1);
-    const std::uint64_t before = std::uint64_t{1} << step * low;
-    const std::uint64_t bits = behind - before;
-    near = static_cast<Mask>(bits);
-    far = static_cast<Mask>(bits >> V::lanes);
-  }
-  Reg load(const typename V::Scalar* p) const {
-    if constexpr (step == 1) return V::load(p, near);
-    else
-      return even(V::load(p, near), V::load(p + V::lanes, far),
-                  std::make_integer_sequence<int, V::lanes>());
-  }
-
- private:
-  template <int... e>
-  static Reg even(Reg a, Reg b, std::integer_sequence<int, e...>) {
-    return __builtin_shufflevector(a, b, (2 * e)...);
-  }
-};
-
-/// Rows of so many vectors. What a store writes behind a row's end the next row writes again.
-template <class V, int step, int vectors>
-void copy_rows(const ConvPlane& plane, typename V::Scalar* to, const typename V::Scalar* from) {
-  LanesBetween<V, step> lanes[vectors];
-#pragma GCC unroll 4
-  for (int v = 0; v < vectors; ++v) {
-    const auto in = [&](std::int64_t at) {
-      at -= v * V::lanes;
-      return at < 0 ? 0 : at < V::lanes ? at : V::lanes;
-    };
-    lanes[v] = {in(plane.row.before), in(plane.row.before + plane.row.count)};
-  }
-  from -= step * plane.row.before;
-  for (std::int64_t r = 0; r < plane.rows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v)
-      V::store(to + v * V::lanes, lanes[v].load(from + v * step * V::lanes));
-    to += plane.row.length;
-    from += plane.from_row;
-  }
-}
-
-/// True if it was done: rows of at most four vectors.
-template <class V, int step>
-bool copy_in_vectors(const ConvPlane& plane, typename V::Scalar* to,
-                     const typename V::Scalar* from) {
-  switch ((plane.row.length + V::lanes - 1) / V::lanes) {
-    case 1: copy_rows<V, step, 1>(plane, to, from); return true;
-    case 2: copy_rows<V, step, 2>(plane, to, from); return true;
-    case 3: copy_rows<V, step, 3>(plane, to, from); return true;
-    case 4: copy_rows<V, step, 4>(plane, to, from); return true;
-    default: return false;
-  }
-}
-#else
-/// Without masks for any lanes rows are copied in other ways.
-template <class V, int step>
-bool copy_in_vectors(const ConvPlane&, typename V::Scalar*, const typename V::Scalar*) {
-  return false;
-}
-#endif
-
-template <class V>
-void copy_long_rows(const ConvPlane& plane, typename V::Scalar* to,
-                    const typename V::Scalar* from) {
-  const ConvRow& row = plane.row;
-  const std::int64_t whole = row.count - row.count % V::lanes;
-  const auto mask = V::first(static_cast<int>(row.count > whole ? row.count - whole : 1));
-  for (std::int64_t r = 0; r < plane.rows; ++r) {
-    for (std::int64_t j = 0; j < row.before; j += V::lanes) V::store(to + j, V::zero());
-    typename V::Scalar* const inside = to + row.before;
-    std::int64_t j = 0;
-    for (; j < whole; j += V::lanes) V::store(inside + j, V::load(from + j));
-    if (j < row.count) {
-      V::store(inside + j, V::load(from + j, mask));
-      j += V::lanes;
-    }
-    for (; row.before + j < row.length; j += V::lanes) V::store(inside + j, V::zero());
-    to += row.length;
-    from += plane.from_row;
-  }
-}
-
-/// Every second element. While the rows behind a row exist, whole vectors are read over its end.
-template <class V>
-void copy_halved_rows(const ConvPlane& plane, typename V::Scalar* to,
-                      const typename V::Scalar* from) {
-  using T = typename V::Scalar;
-  constexpr std::int64_t width = dot_lanes<T>;
-  const ConvRow& row = plane.row;
-  const std::int64_t reach = (row.count + width - 1) / width * 2 * width;
-  const std::int64_t last = (reach + plane.from_row - 1) / plane.from_row;
-  for (std::int64_t r = 0; r < plane.rows; ++r) {
-    for (std::int64_t j = 0; j < row.before; ++j) to[j] = 0;
-    T* __restrict const inside = to + row.before;
-    if (r + last < plane.rows) {
-      for (std::int64_t j = 0; j < row.count; j += width) {
-#pragma GCC unroll 16
-        for (std::int64_t e = 0; e < width; ++e) inside[j + e] = from[2 * (j + e)];
-      }
-    } else {
-      for (std::int64_t j = 0; j < row.count; ++j) inside[j] = from[2 * j];
-    }
-    for (std::int64_t j = row.before + row.count; j < row.length; ++j) to[j] = 0;
-    to += row.length;
-    from += plane.from_row;
-  }
-}
-
-template <class T>
-void copy_spaced_rows(const ConvPlane& plane, T* to, const T* from) {
-  const ConvRow& row = plane.row;
-  for (std::int64_t r = 0; r < plane.rows; ++r) {
-    for (std::int64_t j = 0; j < row.before; ++j) to[j] = 0;
-    for (std::int64_t j = 0; j < row.count; ++j) to[row.before + j] = from[j * row.step];
-    for (std::int64_t j = row.before + row.count; j < row.length; ++j) to[j] = 0;
-    to += row.length;
-    from += plane.from_row;
-  }
-}
-
-template <class V>
-void fill_zeros(typename V::Scalar* to, std::int64_t count) {
-  std::int64_t i = 0;
-  for (; i + V::lanes <= count; i += V::lanes) V::store(to + i, V::zero());
-  for (; i < count; ++i) to[i] = 0;
-}
-
-/// See ConvPlane. Stores may reach behind a row, but the zeros come after them.
-template <class V>
-void copy_plane(const ConvPlane& plane, typename V::Scalar* to, const typename V::Scalar* from) {
-  const std::int64_t above = plane.above * plane.row.length;
-  fill_zeros<V>(to, above);
-  typename V::Scalar* const inside = to + above;
-  const std::int64_t step = plane.row.step;
-  const bool is_done = (step == 1 && copy_in_vectors<V, 1>(plane, inside, from)) ||
-                       (step == 2 && copy_in_vectors<V, 2>(plane, inside, from));
-  if (!is_done) {
-    if (step == 1) copy_long_rows<V>(plane, inside, from);
-    else if (step == 2 && plane.from_row > 0) copy_halved_rows<V>(plane, inside, from);
-    else copy_spaced_rows(plane, inside, from);
-  }
-  const std::int64_t done = above + plane.rows * plane.row.length;
-  fill_zeros<V>(to + done, plane.size - done);
-}
-
-template <class T>
-void spread(T* to, const T* from, std::int64_t count, std::int64_t step) {
-  for (std::int64_t i = 0; i < count; ++i) to[i * step] = from[i];
-}
-
-template <class T>
-void interleave(T* __restrict to, const T* __restrict even, const T* __restrict odd,
-                std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    to[2 * i] = even[i];
-    to[2 * i + 1] = odd[i];
   }
 }
 
@@ -368,7 +233,7 @@ constexpr ConvKernels<typename V::Scalar> conv_kernels() {
   table.dot_taps = dot_taps;
   add_conv_kernels<V, accumulators, dot_taps>(table, all);
   table.add_lanes = add_lanes<T>;
-  table.copy_plane = copy_plane<V>;
+  table.copy_planes = copy_planes<V>;
   table.copy_to_panel = copy_to_panel<V>;
   table.spread = spread<T>;
   table.interleave = interleave<T>;

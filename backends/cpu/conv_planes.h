@@ -67,6 +67,7 @@ class ConvPlanes {
   struct ColumnClass {
     std::int64_t from;  // the first column inside of the source
     ConvRow row;
+    std::vector<std::uint64_t> inside;  // see ConvPlane; empty where it is null
   };
   struct Tap {
     std::size_t at;      // of its class
@@ -74,6 +75,7 @@ class ConvPlanes {
   };
   struct Classes;
   std::int64_t plane_size(std::int64_t more) const;
+  std::vector<std::uint64_t> pattern(const ConvRow& row) const;
 
   std::int64_t block_, columns_;
   std::int64_t source_rows_, source_columns_, row_stride_;

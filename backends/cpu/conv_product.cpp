@@ -24,6 +24,32 @@ struct Pieces {
   std::int64_t size(std::int64_t i) const { return n / count + (i < n % count ? 1 : 0); }
 };
 
+struct TileShape {
+  Pieces rows, vectors;
+};
+
+// Of so many results of so many vectors the one whose tiles take least: multiply-adds, two at a
+// time, and some of what they load hides behind these.
+template <class T>
+TileShape tile_shape(const ConvKernels<T>& kernels, std::int64_t results, std::int64_t vectors) {
+  TileShape best{{results, up(results, kernels.tile_rows)}, {vectors, vectors}};
+  double least = 0;
+  for (std::int64_t wide = 1; wide <= ConvKernels<T>::max_vectors; ++wide) {
+    const std::int64_t high =
+        std::min<std::int64_t>(kernels.accumulators / wide, kernels.tile_rows);
+    if (high == 0) break;
+    const TileShape shape{{results, up(results, high)}, {vectors, up(vectors, wide)}};
+    const auto tiles = static_cast<double>(shape.rows.count * shape.vectors.count);
+    const double cost = 0.5 * static_cast<double>(results * vectors) +
+                        0.1 * static_cast<double>(results * shape.vectors.count) +
+                        0.2 * static_cast<double>(vectors * shape.rows.count) + 0.4 * tiles;
+    if (wide > 1 && cost >= least) continue;
+    least = cost;
+    best = shape;
+  }
+  return best;
+}
+
 std::int64_t even_block(std::int64_t n, std::int64_t most) { return up(n, up(n, most)); }
 
 double work_of(const ConvForm& form) { return static_cast<double>(form.results) / 2; }
@@ -90,40 +116,47 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Plac
                       const Place<T>& next) const noexcept {
   const std::int64_t top = at.block * planes_.block();
   const std::int64_t height = std::min(planes_.block(), rows_ - top);
-  const std::int64_t lines = planes_.line_count(height), length = planes_.line_length(height);
+  // Lines of whole vectors are one line, but for where its vectors come from.
+  const bool is_joined = columns_ % kernels.lanes == 0;
+  const std::int64_t lines = is_joined ? 1 : planes_.line_count(height);
+  const std::int64_t length = is_joined ? height * columns_ : planes_.line_length(height);
+  const std::int64_t per_line =
+      std::max<std::int64_t>(1, up(planes_.line_length(height), kernels.lanes));
   const std::int64_t results = last - first;
-  const Pieces tiles{results, up(results, kernels.tile_rows)};
-  const std::int64_t vectors = up(length, kernels.lanes);
-  const std::int64_t widest =
-      std::min<std::int64_t>(kernels.accumulators / tiles.size(0), ConvKernels<T>::max_vectors);
-  const Pieces strips{vectors, up(vectors, widest)};
+  const TileShape shape = tile_shape(kernels, results, up(length, kernels.lanes));
+  const Pieces tiles = shape.rows, strips = shape.vectors;
   std::int64_t k = 0;
   do {
     const std::int64_t channels = std::min(channels_at_a_time_, channels_ - k);
     const T* const planes =
         planes_.build(kernels, at.source + k * source_channel_, channels, top, scratch);
     const std::int64_t then = k + channels_at_a_time_;
-    ConvAhead<T> ahead(then < channels_ ? spans(at, then)
+    const std::int64_t terms = channels * taps_per_channel_;
+    ConvAhead<T> ahead(lines * strips.count * tiles.count * terms, planes,
+                       then < channels_ ? spans(at, then)
                        : next.source    ? spans(next, 0)
                                         : ConvSpans<T>{});
     const T* const own = weight + first * weight_row_ + k * weight_channel_;
-    const std::int64_t terms = channels * taps_per_channel_;
     std::int64_t t = 0;
     do {
       const std::int64_t count = std::min(terms_at_a_time_, terms - t);
       for (std::int64_t l = 0; l < lines; ++l) {
-        std::int64_t j = 0;
+        std::int64_t j = 0, vector = 0;
         for (std::int64_t s = 0; s < strips.count; ++s) {
           const std::int64_t width = strips.size(s) * kernels.lanes;
           const int lanes = static_cast<int>(std::min(width, length - j) - (width - kernels.lanes));
           const auto& of_width = kernels.tiles[lanes != kernels.lanes][strips.size(s) - 1];
+          std::int64_t places[ConvKernels<T>::max_vectors];
+          for (std::int64_t v = 0; v < strips.size(s); ++v, ++vector) {
+            places[v] =
+                (l + vector / per_line) * planes_.line_step() + vector % per_line * kernels.lanes;
+          }
           T* const row = to + l * columns_ + j;
           std::int64_t r = 0;
           for (std::int64_t i = 0; i < tiles.count; ++i) {
             of_width[tiles.size(i) - 1](count, taps_.data() + t, own + r * weight_row_, weight_row_,
-                                        planes + l * planes_.line_step() + j, row + r * to_result,
-                                        to_result, lanes, k + t > 0,
-                                        ahead.take(count * dot_lanes<T>, planes));
+                                        planes, places, row + r * to_result, to_result, lanes,
+                                        k + t > 0, ahead.take(count));
             r += tiles.size(i);
           }
           j += width;

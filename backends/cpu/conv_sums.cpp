@@ -38,6 +38,29 @@ std::int64_t rows_of(const ConvSumsForm& form) {
   return even_block(form.rows.result, lines_of<T>(form.columns.result));
 }
 
+// How the sums of some results and taps lie: in tiles as ConvDots makes them, those of the same
+// rows side by side.
+struct Tiles {
+  std::int64_t results, taps, across, most_rows;
+
+  template <class T>
+  Tiles(const ConvKernels<T>& kernels, std::int64_t all_results, std::int64_t all_taps)
+      : results(all_results),
+        taps(all_taps),
+        across(up(all_taps, kernels.dot_taps)),
+        most_rows(kernels.dot_rows) {}
+
+  std::int64_t width(std::int64_t j) const { return taps / across + (j < taps % across ? 1 : 0); }
+  /// Of the tile whose first row is r.
+  std::int64_t height(std::int64_t r) const {
+    return std::min({most_rows, dot_panel - r % dot_panel, results - r});
+  }
+  std::int64_t count() const {
+    return across *
+           (results / dot_panel * up(dot_panel, most_rows) + up(results % dot_panel, most_rows));
+  }
+};
+
 double work_of(const ConvSumsForm& form) { return static_cast<double>(form.results) / 2; }
 
 }  // namespace
@@ -153,32 +176,30 @@ void ConvSums::add_unit(const ConvKernels<T>& kernels, const Unit& unit, const O
                         T* scratch, bool load) const noexcept {
   T* const panel = scratch + planes_size_;
   T* const sums = panel + panel_size_;
-  const std::int64_t taps = from.channels * taps_per_channel_;
-  const std::int64_t sums_row = taps * dot_lanes<T>;
-  const std::int64_t across = up(taps, kernels.dot_taps);
+  const Tiles tiles(kernels, from.results, from.channels * taps_per_channel_);
   const std::int64_t steps = unit.images * planes_.line_count(unit.rows) *
                              up(planes_.line_length(unit.rows), dot_lanes<T>);
   const T* const a = from.a + unit.image * a_image_ + unit.top * columns_;
   const std::int64_t a_row = is_a_in_place_ ? rows_ * columns_ : dot_lanes<T>;
   const Unit then = next(unit);
-  ConvAhead<T> ahead(then.images > 0 ? spans_of_source(then, from) : ConvSpans<T>{},
+  ConvAhead<T> ahead(steps * tiles.count(), scratch,
+                     then.images > 0 ? spans_of_source(then, from) : ConvSpans<T>{},
                      then.images > 0 ? spans_of_a(then, from) : ConvSpans<T>{});
   for (std::int64_t o = 0; o < from.results; o += dot_panel) {
-    const std::int64_t count = std::min(dot_panel, from.results - o);
+    const std::int64_t end = std::min(o + dot_panel, from.results);
     const T* left = a + o * rows_ * columns_;
     if (!is_a_in_place_) {
-      copy_to_panel(kernels, unit, left, count, panel);
+      copy_to_panel(kernels, unit, left, end - o, panel);
       left = panel;
     }
     std::int64_t t = 0;
-    for (std::int64_t j = 0; j < across; ++j) {
-      const std::int64_t width = taps / across + (j < taps % across ? 1 : 0);
-      for (std::int64_t r = 0; r < count; r += kernels.dot_rows) {
-        const std::int64_t height = std::min<std::int64_t>(kernels.dot_rows, count - r);
-        T* const to = sums + (o + r) * sums_row + t * dot_lanes<T>;
-        kernels.dots[width - 1][height - 1](steps, steps_.data(), left + r * a_row, a_row, scratch,
-                                            taps_.data() + t, to, sums_row, load,
-                                            ahead.take(steps * dot_lanes<T>, to));
+    for (std::int64_t j = 0; j < tiles.across; ++j) {
+      const std::int64_t width = tiles.width(j);
+      for (std::int64_t r = o; r < end; r += tiles.most_rows) {
+        const std::int64_t height = tiles.height(r);
+        kernels.dots[width - 1][height - 1](
+            steps, steps_.data(), left + (r - o) * a_row, a_row, scratch, taps_.data() + t,
+            sums + (r * tiles.taps + t * height) * dot_lanes<T>, load, ahead.take(steps));
       }
       t += width;
     }
@@ -190,18 +211,24 @@ void ConvSums::end_sums(const ConvKernels<T>& kernels, const Operands<T>& from, 
                         std::int64_t to_result, T* scratch) const noexcept {
   T* const made = scratch + planes_size_;
   const T* const sums = made + panel_size_;
-  const std::int64_t taps = from.channels * taps_per_channel_;
+  const Tiles tiles(kernels, from.results, from.channels * taps_per_channel_);
   for (std::int64_t r = 0; r < from.results; ++r, to += to_result) {
-    const T* const lanes = sums + r * taps * dot_lanes<T>;
-    kernels.add_lanes(made, lanes, taps);
-    for (std::int64_t t = 0; t < taps; ++t) {
-      const std::int64_t place = places_[static_cast<std::size_t>(t)];
-      if (std::isnan(made[t])) {
-        made[t] = mended(kernels, lanes + t * dot_lanes<T>, from.a + r * rows_ * columns_,
-                         from.source + place / taps_per_channel_ * source_channel_,
-                         place % taps_per_channel_);
+    const std::int64_t in_tile = r % dot_panel % tiles.most_rows, top = r - in_tile;
+    std::int64_t t = 0;
+    for (std::int64_t j = 0; j < tiles.across; ++j) {
+      const std::int64_t width = tiles.width(j);
+      const T* const lanes =
+          sums + (top * tiles.taps + t * tiles.height(top) + in_tile * width) * dot_lanes<T>;
+      kernels.add_lanes(made, lanes, width);
+      for (std::int64_t i = 0; i < width; ++i, ++t) {
+        const std::int64_t place = places_[static_cast<std::size_t>(t)];
+        if (std::isnan(made[i])) {
+          made[i] = mended(kernels, lanes + i * dot_lanes<T>, from.a + r * rows_ * columns_,
+                           from.source + place / taps_per_channel_ * source_channel_,
+                           place % taps_per_channel_);
+        }
+        to[place] = made[i];
       }
-      to[place] = made[t];
     }
   }
 }

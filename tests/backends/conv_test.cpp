@@ -35,10 +35,14 @@ const Layer layers[] = {
     {{1, 2, 13, 12}, {2, 2, 3, 3}, {.stride = 3, .padding = {2, 0}, .dilation = {2, 3}}},
     {{2, 6, 6, 5}, {9, 2, 3, 3}, {.padding = 1, .groups = 3}},
     {{2, 5, 7, 6}, {5, 1, 3, 3}, {.padding = 1, .groups = 5}},
-    {{2, 7, 6, 9}, {10, 7, 1, 1}},                  // the image itself, one line
-    {{2, 3, 6, 9}, {4, 3, 1, 1}, {.stride = 2}},    // taps that meet one residue only
-    {{1, 3, 4, 70}, {4, 3, 2, 7}},                  // the image itself, a line per row
-    {{1, 2, 3, 64}, {3, 2, 3, 3}, {.padding = 1}},  // rows that fill vectors
+    {{2, 7, 6, 9}, {10, 7, 1, 1}},                   // the image itself, one line
+    {{2, 3, 6, 9}, {4, 3, 1, 1}, {.stride = 2}},     // taps that meet one residue only
+    {{1, 3, 4, 70}, {4, 3, 2, 7}},                   // the image itself, a line per row
+    {{1, 2, 3, 64}, {3, 2, 3, 3}, {.padding = 1}},   // rows that fill vectors
+    {{2, 2, 5, 32}, {17, 2, 3, 3}, {.padding = 1}},  // rows of one tile
+    {{1, 2, 9, 96}, {6, 2, 3, 3}, {.stride = 2, .padding = 1}},
+    {{1, 2, 7, 18}, {13, 2, 3, 3}},  // in the image itself
+    {{1, 2, 6, 8}, {24, 2, 3, 3}, {.padding = 1}},
     {{2, 1, 4, 53}, {3, 1, 3, 5}, {.padding = {1, 2}}},
     {{2, 2, 5, 37}, {3, 2, 3, 3}, {.stride = 2, .padding = 1}},   // every second element
     {{1, 1, 4, 140}, {2, 1, 3, 3}, {.stride = 2, .padding = 1}},  // of more than four vectors
