@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "backends/cpu/cache_size.h"
 #include "backends/cpu/conv_terms.h"
 
 namespace blockgrad::detail {
@@ -18,8 +19,9 @@ constexpr std::int64_t most_line_bytes = 4096;
 // Bytes after which addresses meet in one set of the first cache level: of smaller pieces that lie
 // evenly apart it keeps few.
 constexpr std::int64_t cache_way = 4096;
-// Sums that each vector of a panel should serve, to be worth its copy.
-constexpr std::int64_t wanted_taps = 96;
+// Sums that each vector of a panel should serve, to be worth its copy: many where the cache keeps
+// them and enough parts remain.
+constexpr std::int64_t many_taps = 192, wanted_taps = 96, least_parts = 4;
 
 std::int64_t up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -81,13 +83,22 @@ ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
       source_image_(form.source_image),
       source_channel_(form.rows.source * form.columns.source) {
   constexpr std::int64_t lanes = dot_lanes<T>;
-  channels_at_a_time_ = even_block(
-      channels_,
-      std::max<std::int64_t>(1, (wanted_taps + taps_per_channel_ / 2) / taps_per_channel_));
   const bool is_whole = planes_.block() == rows_;
   images_at_a_time_ = is_whole ? even_block(images_, lines_of<T>(rows_ * columns_)) : 1;
-  channel_blocks_ = up(channels_, channels_at_a_time_);
   result_blocks_ = up(results_, dot_panel);
+  const auto channels_for = [&](std::int64_t taps) {
+    const std::int64_t most = (taps + taps_per_channel_ / 2) / taps_per_channel_;
+    return even_block(channels_, std::max<std::int64_t>(1, most));
+  };
+  const std::int64_t many = channels_for(many_taps);
+  const std::int64_t elements =
+      many * (images_at_a_time_ * planes_.channel() +
+              std::min(results_, most_results) * taps_per_channel_ * lanes);
+  const bool is_worth_many =
+      elements * static_cast<std::int64_t>(sizeof(T)) <= second_cache_bytes() / 4 * 3 &&
+      up(channels_, many) * result_blocks_ >= least_parts;
+  channels_at_a_time_ = is_worth_many ? many : channels_for(wanted_taps);
+  channel_blocks_ = up(channels_, channels_at_a_time_);
   image_planes_ = channels_at_a_time_ * planes_.channel();
   planes_size_ = images_at_a_time_ * image_planes_;
   const std::int64_t taps = channels_at_a_time_ * taps_per_channel_;
