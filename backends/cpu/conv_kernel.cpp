@@ -4,6 +4,7 @@
 // Conv2dInput over output channel, kernel row and kernel column, of those that reach the element;
 // what lies outside of the image is no term of either. For Conv2dWeight see ConvSums.
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <memory>
 
@@ -68,6 +69,29 @@ struct Axis {
       axis.offsets.push_back(at / stride);
       taps.push_back(p);
     }
+    return axis;
+  }
+  // The same with what all phases meet, in the order of the taps; where one meets nothing its tap
+  // is -1.
+  ConvAxis backward_of_all(std::int64_t phase, std::vector<std::int64_t>& taps) const {
+    ConvAxis axis = backward(phase, taps);
+    std::vector<std::int64_t> all;
+    for (std::int64_t i = 0; i < stride; ++i) {
+      std::vector<std::int64_t> of_phase;
+      const std::vector<std::int64_t> offsets = backward(i, of_phase).offsets;
+      all.insert(all.end(), offsets.begin(), offsets.end());
+    }
+    std::sort(all.begin(), all.end(), std::greater<>());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    std::vector<std::int64_t> of_all;
+    for (const std::int64_t offset : all) {
+      const auto at = std::find(axis.offsets.begin(), axis.offsets.end(), offset);
+      of_all.push_back(at == axis.offsets.end()
+                           ? -1
+                           : taps[static_cast<std::size_t>(at - axis.offsets.begin())]);
+    }
+    taps = std::move(of_all);
+    axis.offsets = std::move(all);
     return axis;
   }
 };
@@ -207,20 +231,28 @@ class InputGradient {
     return {dy + part / blocks() * s_.out * s_.y_channel(), part % blocks()};
   }
 
+  // Whether the phases have as many rows and columns: then they read the same planes.
+  bool is_alike() const {
+    return s_.rows.x % s_.rows.stride == 0 && s_.columns.x % s_.columns.stride == 0;
+  }
+
   // Phases of later rows may have a row less, never more.
   std::int64_t blocks() const { return phases_[0].product.blocks(); }
 
   ConvForm form(std::int64_t row, std::int64_t column) const {
     std::vector<std::int64_t> down, across;
+    const bool is_shared = is_alike();
     ConvForm form{s_.in,
                   s_.out,
-                  s_.rows.backward(row, down),
-                  s_.columns.backward(column, across),
+                  is_shared ? s_.rows.backward_of_all(row, down) : s_.rows.backward(row, down),
+                  is_shared ? s_.columns.backward_of_all(column, across)
+                            : s_.columns.backward(column, across),
                   s_.taps(),
                   s_.in * s_.taps(),
                   {}};
     for (const std::int64_t p : down) {
-      for (const std::int64_t q : across) form.weight_taps.push_back(p * s_.columns.w + q);
+      for (const std::int64_t q : across)
+        form.weight_taps.push_back(p < 0 || q < 0 ? -1 : p * s_.columns.w + q);
     }
     return form;
   }
@@ -228,8 +260,10 @@ class InputGradient {
   // In pairs of columns' residues; a last one without a partner alone.
   void run_phases(const T* weight, const Place& at_rows, T* to, T* scratch,
                   const Place& next) const {
+    const bool is_made = is_alike() && phases_[0].product.is_made_once();
     for (std::size_t at = 0; at < phases_.size();) {
       const Phase& even = phases_[at];
+      const bool is_first = at == 0;
       const bool is_pair = at + 1 < phases_.size() && phases_[at + 1].row == even.row;
       const Phase& odd = phases_[is_pair ? at + 1 : at];
       at += is_pair ? 2 : 1;
@@ -239,10 +273,11 @@ class InputGradient {
       if (rows <= 0) continue;
       T* const made = scratch + planes_;
       const std::int64_t width = product.columns(), odd_width = odd.product.columns();
-      product.run(kernels_, weight, at_rows, made, rows * width, 0, s_.in, scratch, next);
+      product.run(kernels_, weight, at_rows, made, rows * width, 0, s_.in, scratch,
+                  is_pair ? Place{} : next, is_made && !is_first);
       if (is_pair) {
         odd.product.run(kernels_, weight, at_rows, made + made_, rows * odd_width, 0, s_.in,
-                        scratch);
+                        scratch, next, is_made);
       }
       const std::int64_t step = s_.columns.stride;
       for (std::int64_t line = 0; line < s_.in * rows; ++line) {

@@ -8,8 +8,8 @@
 // meets element i * columns + j of the plane, shifted by whole rows for each row of the kernel. So
 // a channel has as many planes as the kernel has columns, and the lines run on over the ends of
 // rows. Where rows are long enough to fill vectors, one plane per residue of the stride suffices,
-// and a line is a row; where no padding is met and nothing is skipped, the image itself is the
-// plane.
+// and a line is a row, which begins at a whole vector if it is made of such; where no padding is
+// met and nothing is skipped, the image itself is the plane.
 
 #include <cstdint>
 #include <vector>

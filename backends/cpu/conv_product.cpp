@@ -81,7 +81,8 @@ ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>&)
       meets_outside_(meets_outside(form.rows) || meets_outside(form.columns)),
       planes_(form.rows, form.columns, conv_block<T>(form).rows, work_of(form), dot_lanes<T>),
       channels_(form.channels),
-      taps_per_channel_(static_cast<std::int64_t>(form.weight_taps.size())),
+      taps_per_channel_(std::count_if(form.weight_taps.begin(), form.weight_taps.end(),
+                                      [](std::int64_t tap) { return tap >= 0; })),
       channels_at_a_time_(conv_block<T>(form).channels),
       terms_at_a_time_(
           taps_per_channel_ *
@@ -98,6 +99,7 @@ ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>&)
   const std::size_t across = form.columns.offsets.size();
   for (std::int64_t k = 0; k < channels_at_a_time_; ++k) {
     for (std::size_t t = 0; t < form.weight_taps.size(); ++t) {
+      if (form.weight_taps[t] < 0) continue;
       taps_.push_back({k * weight_channel_ + form.weight_taps[t],
                        k * planes_.channel() + planes_.place(t / across, t % across)});
     }
@@ -113,7 +115,7 @@ ConvSpans<T> ConvProduct::spans(const Place<T>& at, std::int64_t k) const {
 template <class T>
 void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Place<T>& at, T* to,
                       std::int64_t to_result, std::int64_t first, std::int64_t last, T* scratch,
-                      const Place<T>& next) const noexcept {
+                      const Place<T>& next, bool is_made) const noexcept {
   const std::int64_t top = at.block * planes_.block();
   const std::int64_t height = std::min(planes_.block(), rows_ - top);
   // Lines of whole vectors are one line, but for where its vectors come from.
@@ -129,7 +131,9 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Plac
   do {
     const std::int64_t channels = std::min(channels_at_a_time_, channels_ - k);
     const T* const planes =
-        planes_.build(kernels, at.source + k * source_channel_, channels, top, scratch);
+        is_made && !planes_.is_in_place()
+            ? scratch
+            : planes_.build(kernels, at.source + k * source_channel_, channels, top, scratch);
     const std::int64_t then = k + channels_at_a_time_;
     const std::int64_t terms = channels * taps_per_channel_;
     ConvAhead<T> ahead(lines * strips.count * tiles.count * terms, planes,
@@ -187,7 +191,7 @@ void ConvProduct::mend(const T* weight, const T* source, T* to, std::int64_t top
   bool is_finite = true;
   for (std::int64_t k = 0; k < channels_; ++k) {
     for (const std::int64_t tap : form_.weight_taps)
-      is_finite = is_finite && std::isfinite(weight[k * weight_channel_ + tap]);
+      is_finite = is_finite && (tap < 0 || std::isfinite(weight[k * weight_channel_ + tap]));
   }
   if (is_finite) return;
   for (std::int64_t i = 0; i < height; ++i) {
@@ -211,8 +215,8 @@ T ConvProduct::element(const T* weight, const T* source, std::int64_t i,
     const T* const image = source + k * source_channel_;
     goes_on = each_inside(form_.rows, i, [&](std::size_t p, std::int64_t row) {
       return each_inside(form_.columns, j, [&](std::size_t q, std::int64_t column) {
-        return add_term(sum, own[form_.weight_taps[p * across + q]],
-                        image[row * form_.columns.source + column]);
+        const std::int64_t tap = form_.weight_taps[p * across + q];
+        return tap < 0 || add_term(sum, own[tap], image[row * form_.columns.source + column]);
       });
     });
   }
@@ -225,9 +229,9 @@ template ConvProduct::ConvProduct(const ConvForm&, const ConvKernels<float>&);
 template ConvProduct::ConvProduct(const ConvForm&, const ConvKernels<double>&);
 template void ConvProduct::run(const ConvKernels<float>&, const float*, const Place<float>&, float*,
                                std::int64_t, std::int64_t, std::int64_t, float*,
-                               const Place<float>&) const noexcept;
+                               const Place<float>&, bool) const noexcept;
 template void ConvProduct::run(const ConvKernels<double>&, const double*, const Place<double>&,
                                double*, std::int64_t, std::int64_t, std::int64_t, double*,
-                               const Place<double>&) const noexcept;
+                               const Place<double>&, bool) const noexcept;
 
 }  // namespace blockgrad::detail

@@ -16,7 +16,7 @@ struct ConvForm {
   std::int64_t results = 0, channels = 0;  // rows r, and terms k
   ConvAxis rows, columns;
   std::int64_t weight_row = 0, weight_channel = 0;
-  std::vector<std::int64_t> weight_taps;  // row-major over the taps
+  std::vector<std::int64_t> weight_taps;  // row-major over the taps; negative: no term
   std::int64_t block = 0;                 // rows made at a time; 0: what fits the cache
 };
 
@@ -42,13 +42,17 @@ class ConvProduct {
     const T* source = nullptr;
     std::int64_t block = 0;
   };
+  /// Whether run() leaves all that it reads of the source in scratch: then a product of a form that
+  /// differs in weight_taps alone need not make it again.
+  bool is_made_once() const { return channels_at_a_time_ >= channels_; }
+
   /// The results first .. last-1 of the rows of `at`, to `to`, which is where the first of these
   /// results' row 0 of this block goes; results lie `to_result` apart. Fetches what `next` reads
-  /// meanwhile, if there is a next one.
+  /// meanwhile, if there is a next one. `is_made`: scratch is as another product left it.
   template <class T>
   void run(const ConvKernels<T>& kernels, const T* weight, const Place<T>& at, T* to,
            std::int64_t to_result, std::int64_t first, std::int64_t last, T* scratch,
-           const Place<T>& next = {}) const noexcept;
+           const Place<T>& next = {}, bool is_made = false) const noexcept;
 
  private:
   template <class T>

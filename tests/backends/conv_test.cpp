@@ -53,6 +53,9 @@ const Layer layers[] = {
     {{5, 2, 16, 16}, {9, 2, 3, 3}, {.padding = 1}},    // of images without a panel
     {{1, 2, 40, 32}, {9, 2, 3, 3}, {.padding = 1}},    // of rows without a panel
     {{1, 2, 3, 3}, {80, 2, 2, 2}},                     // several blocks of results
+    {{1, 3, 8, 12}, {4, 3, 4, 5}, {.stride = {2, 3}, .padding = {2, 1}, .dilation = {1, 2}}},
+    {{1, 2, 32, 32}, {100, 2, 3, 3}, {.stride = 2, .padding = 1}},  // residues, blocks of channels
+    {{3, 2, 16, 16}, {9, 2, 3, 3}, {.stride = 2, .padding = 1}},    // of half a vector
     {{1, 1, 2, 2}, {1, 1, 2, 2}},
     {{2, 2, 3, 3}, {2, 2, 1, 1}, {.stride = 4}},  // residues that no element has
 };
