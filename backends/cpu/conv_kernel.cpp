@@ -149,18 +149,28 @@ Kernel forward_kernel(const Sizes& s, Isa isa) {
     const T* const w = reinterpret_cast<const T*>(call.in[1]);
     T* const y = reinterpret_cast<T*>(call.out[0]);
     using Place = ConvProduct::Place<T>;
-    const auto place = [&](std::int64_t part) {
-      const std::int64_t of = part / cuts / product->blocks();
-      return Place{x + of * s.in * s.x_channel(), part / cuts % product->blocks()};
+    // Of the results first .. last-1 of a part: image and group, block of rows, where they begin.
+    struct Piece {
+      std::int64_t of, block, first, last;
+      T* to;
+    };
+    const auto piece = [&](std::int64_t part) {
+      const std::int64_t cut = part % cuts, of = part / cuts / product->blocks();
+      const std::int64_t block = part / cuts % product->blocks();
+      const std::int64_t o = s.out * cut / cuts, end = s.out * (cut + 1) / cuts;
+      return Piece{of, block, o, end,
+                   y + (of * s.out + o) * s.y_channel() + block * product->block() * s.columns.y};
+    };
+    const auto place = [&](const Piece& p) {
+      return Place{x + p.of * s.in * s.x_channel(),
+                   p.block,
+                   {p.to, p.last - p.first, s.y_channel(), product->block() * s.columns.y}};
     };
     for (std::int64_t part = first; part < last; ++part) {
-      const std::int64_t cut = part % cuts, block = part / cuts % product->blocks();
-      const std::int64_t of = part / cuts / product->blocks();  // image and group
-      const std::int64_t o = s.out * cut / cuts, end = s.out * (cut + 1) / cuts;
-      product->run(kernels, w + of % s.groups * s.out * s.in * s.taps(), place(part),
-                   y + (of * s.out + o) * s.y_channel() + block * product->block() * s.columns.y,
-                   s.y_channel(), o, end, reinterpret_cast<T*>(call.scratch),
-                   part + 1 < last ? place(part + 1) : Place{});
+      const Piece p = piece(part);
+      product->run(kernels, w + p.of % s.groups * s.out * s.in * s.taps(), place(p), p.to,
+                   s.y_channel(), p.first, p.last, reinterpret_cast<T*>(call.scratch),
+                   part + 1 < last ? place(piece(part + 1)) : Place{});
     }
   };
   return kernel;
@@ -212,7 +222,8 @@ class InputGradient {
     for (std::int64_t part = first; part < last; ++part) {
       const std::int64_t of = part / blocks();
       const T* const weight = w + of % s_.groups * s_.out * s_.in * s_.taps();
-      const Place at = place(dy, part), next = part + 1 < last ? place(dy, part + 1) : Place{};
+      const Place at = place(dy, x, part);
+      const Place next = part + 1 < last ? place(dy, x, part + 1) : Place{};
       T* const to = x + of * s_.in * s_.x_channel();
       if (!is_direct_) {
         run_phases(weight, at, to, scratch, next);
@@ -227,8 +238,12 @@ class InputGradient {
  private:
   using Place = ConvProduct::Place<T>;
 
-  Place place(const T* dy, std::int64_t part) const {
-    return {dy + part / blocks() * s_.out * s_.y_channel(), part % blocks()};
+  Place place(const T* dy, const T* x, std::int64_t part) const {
+    const std::int64_t image = part / blocks(), block = part % blocks();
+    const std::int64_t rows = phases_[0].product.block() * s_.rows.stride * s_.columns.x;
+    return {dy + image * s_.out * s_.y_channel(),
+            block,
+            {x + image * s_.in * s_.x_channel() + block * rows, s_.in, s_.x_channel(), rows}};
   }
 
   // Whether the phases have as many rows and columns: then they read the same planes.

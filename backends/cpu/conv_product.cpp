@@ -139,7 +139,8 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Plac
     ConvAhead<T> ahead(lines * strips.count * tiles.count * terms, planes,
                        then < channels_ ? spans(at, then)
                        : next.source    ? spans(next, 0)
-                                        : ConvSpans<T>{});
+                                        : ConvSpans<T>{},
+                       then < channels_ ? ConvSpans<T>{} : next.results);
     const T* const own = weight + first * weight_row_ + k * weight_channel_;
     std::int64_t t = 0;
     do {

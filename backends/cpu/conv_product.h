@@ -36,11 +36,12 @@ class ConvProduct {
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
 
-  /// A block of rows of an image.
+  /// A block of rows of an image, and where its results go.
   template <class T>
   struct Place {
     const T* source = nullptr;
     std::int64_t block = 0;
+    ConvSpans<T> results = {};
   };
   /// Whether run() leaves all that it reads of the source in scratch: then a product of a form that
   /// differs in weight_taps alone need not make it again.
@@ -48,7 +49,8 @@ class ConvProduct {
 
   /// The results first .. last-1 of the rows of `at`, to `to`, which is where the first of these
   /// results' row 0 of this block goes; results lie `to_result` apart. Fetches what `next` reads
-  /// meanwhile, if there is a next one. `is_made`: scratch is as another product left it.
+  /// and writes meanwhile, if there is a next one. `is_made`: scratch is as another product left
+  /// it.
   template <class T>
   void run(const ConvKernels<T>& kernels, const T* weight, const Place<T>& at, T* to,
            std::int64_t to_result, std::int64_t first, std::int64_t last, T* scratch,
