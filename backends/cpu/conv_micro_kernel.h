@@ -12,9 +12,12 @@
 namespace blockgrad::detail {
 namespace {
 
-/// Compilers would rather keep each multiple of a number in a register than let an access multiply
-/// it.
-inline void hide(std::int64_t& x) { asm("" : "+r"(x)); }
+/// Compilers would rather add up each address from its parts, or keep each multiple of a distance,
+/// than let an access add and multiply.
+template <class T>
+void hide(T& x) {
+  asm("" : "+r"(x));
+}
 
 template <class T>
 const T* at_byte(const T* p, std::int64_t bytes) {
@@ -63,8 +66,11 @@ void conv_tile(std::int64_t count, const ConvTap* taps, const typename V::Scalar
   const std::int64_t three_rows = 3 * row;
   for (const ConvTap* const end = taps + count; taps != end; ++taps) {
     hide(row);
-    const RowPointers<T> left{a + taps->weight, row, three_rows};
-    const T* const from = b + taps->source;
+    const T* weights = a + taps->weight;
+    hide(weights);
+    const RowPointers<T> left{weights, row, three_rows};
+    const T* from = b + taps->source;
+    hide(from);
     __builtin_prefetch(ahead.at, 0, 2);
     ahead.at += ahead.step;
     Reg right[vectors];
