@@ -10,7 +10,6 @@
 #include "backends/cpu/tape_program.h"
 #include "backends/cpu/tape_steps.h"
 #include "blockgrad/graph/map.h"
-#include "graph/costly.h"
 
 namespace blockgrad {
 
@@ -303,9 +302,7 @@ class TapeBuilder {
     needs.steps = static_cast<std::int64_t>(tape_.code.size() + tape_.loads.size() +
                                             tape_.stores.size() + tape_.rows.size() + 1);
     needs.streams = tape_.moving.size() + tape_.loads.size() + tape_.stores.size();
-    needs.is_costly = std::any_of(steps_.begin(), steps_.end(), [&](const TapeStep& step) {
-      return step.run && !is_number_[nth(step.value)] && is_costly(at(step.value).op);
-    });
+    needs.is_unforeseen = !tape_.loads.empty() || takes_long(fn_, steps_, is_number_);
     const TapeCut cut = cut_tape(needs);
     tape_.chunk = cut.chunk, tape_.part = cut.part;
     tape_.fetches_ahead = cut.fetches_ahead;

@@ -49,7 +49,7 @@ TapeCut cut_tape(const TapeNeeds& needs) {
       unit = std::lcm(needs.period, whole);
   }
   TapeCut cut{};
-  cut.fetches_ahead = (needs.streams >= many_streams || needs.is_costly) &&
+  cut.fetches_ahead = (needs.streams >= many_streams || needs.is_unforeseen) &&
                       needs.elements * needs.bytes > near_bytes;
   if (needs.row > 0) {
     cut.chunk = wanted / least_chunk * least_chunk;

@@ -12,12 +12,12 @@ inline constexpr std::int64_t largest_tape_chunk = 1024;
 
 struct TapeNeeds {
   std::int64_t elements = 0;
-  std::int64_t bytes = 1;   // of all slots and streams, for an element
-  std::int64_t steps = 1;   // instructions, loads and stores
-  std::int64_t period = 1;  // of all repeated operands together; 1 for none
-  std::int64_t row = 0;     // the length of rows that lie apart and are used there; 0 for none
-  std::size_t streams = 0;  // through memory
-  bool is_costly = false;   // there are functions as exp
+  std::int64_t bytes = 1;      // of all slots and streams, for an element
+  std::int64_t steps = 1;      // instructions, loads and stores
+  std::int64_t period = 1;     // of all repeated operands together; 1 for none
+  std::int64_t row = 0;        // the length of rows that lie apart and are used there; 0 for none
+  std::size_t streams = 0;     // through memory
+  bool is_unforeseen = false;  // operands are strided, or a chunk takes long
 };
 
 struct TapeCut {

@@ -74,6 +74,67 @@ void TapeProgram::run_elements(const KernelCall& call, std::int64_t begin, std::
   else run_chunks<true>(call, begin, end);
 }
 
+// What the next chunk moves comes near while one is worked on, a share before each instruction: so
+// many lines at once as a processor waits for. Strided operands, which are copied, are left to it:
+// they would crowd the cache.
+class TapeProgram::NextChunk {
+ public:
+  NextChunk(const TapeProgram& tape, const KernelCall& call, std::byte* const* at)
+      : tape_(tape), call_(call) {
+    for (const std::int32_t r : tape.moving) {
+      const bool is_known =
+          std::any_of(known_, known_ + count_, [&](const auto* other) { return other == at[r]; });
+      if (!tape.fetches_ahead || is_known) continue;
+      known_[count_] = at[r];
+      registers_[count_++] = &tape.registers[static_cast<std::size_t>(r)];
+    }
+  }
+
+  void enter(std::int64_t first, std::int64_t n) {
+    constexpr std::int64_t line = 16;
+    const auto shares = static_cast<std::int64_t>(tape_.code.size());
+    first_ = first;
+    n_ = n;
+    share_ = ((n + shares - 1) / shares + line - 1) / line * line;
+    for (std::size_t s = 0; s < count_; ++s) {
+      const TapeRegister& reg = *registers_[s];
+      const std::byte* base = writes(reg) ? call_.out[reg.index] : call_.in[reg.index];
+      from_[s] = base + tape_.place(reg, first);
+    }
+  }
+
+  void bring(std::size_t instruction) const {
+    const std::int64_t begin = static_cast<std::int64_t>(instruction) * share_;
+    const std::int64_t length = std::min(share_, n_ - begin);
+    for (std::size_t s = 0; length > 0 && s < count_; ++s) {
+      const TapeRegister& reg = *registers_[s];
+      bring_near(from_[s] + begin * reg.size, length * reg.size, writes(reg));
+    }
+    const std::size_t shares = tape_.code.size(), stores = tape_.stores.size();
+    std::size_t s = stores * instruction / shares;
+    for (; s < stores * (instruction + 1) / shares; ++s) bring(tape_.stores[s]);
+  }
+
+ private:
+  static bool writes(const TapeRegister& reg) { return reg.kind == TapeRegister::Kind::output; }
+
+  void bring(const TapeStore& store) const {
+    const std::int64_t size = tape_.registers[static_cast<std::size_t>(store.reg)].size;
+    store.walk.runs(first_, n_, [&](std::int64_t place, std::int64_t run) {
+      if (store.walk.step() == 1)
+        bring_near(call_.out[store.output] + place * size, run * size, true);
+    });
+  }
+
+  const TapeProgram& tape_;
+  const KernelCall& call_;
+  std::size_t count_ = 0;  // of streams: what is written in place of an operand is none of its own
+  const TapeRegister* registers_[most_registers];
+  const std::byte* known_[most_registers];  // where each is in the first chunk
+  const std::byte* from_[most_registers];   // and in the next
+  std::int64_t first_ = 0, n_ = 0, share_ = 0;
+};
+
 template <bool watches>
 void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::int64_t end) const {
   std::byte* at[most_registers];
@@ -98,24 +159,7 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
     with_elements(size_of(l.reg), at[l.reg], call.in[l.input],
                   [&](auto* to, const auto* from) { l.walk.load(to, from, first, n); });
   };
-  // What the next chunk moves comes near while one is worked on, some before each instruction.
-  // Strided operands, which are copied, are left to the processor: they would crowd the cache.
-  const std::size_t streams = fetches_ahead ? moving.size() + stores.size() : 0;
-  const auto bring = [&](std::size_t stream, std::int64_t first, std::int64_t n) {
-    if (stream < moving.size()) {
-      const TapeRegister& reg = registers[static_cast<std::size_t>(moving[stream])];
-      const bool writes = reg.kind == TapeRegister::Kind::output;
-      const std::byte* const base = writes ? call.out[reg.index] : call.in[reg.index];
-      bring_near(base + place(reg, first), n * reg.size, writes);
-      return;
-    }
-    const TapeStore& store = stores[stream - moving.size()];
-    const std::int64_t size = size_of(store.reg);
-    store.walk.runs(first, n, [&](std::int64_t place, std::int64_t run) {
-      if (store.walk.step() == 1)
-        bring_near(call.out[store.output] + place * size, run * size, true);
-    });
-  };
+  NextChunk ahead(*this, call, at);
   const std::int64_t longest = std::min(chunk, end - begin);
   for (const TapeLoad& l : patterns) load(l, begin, longest);
   for (const TapeStart& start : starts) {
@@ -130,9 +174,10 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
       std::iota(numbers_of_elements, numbers_of_elements + n, i);
     }
     const std::int64_t next = i + n < end ? chunk_at(i + n, end) : 0;
-    if (streams > 0 && next > 0) {
-      for (std::size_t c = 0, stream = 0; c < code.size(); ++c) {
-        for (; stream * code.size() < (c + 1) * streams; ++stream) bring(stream, i + n, next);
+    if (fetches_ahead && next > 0) {
+      ahead.enter(i + n, next);
+      for (std::size_t c = 0; c < code.size(); ++c) {
+        ahead.bring(c);
         run_instruction(code[c], at, n);
         look(code[c], n);
       }

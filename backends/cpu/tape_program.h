@@ -99,6 +99,7 @@ struct TapeProgram {
     return whole < end - first ? whole : end - first;
   }
   std::byte* start_of(const TapeRegister& reg, const KernelCall& call, std::int64_t begin) const;
+  class NextChunk;
   template <bool watches>
   void run_chunks(const KernelCall& call, std::int64_t begin, std::int64_t end) const;
 };

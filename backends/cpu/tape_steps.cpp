@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "blockgrad/graph/error.h"
+#include "graph/costly.h"
 
 namespace blockgrad {
 
@@ -143,6 +144,16 @@ class StepFinder {
 
 std::vector<TapeStep> tape_steps(const ScalarFn& fn, std::span<const char> is_number, Isa isa) {
   return StepFinder(fn, is_number, isa).run();
+}
+
+bool takes_long(const ScalarFn& fn, std::span<const TapeStep> steps,
+                std::span<const char> is_number) {
+  return std::any_of(steps.begin(), steps.end(), [&](const TapeStep& step) {
+    const auto value = static_cast<std::size_t>(step.value);
+    const ScalarOp op = fn.code()[value].op;
+    return !is_number[value] && (is_costly(op) || op == ScalarOp::sqrt || op == ScalarOp::rsqrt ||
+                                 op == ScalarOp::divide || op == ScalarOp::reciprocal);
+  });
 }
 
 }  // namespace blockgrad

@@ -30,4 +30,9 @@ struct TapeStep {
 /// elements: such values are never made again for each element, so they are left to themselves.
 std::vector<TapeStep> tape_steps(const ScalarFn& fn, std::span<const char> is_number, Isa isa);
 
+/// Whether one of the steps over elements, as exp or a division, takes much longer than its loads
+/// and stores.
+bool takes_long(const ScalarFn& fn, std::span<const TapeStep> steps,
+                std::span<const char> is_number);
+
 }  // namespace blockgrad
