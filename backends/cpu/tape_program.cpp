@@ -81,10 +81,11 @@ class TapeProgram::NextChunk {
  public:
   NextChunk(const TapeProgram& tape, const KernelCall& call, std::byte* const* at)
       : tape_(tape), call_(call) {
+    if (!tape.fetches_ahead) return;
     for (const std::int32_t r : tape.moving) {
       const bool is_known =
           std::any_of(known_, known_ + count_, [&](const auto* other) { return other == at[r]; });
-      if (!tape.fetches_ahead || is_known) continue;
+      if (is_known) continue;
       known_[count_] = at[r];
       registers_[count_++] = &tape.registers[static_cast<std::size_t>(r)];
     }
