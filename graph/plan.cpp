@@ -154,18 +154,6 @@ class Planner {
   bool writes_over_storage(std::int32_t i) const {
     return writes_over_inputs(i) || at(i).op.as<MapGroup>() || at(i).op.as<RowUpdate>();
   }
-  bool replaces_rows(std::int32_t i) const {
-    return at(i).op.as<PutRows>() || at(i).op.as<RowUpdate>();
-  }
-  // Whether such a node reads the value as the one whose rows this result replaces and nowhere
-  // else.
-  bool replaces_rows_of(Value result, Value whole) const {
-    const std::vector<Value>& inputs = graph_.node(result).inputs;
-    const auto reads = std::count_if(inputs.begin(), inputs.end(),
-                                     [&](Value v) { return graph_.base(v) == whole; });
-    return inputs[static_cast<std::size_t>(result.result)] == whole && reads == 1;
-  }
-
   bool may_write_storage(std::int32_t i) const {
     const std::vector<GraphUpdate>& updates = update_of_[static_cast<std::size_t>(i)];
     const GraphNode& node = at(i);
@@ -179,7 +167,7 @@ class Planner {
     for (const GraphUpdate& u : updates) {
       if (!(u.guard == updates[0].guard)) return false;
       if (std::binary_search(viewed.begin(), viewed.end(), u.leaf.node)) return false;
-      if (replaces_rows(i) && !replaces_rows_of(u.value, u.leaf)) return false;
+      if (replaces_rows(node) && !replaces_rows_of(graph_, u.value, u.leaf)) return false;
     }
     return true;
   }
@@ -326,7 +314,7 @@ class Planner {
     const bool writes_over = writes_over_inputs(v.node) || at(v.node).op.as<RowProgram>();
     if (!reuse_ || !in_place_ || !writes_over) return false;
     for (const Value in : at(v.node).inputs) {
-      if (at(v.node).op.as<PutRows>() && !replaces_rows_of(v, in)) continue;
+      if (at(v.node).op.as<PutRows>() && !replaces_rows_of(graph_, v, in)) continue;
       if (graph_.type(in).shape.size() != graph_.type(v).shape.size()) continue;
       Where& w = where(in);
       if (is_view(in.node) || w.place != Place::arena || w.pinned || w.last_use != time ||

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "blockgrad/graph/put_rows.h"
+
 namespace blockgrad {
 
 namespace {
@@ -83,6 +85,17 @@ Cost RowUpdate::cost(Types in, Types out) const {
   for (std::size_t i = results + 2; i < in.size(); ++i)
     cost.bytes += static_cast<double>(bytes_of(in[i]));
   return cost;
+}
+
+bool replaces_rows(const GraphNode& node) {
+  return node.op.as<PutRows>() || node.op.as<RowUpdate>();
+}
+
+bool replaces_rows_of(const Graph& graph, Value result, Value whole) {
+  const std::vector<Value>& inputs = graph.node(result).inputs;
+  const auto reads =
+      std::count_if(inputs.begin(), inputs.end(), [&](Value v) { return graph.base(v) == whole; });
+  return inputs[static_cast<std::size_t>(result.result)] == whole && reads == 1;
 }
 
 }  // namespace blockgrad

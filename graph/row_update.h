@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "blockgrad/graph/map.h"
+#include "graph/graph.h"
 
 namespace blockgrad {
 
@@ -50,5 +51,11 @@ struct RowUpdate {
   bool accepts(int, const Layout& layout) const;
   Cost cost(Types in, Types out) const;
 };
+
+/// Whether the node is PutRows or RowUpdate.
+bool replaces_rows(const GraphNode& node);
+/// Whether that node reads `whole` as what has the rows that this result replaces, and nowhere
+/// else.
+bool replaces_rows_of(const Graph& graph, Value result, Value whole);
 
 }  // namespace blockgrad
