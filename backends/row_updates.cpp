@@ -83,8 +83,15 @@ class Fusion {
     }
     const std::vector<std::int32_t> tables = tables_of(map);
     const bool takes = std::any_of(tables.begin(), tables.end(), [](auto t) { return t >= 0; });
-    return takes && tables.size() + puts.size() <= RowUpdate::most_values &&
+    return takes && tables.size() + puts.size() <= RowUpdate::most_values && !counts(map) &&
            has_plain_values(map, tables);
+  }
+
+  // Whether the formula asks for the number of an element, which blocks of rows do not have.
+  bool counts(std::int32_t map) const {
+    const auto code = at(map).op.as<Map>()->fn.code();
+    return std::any_of(code.begin(), code.end(),
+                       [](const ScalarInstr& instr) { return instr.op == ScalarOp::flat_index; });
   }
 
   Value guard_of(std::int32_t put) const {

@@ -233,4 +233,18 @@ BOOST_AUTO_TEST_CASE(rows_that_go_elsewhere_or_come_from_elsewhere_stay_apart) {
   BOOST_TEST(fused(scaled) == 0);
 }
 
+BOOST_AUTO_TEST_CASE(random_numbers_of_rows_do_not_depend_on_blocks) {
+  const auto noisy = [](const Tables& t) {
+    const Stream stream{7, 0, constant(full({}, 3, DType::i64))};
+    const Expr noise = uniform(t.rows.values.shape(), -1, 1, stream);
+    Updates updates;
+    updates.set(t.a, t.put(t.a, t.of(t.a) - t.rate * t.rows.values * noise));
+    return updates;
+  };
+  const auto with = trained({300, 16}, 90, DType::f32, DType::i32, {}, noisy);
+  const auto without =
+      trained({300, 16}, 90, DType::f32, DType::i32, {.skip = {"fuse_row_updates"}}, noisy);
+  BOOST_TEST(same_bits(with[0], without[0]));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
