@@ -46,12 +46,10 @@ class RowUpdates {
       if (self->is_narrow_) self->run<std::int32_t>(call, first, last);
       else self->run<std::int64_t>(call, first, last);
     };
-    const std::int64_t blocks = (largest_ + rows_ - 1) / rows_;
-    kernel.parts =
-        is_in_place_ ? std::max<std::int64_t>(1, (blocks + per_part() - 1) / per_part()) : 1;
+    kernel.parts = std::max<std::int64_t>(1, (blocks() + per_part() - 1) / per_part());
     kernel.scratch = static_cast<std::size_t>(scratch_);
     const auto moved = static_cast<double>(is_in_place_ ? 0 : height_ * inner_);
-    kernel.cost = 20 + tape_.cost() * static_cast<double>(blocks) + moved;
+    kernel.cost = 20 + tape_.cost() * static_cast<double>(blocks()) + moved;
     kernel.why = join({largest_, " rows of ", inner_, " elements at most, ",
                        is_in_place_ ? "in place, " : "into copies, ", tape_.code.size(),
                        " instructions, ", rows_, rows_ == 1 ? " row" : " rows", " at a time"});
@@ -59,8 +57,10 @@ class RowUpdates {
   }
 
  private:
-  // In blocks.
+  std::int64_t blocks() const { return (largest_ + rows_ - 1) / rows_; }
+  // In blocks. Who copies a table first does all of them.
   std::int64_t per_part() const {
+    if (!is_in_place_) return std::max<std::int64_t>(1, blocks());
     return std::max<std::int64_t>(1, part_elements / std::max<std::int64_t>(1, rows_ * width_));
   }
 
