@@ -141,8 +141,9 @@ class RowUpdates {
       }
       for (std::int64_t i = 0; i < count; ++i) {
         if (k + i + rows_ < end) bring_near(piece, numbers[k + i + rows_]);
-        std::memcpy(buffer + i * piece.bytes, piece.from + numbers[k + i] * piece.row,
-                    static_cast<std::size_t>(piece.bytes));
+        if (is_row(numbers[k + i]))
+          std::memcpy(buffer + i * piece.bytes, piece.from + numbers[k + i] * piece.row,
+                      static_cast<std::size_t>(piece.bytes));
       }
     }
     for (std::size_t r = 0; r < results_; ++r) out[r] = call.scratch + outputs_[r].buffer;
@@ -153,10 +154,16 @@ class RowUpdates {
     for (std::size_t r = 0; r < results_; ++r) {
       const std::int64_t row = inner_ * outputs_[r].element, bytes = width * outputs_[r].element;
       std::byte* const to = call.out[r] + first * outputs_[r].element;
-      for (std::int64_t i = 0; i < count; ++i)
-        std::memcpy(to + numbers[k + i] * row, out[r] + i * bytes, static_cast<std::size_t>(bytes));
+      for (std::int64_t i = 0; i < count; ++i) {
+        if (is_row(numbers[k + i]))
+          std::memcpy(to + numbers[k + i] * row, out[r] + i * bytes,
+                      static_cast<std::size_t>(bytes));
+      }
     }
   }
+
+  // Numbers of a gradient that is made by hand are not checked.
+  bool is_row(std::int64_t number) const { return number >= 0 && number < height_; }
 
   // Columns of rows in memory.
   struct Piece {

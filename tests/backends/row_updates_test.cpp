@@ -235,6 +235,23 @@ BOOST_AUTO_TEST_CASE(rows_that_go_elsewhere_or_come_from_elsewhere_stay_apart) {
   BOOST_TEST(fused(scaled) == 0);
 }
 
+BOOST_AUTO_TEST_CASE(rows_outside_of_a_table_are_left_out) {
+  for (const std::int64_t width : {3, 600}) {
+    const Tables t({4, width}, 3);
+    Program program = compile({}, t.adapted());
+    BOOST_TEST(program.to_text().find("update_rows") != std::string::npos);
+    const auto run = [&](const Tensor& numbers) {
+      program.run({{t.index, numbers}, {t.rate, tensor({0.25}, {}).astype(DType::f32)}});
+    };
+    const Tensor before = t.a.value();
+    run(tensor<std::int32_t>({-1, 4, 1 << 30}, {3}));
+    BOOST_TEST(same_bits(t.a.value(), before));
+    run(tensor<std::int32_t>({-1, 2, 1 << 30}, {3}));
+    for (const std::int64_t row : {0, 1, 2, 3})
+      BOOST_TEST((t.a.value().at(row * width) == before.at(row * width)) == (row != 2));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(random_numbers_of_rows_do_not_depend_on_blocks) {
   const auto noisy = [](const Tables& t) {
     const Stream stream{7, 0, constant(full({}, 3, DType::i64))};
