@@ -142,8 +142,7 @@ class RowUpdates {
       for (std::int64_t i = 0; i < count; ++i) {
         if (k + i + rows_ < end) bring_near(piece, numbers[k + i + rows_]);
         if (is_row(numbers[k + i]))
-          std::memcpy(buffer + i * piece.bytes, piece.from + numbers[k + i] * piece.row,
-                      static_cast<std::size_t>(piece.bytes));
+          copy(buffer + i * piece.bytes, piece.from + numbers[k + i] * piece.row, piece.bytes);
       }
     }
     for (std::size_t r = 0; r < results_; ++r) out[r] = call.scratch + outputs_[r].buffer;
@@ -155,11 +154,15 @@ class RowUpdates {
       const std::int64_t row = inner_ * outputs_[r].element, bytes = width * outputs_[r].element;
       std::byte* const to = call.out[r] + first * outputs_[r].element;
       for (std::int64_t i = 0; i < count; ++i) {
-        if (is_row(numbers[k + i]))
-          std::memcpy(to + numbers[k + i] * row, out[r] + i * bytes,
-                      static_cast<std::size_t>(bytes));
+        if (is_row(numbers[k + i])) copy(to + numbers[k + i] * row, out[r] + i * bytes, bytes);
       }
     }
+  }
+
+  // For a row of one element a call takes longer than the copy.
+  static void copy(std::byte* to, const std::byte* from, std::int64_t bytes) {
+    if (bytes == 4) std::memcpy(to, from, 4);
+    else std::memcpy(to, from, static_cast<std::size_t>(bytes));
   }
 
   // Numbers of a gradient that is made by hand are not checked.
