@@ -35,8 +35,10 @@ class ThreadPool {
 
   using Work = void (*)(void* context, int share);
   /// Calls work(context, s) once for every s < shares, on the caller and on workers that are free,
-  /// and returns when all are done; rethrows what a call threw. False, without any call, if the
-  /// pool is busy, has no workers, or has as many users as there are processors.
+  /// and returns when all are done; rethrows what a call threw. The caller takes the shares that
+  /// are left in ascending order, so one may wait for an earlier one that does not throw. False,
+  /// without any call, if the pool is busy, has no workers, or has as many users as there are
+  /// processors.
   bool run(Work work, void* context, int shares);
   /// How often `run` shared work.
   std::uint64_t runs() const;
