@@ -49,7 +49,8 @@ class RowUpdates {
     kernel.parts = std::max<std::int64_t>(1, (blocks() + per_part() - 1) / per_part());
     kernel.scratch = static_cast<std::size_t>(scratch_);
     const auto moved = static_cast<double>(is_in_place_ ? 0 : height_ * inner_);
-    kernel.cost = 20 + tape_.cost() * static_cast<double>(blocks()) + moved;
+    const std::int64_t pieces = (inner_ + width_ - 1) / std::max<std::int64_t>(1, width_);
+    kernel.cost = 20 + tape_.cost() * static_cast<double>(blocks() * pieces) + moved;
     kernel.why = join({largest_, " rows of ", inner_, " elements at most, ",
                        is_in_place_ ? "in place, " : "into copies, ", tape_.code.size(),
                        " instructions, ", rows_, rows_ == 1 ? " row" : " rows", " at a time"});
