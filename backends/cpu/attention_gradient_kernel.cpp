@@ -13,6 +13,7 @@ namespace blockgrad {
 
 namespace {
 
+constexpr std::int64_t most_queries = 64, most_keys = 128;  // of a block
 constexpr std::int64_t few_batches = 4;
 constexpr std::int64_t groups_of_few = 8;
 
@@ -21,8 +22,8 @@ class Gradient : AttentionBlocks<T> {
  public:
   explicit Gradient(const KernelRequest& request)
       : AttentionBlocks<T>(request, 6, request.node.op.as<AttentionGradient>()->causal,
-                           request.node.op.as<AttentionGradient>()->scale.value,
-                           most_queries(request), 128),
+                           request.node.op.as<AttentionGradient>()->scale.value, most_queries,
+                           most_keys),
         dy_(request.inputs[3].layout) {
     is_split_ = this->batches() < few_batches && this->query_cut_.blocks >= groups_of_few &&
                 this->key_cut_.blocks >= groups_of_few;
@@ -45,13 +46,6 @@ class Gradient : AttentionBlocks<T> {
   }
 
  private:
-  // Few rows waste little of a small triangle.
-  static std::int64_t most_queries(const KernelRequest& request) {
-    const Shape& k = request.inputs[1].layout.shape;
-    const bool causal = request.node.op.as<AttentionGradient>()->causal;
-    return causal && k[k.rank() - 2] <= 128 ? 64 : 64;
-  }
-
   struct Scratch {
     T *keys, *values, *p, *ds;
     std::int64_t end;

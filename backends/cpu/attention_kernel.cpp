@@ -47,7 +47,7 @@ class Forward : AttentionBlocks<T> {
  private:
   static std::int64_t most_queries(const KernelRequest& request) {
     const Shape& v = request.inputs[2].layout.shape;
-    return v[v.rank() - 2] <= 128 ? 64 : v[v.rank() - 2] <= 512 ? 64 : 128;
+    return v[v.rank() - 2] <= 512 ? 64 : 128;
   }
   static std::int64_t most_keys(const KernelRequest& request) {
     const Shape& v = request.inputs[2].layout.shape;
