@@ -136,9 +136,9 @@ struct Copies {
 
   template <class T>
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
-    if (is_covered) copy<T>(call, first, last);
+    if (is_covered) return copy<T>(call, first, last);
     // Part by part, so that what was filled is still in the cache when something is put there.
-    for (std::int64_t p = is_covered ? last : first; p < last; ++p)
+    for (std::int64_t p = first; p < last; ++p)
       fill_and_copy<T>(call, slabs * p / parts(), slabs * (p + 1) / parts());
   }
 
