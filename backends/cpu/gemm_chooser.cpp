@@ -255,10 +255,13 @@ void Gemm::choose_parts() {
   const std::int64_t tiles = divide_up(shape_.m, main_.rows);
   // What the larger half has of all, and what both halves pack: of rows all of B, of columns all of
   // A. Those of columns write neighbouring pieces of rows, and take lines from each other's caches.
+  // A B from afar costs more the more threads copy it: rows have to be many.
   const auto m = static_cast<double>(shape_.m), n = static_cast<double>(shape_.n);
   const std::int64_t b_bytes = shape_.k * shape_.n * (shape_.type == GemmType::f32 ? 4 : 8);
-  const bool is_far_b = b_is_transposed_ || b_bytes > l2_bytes / 4;
-  const double twice_b = packs_b_ ? (is_far_b ? 8 : 2) / m : 0;
+  const double cost_of_b = b_bytes > 2 * l2_bytes ? (b_is_transposed_ ? 40 : 20)
+                           : b_is_transposed_ || b_bytes > l2_bytes / 4 ? 8
+                                                                        : 2;
+  const double twice_b = packs_b_ ? cost_of_b / m : 0;
   const double twice_a = packs_a_ ? (turns_a_ ? 6 : 2) / n : 0;
   const auto half = [](std::int64_t units, int size, double all) {
     return std::min(1.0, static_cast<double>(divide_up(units, 2) * size) / all);

@@ -321,6 +321,24 @@ BOOST_AUTO_TEST_CASE(threads_that_share_the_parts_give_the_same_bits) {
   }
 }
 
+// Each part that has rows of its own would copy all of B.
+BOOST_AUTO_TEST_CASE(parts_of_few_rows_by_a_far_matrix_have_all_rows) {
+  const std::int64_t m = 512, n = 4096, k = 144;
+  for (const bool transpose_b : {false, true}) {
+    const GemmShape shape{m, n, k, GemmType::f32, k, 1, transpose_b ? 1 : n, transpose_b ? k : 1};
+    const Gemm gemm = Gemm::make(shape, best_isa());
+    BOOST_TEST_REQUIRE(gemm.parts() > 16);
+    const std::vector<float> a(m * k, 1), b(k * n, 1);
+    std::vector<float> c(m * n, 0);
+    Scratch scratch(gemm.scratch());
+    gemm.run(a.data(), b.data(), c.data(), 0, scratch.begin);
+    for (const std::int64_t row : {std::int64_t{0}, m - 1}) {
+      BOOST_TEST(c[static_cast<std::size_t>(row * n)] == k);
+      BOOST_TEST(c[static_cast<std::size_t>(row * n + n - 1)] == 0);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(strides_without_a_one_are_refused) {
   BOOST_CHECK_THROW(Gemm::make({4, 4, 4, GemmType::f32, 8, 2, 4, 1}, best_isa()), InternalError);
   BOOST_CHECK_THROW(Gemm::make({4, 4, 4, GemmType::f32, 4, 1, 8, 2}, best_isa()), InternalError);
