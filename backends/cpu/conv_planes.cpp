@@ -54,7 +54,7 @@ struct ConvPlanes::Classes {
 };
 
 ConvPlanes::ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64_t block,
-                       double work, std::int64_t lanes, bool may_be_in_place)
+                       double work, double least, std::int64_t lanes, bool may_be_in_place)
     : block_(block),
       columns_(columns.result),
       source_rows_(rows.source),
@@ -77,7 +77,8 @@ ConvPlanes::ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64
                         std::int64_t width_of_plane) {
     const auto vectors = static_cast<double>(up(line, lanes));
     const double start = lines == 1 ? 0 : are_whole ? unaligned * vectors : line_start;
-    return work * taps * static_cast<double>(lines) * (vectors + start) +
+    const double each = work * (vectors + start);
+    return taps * static_cast<double>(lines) * (are_whole ? each : std::max(each, least)) +
            copy_cost * static_cast<double>(planes) *
                static_cast<double>(height * up(width_of_plane, lanes));
   };

@@ -29,10 +29,11 @@ struct ConvAxis {
 class ConvPlanes {
  public:
   /// Planes for `block` rows of the result at a time. `work`: how many vectors of products each
-  /// vector of the source takes part in per tap; `lanes`: elements of a vector.
-  /// The image itself stands for its planes only if `may_be_in_place`.
+  /// vector of the source takes part in per tap; `least`: how many a line takes the time of,
+  /// however short; `lanes`: elements of a vector. The image itself stands for its planes only if
+  /// `may_be_in_place`.
   ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64_t block, double work,
-             std::int64_t lanes, bool may_be_in_place = true);
+             double least, std::int64_t lanes, bool may_be_in_place = true);
 
   std::int64_t block() const { return block_; }
   bool is_in_place() const { return is_in_place_; }

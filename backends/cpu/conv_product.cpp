@@ -13,6 +13,8 @@ namespace {
 constexpr std::int64_t most_plane_bytes = 160 * 1024;
 // Of a block's line: fewer are not worth a shorter block.
 constexpr std::int64_t least_vectors = 16;
+// Of a line: tiles of few sums wait for each of them.
+constexpr double least_work = 5;
 // Of a tile's sums at a time: what they read stays in the first cache level for the next tile.
 constexpr std::int64_t most_terms = 256;
 
@@ -60,7 +62,7 @@ template <class T>
 ConvBlock conv_block(const ConvForm& form) {
   constexpr std::int64_t most = most_plane_bytes / static_cast<std::int64_t>(sizeof(T));
   const auto channel = [&](std::int64_t rows) {
-    const ConvPlanes planes(form.rows, form.columns, rows, work_of(form), dot_lanes<T>);
+    const ConvPlanes planes(form.rows, form.columns, rows, work_of(form), least_work, dot_lanes<T>);
     return planes.is_in_place() ? std::int64_t{0} : planes.channel();
   };
   const std::int64_t height = form.rows.result;
@@ -79,7 +81,8 @@ template <class T>
 ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>&)
     : form_(form),
       meets_outside_(meets_outside(form.rows) || meets_outside(form.columns)),
-      planes_(form.rows, form.columns, conv_block<T>(form).rows, work_of(form), dot_lanes<T>),
+      planes_(form.rows, form.columns, conv_block<T>(form).rows, work_of(form), least_work,
+              dot_lanes<T>),
       channels_(form.channels),
       taps_per_channel_(std::count_if(form.weight_taps.begin(), form.weight_taps.end(),
                                       [](std::int64_t tap) { return tap >= 0; })),

@@ -71,7 +71,7 @@ template <class T>
 ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
     : row_axis_(form.rows),
       column_axis_(form.columns),
-      planes_(form.rows, form.columns, rows_of<T>(form), work_of(form), dot_lanes<T>, false),
+      planes_(form.rows, form.columns, rows_of<T>(form), work_of(form), 0, dot_lanes<T>, false),
       images_(form.images),
       results_(form.results),
       channels_(form.channels),
