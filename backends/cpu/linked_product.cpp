@@ -57,9 +57,14 @@ void LinkedProduct::run(const KernelCall& call, const void* a, const void* b, vo
       made.store(call.turn, std::memory_order_release);
       continue;
     }
-    for (int polls = 0; made.load(std::memory_order_acquire) != call.turn; ++polls) {
-      if (polls < polls_before_yield) relax();
-      else std::this_thread::yield();
+    int polls = 0;
+    while (made.load(std::memory_order_acquire) != call.turn) {
+      if (polls < polls_before_yield) {
+        relax();
+        ++polls;
+      } else {
+        std::this_thread::yield();
+      }
     }
     gemm_.run_slice(a, b, c, row, end, split_, k_);
   }
