@@ -111,9 +111,9 @@ class TapeProgram::NextChunk {
       const TapeRegister& reg = *registers_[s];
       bring_near(from_[s] + begin * reg.size, length * reg.size, writes(reg));
     }
-    const std::size_t shares = tape_.code.size(), stores = tape_.stores.size();
-    std::size_t s = stores * instruction / shares;
-    for (; s < stores * (instruction + 1) / shares; ++s) bring(tape_.stores[s]);
+    const std::size_t shares = tape_.code.size(), all = tape_.stores.size();
+    std::size_t s = all * instruction / shares;
+    for (; s < all * (instruction + 1) / shares; ++s) bring(tape_.stores[s]);
   }
 
  private:
