@@ -286,6 +286,8 @@ void Gemm::run(const void* a, const void* b, void* c, std::int64_t first, std::i
 
 void Gemm::run_slice(const void* a, const void* b, void* c, std::int64_t first, std::int64_t last,
                      std::int64_t first_p, std::int64_t last_p) const noexcept {
+  // See run().
+  if (shape_.k == 0) a = b = c;
   const auto run_as = [&]<class T>(T) {
     Walk<T>{*this,
             table_of<T>(*kernels_),
