@@ -4,6 +4,7 @@
 #include "backends/cpu/gemm.h"
 
 #include "blockgrad/graph/error.h"
+#include "tests/support/instruction_sets.h"
 
 #include <boost/test/unit_test.hpp>
 
@@ -17,6 +18,7 @@
 #include <vector>
 
 using namespace blockgrad;
+using test_support::supported_isas;
 
 namespace {
 
@@ -129,14 +131,6 @@ std::string mismatch(const Product& p, const std::vector<Isa>& isas) {
     }
   }
   return "";
-}
-
-std::vector<Isa> supported_isas() {
-  std::vector<Isa> isas;
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::neon}) {
-    if (is_supported(isa)) isas.push_back(isa);
-  }
-  return isas;
 }
 
 void check(const Product& p, const std::vector<Isa>& isas = supported_isas()) {

@@ -5,18 +5,13 @@
 #include <cmath>
 
 #include "blockgrad/blockgrad.h"
+#include "tests/support/count_ops.h"
 
 using namespace blockgrad;
+using test_support::count;
 namespace tt = boost::test_tools;
 
 namespace {
-
-template <class T>
-int count(const Graph& graph) {
-  int n = 0;
-  for (const GraphNode& node : graph.nodes) n += node.op.as<T>() != nullptr;
-  return n;
-}
 
 Graph joined(const std::vector<Expr>& outputs) {
   const auto keeps = [](const Op& op) { return !op->has_expand(); };

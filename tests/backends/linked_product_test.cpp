@@ -9,6 +9,7 @@
 
 #include "blockgrad/blockgrad.h"
 #include "tests/support/checks.h"
+#include "tests/support/instruction_sets.h"
 
 using namespace blockgrad;
 using namespace test_support;
@@ -42,14 +43,6 @@ struct Product {
     gemm.run(a.data(), b.data(), expected.data(), 0, gemm.parts(), aligned);
   }
 };
-
-std::vector<Isa> instruction_sets() {
-  std::vector<Isa> all;
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
-    if (is_supported(isa)) all.push_back(isa);
-  }
-  return all;
-}
 
 /// Each thread does its run of the parts, the last one begins first.
 template <class T>
@@ -98,7 +91,7 @@ std::vector<Tensor> trained(int threads) {
 BOOST_AUTO_TEST_SUITE(linked_product)
 
 BOOST_AUTO_TEST_CASE(bits_are_those_of_the_plain_product) {
-  for (const Isa isa : instruction_sets()) {
+  for (const Isa isa : supported_isas()) {
     for (const std::int64_t m : {1, 7, 48, 64, 129}) {
       for (const std::int64_t n : {1, 16, 40, 128}) {
         for (const std::int64_t k : {0, 1, 15, 100, 513, 900}) {

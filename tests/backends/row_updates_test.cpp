@@ -10,18 +10,12 @@
 #include "graph/plan.h"
 #include "graph/row_update.h"
 #include "tests/support/checks.h"
+#include "tests/support/count_ops.h"
 
 using namespace blockgrad;
 using namespace test_support;
 
 namespace {
-
-template <class T>
-int count(const Graph& graph) {
-  int n = 0;
-  for (const GraphNode& node : graph.nodes) n += node.op.as<T>() != nullptr;
-  return n;
-}
 
 Tensor waves(const Shape& shape, DType dtype, double phase) {
   std::vector<double> values;

@@ -12,8 +12,10 @@
 
 #include "backends/cpu/isa.h"
 #include "backends/cpu/small_sequence.h"
+#include "tests/support/instruction_sets.h"
 
 using namespace blockgrad;
+using test_support::supported_isas;
 
 namespace {
 
@@ -91,14 +93,6 @@ class RandomCalls {
   SmallProduct product_, shared_;
 };
 
-std::vector<Isa> instruction_sets() {
-  std::vector<Isa> all;
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
-    if (is_supported(isa)) all.push_back(isa);
-  }
-  return all;
-}
-
 /// Of NaN, which one is not said: sums of two may keep either.
 template <class T>
 bool same(const Memory& x, const Memory& y) {
@@ -116,7 +110,7 @@ template <class T>
 void compare(std::size_t count, std::uint32_t seed) {
   std::mt19937 random(seed);
   const Memory start = random_memory<T>(random);
-  for (const Isa isa : instruction_sets()) {
+  for (const Isa isa : supported_isas()) {
     const SmallTable& table = small_table(isa);
     Memory memory = start;
     RandomCalls made(memory, table, dtype_of<T>(), seed);

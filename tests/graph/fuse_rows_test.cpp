@@ -5,8 +5,10 @@
 #include "blockgrad/graph/map.h"
 #include "graph/passes/passes.h"
 #include "graph/row_program.h"
+#include "tests/support/count_ops.h"
 
 using namespace blockgrad;
+using test_support::count;
 
 namespace {
 
@@ -16,13 +18,6 @@ Graph fused(std::vector<Expr> outputs, const Updates& updates = {}, FusionLog* l
   const Graph graph = fuse_rows(before, log);
   verify(graph, "fuse_rows");
   return graph;
-}
-
-template <class T>
-int count(const Graph& graph) {
-  int n = 0;
-  for (const GraphNode& node : graph.nodes) n += node.op.as<T>() != nullptr;
-  return n;
 }
 
 const RowProgram& program_of(const Graph& graph) {

@@ -8,6 +8,7 @@
 #include "blockgrad/blockgrad.h"
 #include "blockgrad/graph/leaf.h"
 #include "tests/support/checks.h"
+#include "tests/support/count_ops.h"
 
 using namespace blockgrad;
 using namespace test_support;
@@ -16,13 +17,6 @@ namespace {
 
 Graph graph_of(std::vector<Expr> outputs, const Updates& updates = {}) {
   return build_graph(outputs, updates, [](const Op& op) { return !op->has_expand(); });
-}
-
-template <class T>
-int count(const Graph& graph) {
-  int n = 0;
-  for (const GraphNode& node : graph.nodes) n += node.op.as<T>() != nullptr;
-  return n;
 }
 
 // A random program over matrices [3, 4], with storage that it updates.
