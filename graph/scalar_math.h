@@ -93,6 +93,12 @@ BG_SCALAR T relu(T a) {
   return a <= T(0) ? T(0) : a;
 }
 
+/// 0 where a is subnormal, for -0 too; NaN for NaN.
+template <class T>
+BG_SCALAR T flush_subnormal(T a) {
+  return abs(a) < Format<T>::least_normal ? T(0) : a;
+}
+
 template <class T>
 BG_SCALAR bool isfinite(T a) {
   return abs(a) < infinity<T>();

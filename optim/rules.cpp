@@ -19,11 +19,12 @@ Expr decayed_gradient(UpdateRule& rule) {
   return g + rule.cast(rule.setting("weight_decay")) * rule.parameter();
 }
 
-// rate * slot + (1 - rate) * x, kept.
+// rate * slot + (1 - rate) * x, kept. What fades out ends at 0: a subnormal times 0.9 may round to
+// itself for ever, and many processors take ten times as long for arithmetic on it.
 Expr running_mean(UpdateRule& rule, std::string_view slot, std::string_view rate, const Expr& x) {
   const Expr keep = rule.setting(rate);
   const Expr old = rule.slot(slot, keep);
-  const Expr mean = rule.cast(keep) * old + rule.cast(1.0 - keep) * x;
+  const Expr mean = flush_subnormal(rule.cast(keep) * old + rule.cast(1.0 - keep) * x);
   rule.set(old, mean);
   return mean;
 }
@@ -66,7 +67,7 @@ void Sgd::update(UpdateRule& rule) const {
   if (rule.uses("momentum")) {
     const Expr momentum_now = rule.cast(rule.setting("momentum"));
     const Expr slot = rule.slot("velocity", rule.setting("momentum"));
-    const Expr v = momentum_now * slot + g;
+    const Expr v = flush_subnormal(momentum_now * slot + g);
     rule.set(slot, v);
     step = nesterov ? g + momentum_now * v : v;
   }

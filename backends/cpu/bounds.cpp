@@ -47,6 +47,7 @@ Bounds apply(const ScalarInstr& instr, const Bounds& a, const Bounds& b, const B
     case ScalarOp::maximum: return {std::max(a.low, b.low), std::max(a.high, b.high)};
     case ScalarOp::minimum: return {std::min(a.low, b.low), std::min(a.high, b.high)};
     case ScalarOp::where: return {std::min(b.low, c.low), std::max(b.high, c.high)};
+    case ScalarOp::flush_subnormal: return {std::min(a.low, 0.0), std::max(a.high, 0.0)};
     case ScalarOp::cast: return a;
     default: return {};
   }

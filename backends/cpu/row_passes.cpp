@@ -21,6 +21,7 @@ int price_of(const RowDraftInstruction& step) {
     case ScalarOp::abs:
     case ScalarOp::square:
     case ScalarOp::relu:
+    case ScalarOp::flush_subnormal:
     case ScalarOp::add:
     case ScalarOp::subtract:
     case ScalarOp::multiply:

@@ -126,6 +126,7 @@ constexpr void add_small(SmallTable& table) {
     set(ScalarOp::reciprocal, one<T, T, row::reciprocal>());
     set(ScalarOp::sqrt, one<T, T, row::sqrt>());
     set(ScalarOp::relu, one<T, T, row::relu>());
+    set(ScalarOp::flush_subnormal, one<T, T, row::flush_subnormal>());
     set(ScalarOp::isfinite, one<T, Truth, row::isfinite>());
     set(ScalarOp::maximum, two<T, T, row::maximum>());
     set(ScalarOp::minimum, two<T, T, row::minimum>());

@@ -48,6 +48,15 @@ SweepFn SweepTable::find_select(ScalarOp comparison, DType value) const {
   }
 }
 
+SweepFn SweepTable::find_flushed(SweepFn made) const {
+  for (const auto& of_type : flushed) {
+    for (const Flushed& pair : of_type) {
+      if (made && pair.made == made) return pair.flushed;
+    }
+  }
+  return nullptr;
+}
+
 SweepFn SweepTable::find_copy(std::int32_t bytes) const {
   return copies[bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3];
 }

@@ -32,8 +32,8 @@ using SweepFn = void (*)(std::byte* const* at, const SweepOperands& operands, st
 struct SweepTable {
   static constexpr int ops = static_cast<int>(ScalarOp::cast) + 1;
 
-  /// Of one instruction with two or three operands on f32 or f64: sums, products, quotients,
-  /// comparisons, maxima, where, fma. Null where the instruction has none.
+  /// Of one instruction on f32 or f64: sums, products, quotients, comparisons, maxima, where, fma,
+  /// flush_subnormal. Null where the instruction has none.
   SweepFn find(ScalarOp op, DType value) const;
   /// second(first(a, b), c), or second(c, first(a, b)) if `is_right`; add, subtract and multiply.
   SweepFn find_pair(ScalarOp first, ScalarOp second, bool is_right, DType value) const;
@@ -41,6 +41,8 @@ struct SweepTable {
   SweepFn find_products(ScalarOp joined, DType value) const;
   /// where(comparison(a, b), c, d); less, less_equal, greater and greater_equal.
   SweepFn find_select(ScalarOp comparison, DType value) const;
+  /// flush_subnormal of what this sweep makes: a b + c d, a b + c or fma. Null for others.
+  SweepFn find_flushed(SweepFn made) const;
   /// A copy of elements of 1, 2, 4 or 8 bytes.
   SweepFn find_copy(std::int32_t bytes) const;
 
@@ -48,6 +50,10 @@ struct SweepTable {
   SweepFn pairs[3][4][2] = {};
   SweepFn products[2][2] = {};
   SweepFn selects[4][2] = {};
+  struct Flushed {
+    SweepFn made = nullptr, flushed = nullptr;
+  };
+  Flushed flushed[3][2] = {};
   SweepFn copies[4] = {};
 };
 

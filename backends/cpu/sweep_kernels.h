@@ -77,6 +77,21 @@ struct FusedMultiplyAdd {
     return math::fma(a, b, c);
   }
 };
+struct FlushSubnormal {
+  static constexpr int operands = 1;
+  template <class T>
+  BG_INLINE T of(T a, T, T, T) {
+    return math::flush_subnormal(a);
+  }
+};
+template <class F>
+struct Flushed {
+  static constexpr int operands = F::operands;
+  template <class T>
+  BG_INLINE T of(T a, T b, T c, T d) {
+    return math::flush_subnormal(F::of(a, b, c, d));
+  }
+};
 struct First {
   static constexpr int operands = 1;
   template <class T>
@@ -165,6 +180,11 @@ void sweep_where(std::byte* const* at, const SweepOperands& operands, int64_t n)
 
 #undef BG_INLINE
 
+template <class F, class T>
+constexpr SweepTable::Flushed flushed() {
+  return {sweep<F, T, T>, sweep<Flushed<F>, T, T>};
+}
+
 template <class T>
 constexpr void add_sweeps(SweepTable& table) {
   constexpr int d = math::Same<T, float>::value ? 0 : 1;
@@ -200,6 +220,10 @@ constexpr void add_sweeps(SweepTable& table) {
   pairs[2][3][d] = sweep<Pair<Multiply, SubtractFrom>, T, T>;
   table.products[0][d] = sweep<Products<Add>, T, T>;
   table.products[1][d] = sweep<Products<Subtract>, T, T>;
+  table.single[static_cast<int>(ScalarOp::flush_subnormal)][d] = sweep<FlushSubnormal, T, T>;
+  table.flushed[0][d] = flushed<Products<Add>, T>();
+  table.flushed[1][d] = flushed<Pair<Multiply, Add>, T>();
+  table.flushed[2][d] = flushed<FusedMultiplyAdd, T>();
   table.selects[0][d] = sweep<Select<row::less>, T, T>;
   table.selects[1][d] = sweep<Select<row::less_equal>, T, T>;
   table.selects[2][d] = sweep<Select<row::greater>, T, T>;

@@ -62,6 +62,7 @@ class StepFinder {
     const ScalarInstr& op = instr(i);
     if (is_number_[at(i)]) return single(op);
     if (op.op == ScalarOp::where) return select(i);
+    if (op.op == ScalarOp::flush_subnormal) return flushed(op);
     if (arity(op.op) != 2) return single(op);
     const auto [a, b] = two_args(op);
     if (a != b && may_join_product(a, i) && may_join_product(b, i)) {
@@ -82,6 +83,16 @@ class StepFinder {
       return {.sweep = sweep, .count = 3, .args = {ab[0], ab[1], other}};
     }
     return single(op);
+  }
+
+  TapeStep flushed(const ScalarInstr& op) {
+    const std::int32_t arg = op.args[0], step = step_of_[at(arg)];
+    if (uses_[at(arg)] != 1 || step < 0) return single(op);
+    TapeStep made = steps_[at(step)];
+    made.sweep = sweeps_.find_flushed(made.sweep);
+    if (!made.sweep) return single(op);
+    drop(arg);
+    return made;
   }
 
   TapeStep select(std::int32_t i) {

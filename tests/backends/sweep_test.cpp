@@ -112,6 +112,39 @@ std::vector<Case> cases() {
                     d,
                     [=](const SweepTable& t) { return t.find(ScalarOp::fma, d); },
                     [=](const Bits* x) { return apply(ScalarOp::fma, d, d, {x[0], x[1], x[2]}); }});
+    const auto flush = [=](Bits x) { return apply(ScalarOp::flush_subnormal, d, d, {x}); };
+    list.push_back({"flush_subnormal" + type,
+                    {d},
+                    d,
+                    [=](const SweepTable& t) { return t.find(ScalarOp::flush_subnormal, d); },
+                    [=](const Bits* x) { return flush(x[0]); }});
+    list.push_back(
+        {"fma then flush_subnormal" + type,
+         {d, d, d},
+         d,
+         [=](const SweepTable& t) { return t.find_flushed(t.find(ScalarOp::fma, d)); },
+         [=](const Bits* x) { return flush(apply(ScalarOp::fma, d, d, {x[0], x[1], x[2]})); }});
+    list.push_back(
+        {"multiply then add then flush_subnormal" + type,
+         {d, d, d},
+         d,
+         [=](const SweepTable& t) {
+           return t.find_flushed(t.find_pair(ScalarOp::multiply, ScalarOp::add, false, d));
+         },
+         [=](const Bits* x) {
+           return flush(
+               apply(ScalarOp::add, d, d, {apply(ScalarOp::multiply, d, d, {x[0], x[1]}), x[2]}));
+         }});
+    list.push_back(
+        {"products then add then flush_subnormal" + type,
+         {d, d, d, d},
+         d,
+         [=](const SweepTable& t) { return t.find_flushed(t.find_products(ScalarOp::add, d)); },
+         [=](const Bits* x) {
+           return flush(apply(ScalarOp::add, d, d,
+                              {apply(ScalarOp::multiply, d, d, {x[0], x[1]}),
+                               apply(ScalarOp::multiply, d, d, {x[2], x[3]})}));
+         }});
     for (const ScalarOp f : {ScalarOp::add, ScalarOp::subtract, ScalarOp::multiply}) {
       for (const ScalarOp g : {ScalarOp::add, ScalarOp::subtract, ScalarOp::multiply}) {
         for (const bool is_right : {false, true}) {

@@ -64,6 +64,7 @@ const Unary unary_rows[] = {
     {"ceil", ceil, [](double x) { return std::ceil(x); }, -5, 5, integers},
     {"round", round, [](double x) { return std::nearbyint(x); }, -5, 5, halves},
     {"relu", relu, [](double x) { return x > 0 ? x : 0; }, -2, 2, {0}},
+    {"flush_subnormal", flush_subnormal, [](double x) { return x; }},
 };
 
 struct Binary {

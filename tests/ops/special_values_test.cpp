@@ -110,6 +110,9 @@ std::vector<UnaryRow> unary_table(const Limits& t) {
       {"relu", relu,
        {{nan, nan, 0}, {-inf, 0.0, 0}, {-max, 0.0, 0}, {-tiny, 0.0, 0}, {-0.0, 0.0, 0},
         {0.0, 0.0, 0}, {tiny, tiny, 1}, {max, max, 1}, {inf, inf, 1}}},
+      {"flush_subnormal", flush_subnormal,
+       {{nan, nan, 1}, {-inf, -inf, 1}, {-max, -max, 1}, {-tiny, 0.0, 1}, {-0.0, 0.0, 1},
+        {0.0, 0.0, 1}, {tiny, 0.0, 1}, {max, max, 1}, {inf, inf, 1}}},
   };
 }
 

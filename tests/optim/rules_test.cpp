@@ -115,9 +115,47 @@ void resume(const Rule& rule) {
   for (std::int64_t i = 0; i < 3; ++i) BOOST_TEST(one.w.value().at(i) == other.w.value().at(i));
 }
 
+// Slots are never subnormal after this gradient and 1200 of 0, and end at 0.
+template <class Rule>
+void fade_out(const Rule& rule, double gradient, DType dtype = DType::f32) {
+  const Expr w = parameter(zeros({40, 3}, dtype), "w"), x = input("x", {}, dtype);
+  Optimizer optimizer(rule);
+  Program step = compile({}, minimize(optimizer, {sum(w) * x, constant(ones({}, dtype)), {}}));
+  const auto fed = [&](double value) { return blockgrad::full({}, value, dtype); };
+  const double least = dtype == DType::f64 ? 0x1p-1022 : 0x1p-126;
+  step.run({{x, fed(gradient)}});
+  bool has_begun = false;
+  for (int n = 0; n < 1200; ++n) {
+    step.run({{x, fed(0)}});
+    for (const Expr& state : optimizer.states()) {
+      if (state.shape() != w.shape()) continue;
+      const Tensor now = state.value();
+      for (std::int64_t i = 0; i < now.size(); ++i) {
+        const double size = std::abs(now.at(i));
+        has_begun = has_begun || size > 0;
+        BOOST_TEST_REQUIRE((size == 0 || size >= least), "step " << n << ": " << size);
+      }
+    }
+  }
+  BOOST_TEST(has_begun);
+  for (const Expr& state : optimizer.states()) {
+    if (state.shape() == w.shape()) BOOST_TEST(state.value().at(7) == 0, leaf_name(state));
+  }
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(rules)
+
+BOOST_AUTO_TEST_CASE(slots_that_fade_out_end_at_zero) {
+  fade_out(Sgd{.momentum = 0.9}, 1e-30);
+  fade_out(Sgd{.momentum = 0.9}, 1e-300, DType::f64);
+  fade_out(Sgd{.momentum = 0.9, .nesterov = true}, -1e-30);
+  fade_out(Adam{}, -1e-18);
+  fade_out(Adam{}, 1e-300, DType::f64);
+  fade_out(AdamW{}, 1e-30);
+  fade_out(RmsProp{.rho = 0.9}, 1e-18);
+}
 
 BOOST_AUTO_TEST_CASE(sgd_follows_its_formula) {
   compare(Sgd{.learning_rate = 0.1});

@@ -57,6 +57,7 @@ const Unary unaries[] = {
     {softplus, [](double x) { return std::log1p(std::exp(x)); }, anywhere, "softplus"},
     {floor, [](double x) { return std::floor(x); }, off_integers, "floor"},
     {relu, [](double x) { return x > 0 ? x : 0; }, off_zero, "relu"},
+    {flush_subnormal, [](double x) { return x; }, anywhere, "flush_subnormal"},
     {silu, [](double x) { return x / (1 + std::exp(-x)); }, anywhere, "silu"},
 };
 

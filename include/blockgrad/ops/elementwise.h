@@ -39,6 +39,10 @@ inline Expr floor_divide(Arg a, Arg b);
 /// and b differ in sign. Division by 0: NaN for floating dtypes, for integers as floor_divide.
 inline Expr remainder(Arg a, Arg b);
 
+/// x, or 0 where x is subnormal: what fades out step by step ends at 0, before arithmetic on it
+/// takes many times as long. Gradient 1 everywhere. bf16 and f16 are looked at as f32.
+inline Expr flush_subnormal(Arg a);
+
 #define BG_UNARY(name, types, value, adjoint) \
   inline Expr name(Arg a) { return detail::unary(ScalarOp::name, a); }
 #define BG_BINARY(name, types, value, to_a, to_b) \

@@ -2,7 +2,7 @@
 // Recipes. w is the parameter, g its mean gradient, eta the learning rate; defaults are PyTorch's,
 // as are the formulas where names agree. A term whose setting is 0 when a step is built is left
 // out. Settings must not be negative, and beta1, beta2 and rho must lie below 1: an Error
-// otherwise.
+// otherwise. A velocity or running mean (v, m, s) that would be subnormal is 0.
 
 #include <string>
 #include <utility>
