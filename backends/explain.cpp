@@ -62,8 +62,8 @@ class Explanation {
   }
 
   std::string text() const {
-    return folded(head() + "\n" + memory() + recomputed() + "\n" + copies() + row_programs() +
-                  fusing() + epilogues() + "\n") +
+    return folded(head() + subnormals() + "\n" + memory() + recomputed() + "\n" + copies() +
+                  row_programs() + fusing() + epilogues() + "\n") +
            kernels();
   }
 
@@ -112,13 +112,25 @@ class Explanation {
     std::string count = plural(static_cast<std::size_t>(report_.kernels), "kernel");
     if (report_.longest_chain > 0)
       count += fmt::format(" (at most {} in a row)", report_.longest_chain);
-    std::string text =
-        fmt::format("One step on {}, math {}: {}, {}, {} moved. Compiled in {:.2f} ms",
-                    report_.device, name(report_.math), count, with_unit(report_.flops, "FLOP"),
-                    with_unit(report_.bytes, "B"), report_.compile_seconds * 1e3);
+    std::string text = fmt::format(
+        "One step on {}, math {}{}: {}, {}, {} moved. Compiled in {:.2f} ms", report_.device,
+        name(report_.math), report_.flushes_subnormals ? ", subnormals as 0" : "", count,
+        with_unit(report_.flops, "FLOP"), with_unit(report_.bytes, "B"),
+        report_.compile_seconds * 1e3);
     for (std::size_t p = 0; p < report_.passes.size(); ++p)
       text += (p == 0 ? " (" : "; ") + report_.passes[p];
     return text + (report_.passes.empty() ? ".\n" : ").\n");
+  }
+
+  std::string subnormals() const {
+    std::vector<std::string> names;
+    for (std::size_t k = 0; k < report_.nodes.size(); ++k) {
+      if (!report_.nodes[k].met_subnormals || k >= kernel_nodes_.size()) continue;
+      names.push_back(fmt::format("kernel {}, {}", k, name_of(kernel_nodes_[k], true)));
+    }
+    if (names.empty()) return "";
+    return "\nSubnormal numbers, which may take a hundred times as long, were met by " +
+           joined(names, 4) + ". With CompileOptions::flush_subnormals they count as 0.\n";
   }
 
   std::string memory() const {
@@ -275,10 +287,10 @@ class Explanation {
       text += fmt::format("  kernel {}: {}\n", kernel_number(i), joined(op_texts(group), 8));
     }
     const std::string apart = refusals_text(fusion_, before_);
-    if (!apart.empty())
-      text +=
-          "Not fused, though one elementwise op reads another (only such ops are fused):\n" + apart;
-    return text;
+    if (apart.empty()) return text;
+    return text +
+           "Not fused, though one elementwise op reads another (only such ops are fused):\n" +
+           apart;
   }
 
   std::string epilogues() const {

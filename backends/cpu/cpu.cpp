@@ -14,6 +14,7 @@
 #include "backends/cpu/cpu_limits.h"
 #include "backends/cpu/families.h"
 #include "backends/cpu/numerics.h"
+#include "backends/cpu/subnormals.h"
 #include "backends/cpu/thread_pool.h"
 #include "backends/step_error.h"
 #include "blockgrad/graph/leaf.h"
@@ -101,7 +102,8 @@ CpuExecutable::CpuExecutable(const Graph& graph, const Plan& plan, const Compile
     : graph_(graph),
       plan_(plan),
       isa_(choose_isa(options.isa)),
-      is_watched_(options.check_numerics) {
+      is_watched_(options.check_numerics),
+      flushes_subnormals_(options.flush_subnormals) {
   threads_ = thread_count(options);
   arena_ = touched_memory(plan.arena_bytes);
   for (const std::int32_t node : plan.storages) storages_.push_back(leaf<StoredLeaf>(node).storage);
@@ -125,6 +127,7 @@ CpuExecutable::CpuExecutable(const Graph& graph, const Plan& plan, const Compile
 }
 
 std::int64_t CpuExecutable::run(std::int64_t n, const FeedRing& feeds, const StopToken* stop) {
+  const SubnormalMode mode(flushes_subnormals_);
   std::optional<ThreadPool::User> user;
   if (uses_threads_) {
     ThreadPool::shared().prepare(threads_);  // new ones in a forked child
@@ -185,6 +188,7 @@ void CpuExecutable::describe(Report& report) const {
   report.device =
       fmt::format("cpu, {}{}, {} thread{}", isa_name(isa_), isa_ == Isa::portable ? " (slow)" : "",
                   threads_, threads_ == 1 ? "" : "s");
+  report.flushes_subnormals = flushes_subnormals_;
   report.touch_seconds = touch_seconds_;
   report.peak_bytes += plan_.arena_bytes + static_cast<std::int64_t>(scratch_bytes_);
   for (const auto* phase : {&steps_, &updates_}) {
@@ -289,7 +293,8 @@ bool CpuExecutable::holds(std::int32_t guard) const {
   return guard < 0 || *guards_[static_cast<std::size_t>(guard)] != std::byte{0};
 }
 
-void CpuExecutable::execute(const Instruction& i, Watch watch, bool is_trial) {
+void CpuExecutable::execute(const Instruction& i, Watch watch, bool is_trial,
+                            std::atomic<bool>* met_subnormals) {
   const KernelCall call{inputs_.data() + i.first_in,
                         outputs_.data() + i.first_out,
                         scratch_.get(),
@@ -299,7 +304,7 @@ void CpuExecutable::execute(const Instruction& i, Watch watch, bool is_trial) {
                         is_trial,
                         scratch_.get() + i.scratch * static_cast<std::size_t>(i.threads),
                         ++turn_};
-  ParallelCall shared{&i, call, i.scratch, i.threads};
+  ParallelCall shared{&i, call, i.scratch, i.threads, flushes_subnormals_, met_subnormals};
   const bool is_done =
       i.threads > 1 && sharing_.is_on() && ThreadPool::shared().run(&run_share, &shared, i.threads);
   if (!is_done) i.kernel.run(call, 0, i.kernel.parts);
@@ -316,7 +321,14 @@ void CpuExecutable::run_share(void* context, int share) {
   if (first == last) return;
   KernelCall call = shared.call;
   call.scratch += static_cast<std::size_t>(share) * shared.scratch;
+  const SubnormalMode mode(shared.flushes_subnormals);
+  if (!shared.met_subnormals) {
+    shared.instruction->kernel.run(call, first, last);
+    return;
+  }
+  const SubnormalWatch watch;
   shared.instruction->kernel.run(call, first, last);
+  if (watch.met()) shared.met_subnormals->store(true, std::memory_order_relaxed);
 }
 
 void CpuExecutable::fail_step(const Instruction& i, std::int64_t number) {

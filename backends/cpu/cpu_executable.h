@@ -62,6 +62,8 @@ class CpuExecutable final : public Executable {
     KernelCall call;
     std::size_t scratch;
     int threads;
+    bool flushes_subnormals;
+    std::atomic<bool>* met_subnormals;  // null: nobody asks
   };
   static void run_share(void* context, int share);
 
@@ -72,7 +74,8 @@ class CpuExecutable final : public Executable {
   void order_step(bool joins);
   void run_step(std::int64_t number);
   bool holds(std::int32_t guard) const;
-  void execute(const Instruction& i, Watch watch = Watch::nothing, bool is_trial = false);
+  void execute(const Instruction& i, Watch watch = Watch::nothing, bool is_trial = false,
+               std::atomic<bool>* met_subnormals = nullptr);
   [[noreturn]] void fail_step(const Instruction& i, std::int64_t number);
   template <class T>
   const T& leaf(std::int32_t node) const {
@@ -100,6 +103,7 @@ class CpuExecutable final : public Executable {
   const Plan& plan_;
   const Isa isa_;
   const bool is_watched_;
+  const bool flushes_subnormals_;
   Examine examine_;
   std::optional<Roof> roof_;  // once measured
   int threads_ = 1;

@@ -4,11 +4,13 @@
 #include <cstring>
 
 #include "backends/cpu/cpu_executable.h"
+#include "backends/cpu/subnormals.h"
 
 namespace blockgrad {
 
 void CpuExecutable::profile(std::span<const std::byte* const> feeds, int runs, Report& report) {
   using Clock = std::chrono::steady_clock;
+  const SubnormalMode mode(flushes_subnormals_);
   for (const auto& storage : storages_) storage->bring_home();
   if (!roof_) roof_ = measure_roof(isa_, uses_threads_ ? threads_ : 1);
   bind(feeds);
@@ -16,20 +18,29 @@ void CpuExecutable::profile(std::span<const std::byte* const> feeds, int runs, R
   check_internal(report.nodes.size() == kernels, "a report of ", report.nodes.size(),
                  " kernels for ", kernels);
   std::vector<std::vector<double>> times(kernels);
+  for (NodeReport& node : report.nodes) node.met_subnormals = false;
+  std::atomic<bool> met_subnormals{false};
+  const auto do_kernel = [&](const Instruction& i) {
+    execute(i, Watch::nothing, false, &met_subnormals);
+  };
   for (int run = 0; run < runs; ++run) {
     std::size_t k = 0;
     const auto timed = [&](auto&& work) {
+      const SubnormalWatch watch;
+      met_subnormals = false;
       const auto start = Clock::now();
       work();
-      times[k++].push_back(std::chrono::duration<double>(Clock::now() - start).count());
+      times[k].push_back(std::chrono::duration<double>(Clock::now() - start).count());
+      if (watch.met() || met_subnormals) report.nodes[k].met_subnormals = true;
+      ++k;
     };
     for (const Instruction& i : steps_) {
-      timed([&] { execute(i); });
+      timed([&] { do_kernel(i); });
       if (errors_.is_set()) fail_step(i, run);
     }
     for (const Instruction& i : updates_) {
       timed([&] {
-        if (holds(i.guard)) execute(i);
+        if (holds(i.guard)) do_kernel(i);
       });
     }
     for (const Copy& copy : copies_) {

@@ -79,6 +79,10 @@ struct CompileOptions {
   int threads = 0;
   std::string isa = {};  // "avx512", "avx2", "portable", …; empty: the best, or BLOCKGRAD_ISA
   MathMode math = MathMode::exact;
+  // Arithmetic on a CPU may take numbers below the least normal one (f32: 1.2e-38) for 0, operands
+  // and results. Vanishing gradients are such numbers; products of them take a hundred times as
+  // long on many processors. A GPU keeps them.
+  bool flush_subnormals = false;
   bool reuse_memory = true;
   bool branches = true;  // CUDA: nodes that need not wait for each other may run side by side
   std::int64_t memory_limit = 0;  // most bytes of Report::peak_bytes; 0: any. See compile
@@ -121,14 +125,16 @@ struct NodeReport {
   std::string kernel;  // what runs and why: block plans of products, chunks of maps
   double flops = 0;
   double bytes = 0;
-  double seconds = 0;  // of the median run, once profiled
-  double roof = 0;     // share reached of what the machine can do for these FLOP and bytes
+  double seconds = 0;           // of the median run, once profiled
+  double roof = 0;              // share reached of what the machine can do for these FLOP and bytes
+  bool met_subnormals = false;  // in arithmetic of the profiled runs; only x86-64 CPUs tell
 };
 
 /// Known before the first run.
 struct Report {
   std::string device;               // what runs it: "cpu, avx2, 2 threads"
   MathMode math = MathMode::exact;  // how it was asked to multiply
+  bool flushes_subnormals = false;  // whether they count as 0, see CompileOptions
   std::int64_t peak_bytes = 0;      // arena, scratch of all threads, and storage
   std::int64_t arena_bytes = 0;
   std::int64_t live_bytes = 0;     // the most that values need at one time; no arena can be smaller
