@@ -340,6 +340,34 @@ BOOST_AUTO_TEST_CASE(sorts_of_a_library_are_given_the_stream_of_the_recording) {
   BOOST_TEST(contains(error_of([&] { device.runtime->wait(); }), "CUB's sort of 9 entries"));
 }
 
+BOOST_AUTO_TEST_CASE(a_library_may_take_memory_while_its_first_call_is_recorded) {
+  struct Library final : CudaLibraryCall {
+    void enqueue(void*, std::span<const std::uint64_t>) const override {
+      void* own = nullptr;
+      BOOST_TEST(cudaMalloc(&own, 64) == cudaSuccess);
+      BOOST_TEST(cudaFree(own) == cudaSuccess);
+    }
+  };
+  Device device;
+  const CudaFunction function = device.runtime->load(std::vector{text_of("add")})[0];
+  const auto x = device.runtime->allocate(8);
+  put(*device.runtime, x.get(), 1);
+  CudaCall call;
+  call.library = std::make_shared<Library>();
+  const auto recording = device.runtime->record([&] {
+    device.runtime->launch(call);
+    device.runtime->launch(add(function, x.get(), 10));
+  });
+  recording->start();
+  BOOST_TEST(number_in(*device.runtime, x.get()) == 11);
+  // Own calls are held to the rule again.
+  BOOST_CHECK_THROW(device.runtime->record([&] { device.runtime->wait(); }), InternalError);
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  (void)cudaThreadExchangeStreamCaptureMode(&mode);
+  BOOST_TEST(mode == cudaStreamCaptureModeGlobal);
+  (void)cudaThreadExchangeStreamCaptureMode(&mode);
+}
+
 BOOST_AUTO_TEST_CASE(programs_of_several_threads_do_not_meet) {
   Device device;
   std::atomic<int> right{0};

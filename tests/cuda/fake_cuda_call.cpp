@@ -27,8 +27,14 @@ cudaError_t failed(cudaError_t error) {
   return error;
 }
 
+cudaStreamCaptureMode& capture_mode() {
+  thread_local constinit cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  return mode;
+}
+
 bool spoils() {
   bool spoilt = false;
+  if (capture_mode() == cudaStreamCaptureModeRelaxed) return false;
   for (CUstream_st* stream : world().streams) {
     if (stream->recorder == std::this_thread::get_id()) stream->is_spoilt = spoilt = true;
   }

@@ -13,7 +13,9 @@ void note_misuse(const std::string& what);
 /// Notes the call; the error it is to return.
 cudaError_t enter(const std::string& name, const std::string& rest = {});
 cudaError_t failed(cudaError_t error);
-/// What a recording must not contain spoils it.
+/// Of the calling thread.
+cudaStreamCaptureMode& capture_mode();
+/// What a recording must not contain spoils it, but where the thread's mode is relaxed.
 bool spoils();
 /// Does the work of a stream up to this place of its history.
 void run_until(CUstream_st* stream, std::int64_t position);

@@ -19,6 +19,13 @@ cudaError_t CUDARTAPI cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCapt
   return cudaSuccess;
 }
 
+cudaError_t CUDARTAPI cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  const Lock lock(world().mutex);
+  if (const cudaError_t error = enter("cudaThreadExchangeStreamCaptureMode")) return error;
+  std::swap(*mode, capture_mode());
+  return cudaSuccess;
+}
+
 cudaError_t CUDARTAPI cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* made) {
   const Lock lock(world().mutex);
   *made = nullptr;

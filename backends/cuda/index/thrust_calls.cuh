@@ -77,22 +77,9 @@ struct Add {
 
 #ifdef __CUDACC__
 
-/// The first call of a kernel loads it, which a recording of this thread need not refuse.
-class MayLoad {
- public:
-  MayLoad() { cudaThreadExchangeStreamCaptureMode(&mode_); }
-  ~MayLoad() { cudaThreadExchangeStreamCaptureMode(&mode_); }
-  MayLoad(const MayLoad&) = delete;
-  MayLoad& operator=(const MayLoad&) = delete;
-
- private:
-  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
-};
-
 /// call(memory, bytes) is asked for the bytes first.
 template <class Call>
 ThrustAnswer in_two_phases(const Workspace& workspace, const Call& call) {
-  const MayLoad may_load;
   ThrustAnswer answer;
   answer.error = call(nullptr, answer.needed);
   if (answer.error != 0 || answer.needed > workspace.bytes) return answer;

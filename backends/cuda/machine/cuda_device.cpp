@@ -33,8 +33,10 @@ std::shared_ptr<CudaRuntime> open_first() {
 }  // namespace
 
 std::shared_ptr<CudaRuntime> cuda_device() {
-  static const std::shared_ptr<CudaRuntime> device = open_first();
-  return device;
+  // Never destroyed: libraries that were opened after it, whose handles it has, end before it
+  // would.
+  static const auto* const device = new std::shared_ptr<CudaRuntime>(open_first());
+  return *device;
 }
 
 }  // namespace blockgrad

@@ -70,6 +70,19 @@ class Capture {
   bool has_ended_ = false;
 };
 
+/// A library's first call loads kernels, and may take memory for its own, which a recording of this
+/// thread need not refuse.
+class MayLoad {
+ public:
+  MayLoad() { (void)cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~MayLoad() { (void)cudaThreadExchangeStreamCaptureMode(&mode_); }
+  MayLoad(const MayLoad&) = delete;
+  MayLoad& operator=(const MayLoad&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
 class GraphSequence final : public CudaSequence {
  public:
   GraphSequence(const Calls& calls, const Stream& stream, const std::shared_ptr<CUgraph_st>& graph)
@@ -252,6 +265,7 @@ std::shared_ptr<std::byte> DeviceRuntime::allocate(std::int64_t bytes) {
 void DeviceRuntime::launch(const CudaCall& call) {
   if (call.blocks == 0) return;
   if (call.library) {
+    MayLoad may_load;
     calls_->check(
         [&] {
           call.library->enqueue(stream(), call.args);
