@@ -37,6 +37,7 @@ struct Options {
   std::string math = "exact";
   std::string folder;
   std::string python = BG_SOURCE_DIR "/build/peers/bin/python";
+  std::string worker = bench::PeersOptions{}.worker;
   bool grows = false, is_tiny = false, guards = false, profiles = false, lists = false;
   bool with_peers = false, only_prepares = false;
   std::vector<std::string> peer_names;
@@ -196,6 +197,8 @@ int run(int argc, char** argv) {
   CLI::Option* const with_peers =
       app.add_flag("--peers", options.with_peers, "in turns with PyTorch and JAX (./run peers)");
   app.add_option("--python", options.python, "the interpreter that has the peers");
+  app.add_option("--worker", options.worker, "bench/peers/worker.py, where the tree has moved")
+      ->needs(with_peers);
   app.add_option("--peer", options.peer_names, "of these only, such as \"torch eager\"")
       ->check(CLI::IsMember(bench::peer_names()))
       ->needs(with_peers);
@@ -243,7 +246,7 @@ int run(int argc, char** argv) {
   if (options.with_peers) {
     peers.emplace(bench::PeersOptions{options.python, options.peer_names, options.threads,
                                       options.folder + "/peers.log", options.patience,
-                                      options.device, options.math});
+                                      options.device, options.math, options.worker});
   }
   options.contest.begins = [](double seconds) {
     bench::Progress::note("measures for " + bench::clock_text(std::ceil(seconds)) + " min or more");

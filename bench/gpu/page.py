@@ -15,7 +15,7 @@ class Family:
     speed: tuple = ()  # the items that time it, of the stage `steps` if they are of the ladder, else `kernels`
 
 
-COMPILES = ("compile_cubin", "cubin_of", "BG_NVCC", "check_machine_code", "drawn_case.h")
+COMPILES = ("compile_cubin", "cubin::compiled", "cubin_of", "BG_NVCC", "check_machine_code", "drawn_case.h")
 RUNS = ("on_cuda.h", "host_runtime.h", "backends/cuda/harness/")
 
 FAMILIES = (
@@ -23,7 +23,8 @@ FAMILIES = (
            ("elementwise against the copy", "updates")),
     Family("products, the ladder", ("kernel_code_test",), ("matmul_test", "matmul_mma_test"), ("matmul_ladder",),
            "at least cuBLAS SGEMM in exact mode", ("matmul_ladder",)),
-    Family("products in programs", ("product_text_test",), ("product_program_test",), ("test_cuda/product_program",),
+    Family("products in programs", ("product_text_test",), ("product_program_test",),
+           ("test_cuda/product_program", "test_cuda/tensor_cores", "test_cuda/lt_device"),
            "at least cuBLASLt's best", ("products in f32", "products in tf32", "products in bf16")),
     Family("convolution", ("product_text_test",), ("conv_program_test",), ("test_cuda/conv_program",), "none yet"),
     Family("attention", ("attention_program_test",), ("attention_program_test",), ("test_cuda/attention_program",),

@@ -9,7 +9,7 @@ from gpu.kernels import beside
 from gpu.results import Outcome
 
 LOSS_TOLERANCE = {"exact": 1e-3, "tf32": 1e-2, "bf16": 3e-2}  # of the loss after 20 steps, as a share
-MATHS = {"gpt2": ("exact", "tf32", "bf16")}  # by the start of a row's name; others exact alone
+MATHS = {"gpt2": ("bf16", "tf32", "exact")}  # by the start of a row's name; others exact alone
 # One after the other, each with all of the memory to itself and us.
 ALONE = {"gpt2": ("torch compile", "torch reduce-overhead", "torch eager", "jax jit")}
 PATIENCE = 240  # seconds for peers to compile a row
@@ -20,10 +20,14 @@ def of_row(table, row, usual):
     return next((value for start, value in table.items() if row.startswith(start)), usual)
 
 
+def of_large(rows):
+    return [row for row in rows if of_row(ALONE, row, None)]
+
+
 def combinations(rows):
-    """(name of the item, row, math, peer or empty for all at once)."""
+    """(name of the item, row, math, peer or empty for all at once); what peers take minutes to compile comes last, the largest first."""
     found = []
-    for row in rows:
+    for row in [row for row in rows if row not in of_large(rows)] + of_large(rows)[::-1]:
         for math in of_row(MATHS, row, ("exact",)):
             for peer in of_row(ALONE, row, ("",)):
                 found.append((f"ladder/{row}" + (f" in {math}" if math != "exact" else "") + (f" beside {peer}" if peer else ""), row, math, peer))
@@ -54,7 +58,8 @@ def timed(programs, row, math, peer):
     def run(seconds):
         with tempfile.TemporaryDirectory() as folder:
             command = [programs.path("bench_ladder"), "--device", "cuda", "--row", row, "--math", math, "--threads", 4, "--json", folder,
-                       "--peers", "--python", programs.python, "--patience", min(PATIENCE, max(10, round(seconds / 2)))]
+                       "--peers", "--python", programs.python, "--worker", programs.peers / "worker.py",
+                       "--patience", min(PATIENCE, max(10, round(seconds / 2)))]
             status, said = programs.call(command + (["--peer", peer] if peer else []), seconds)
             files = sorted(pathlib.Path(folder).glob("*.json"))
             if status != 0 or not files:

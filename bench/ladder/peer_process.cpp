@@ -39,9 +39,9 @@ PeerProcess::PeerProcess(PeerCommand command) : command_(std::move(command)) {
     if (log >= 0) ::dup2(log, STDERR_FILENO);
     ::dup2(to[0], STDIN_FILENO);
     ::dup2(from[1], STDOUT_FILENO);
-    ::execl(python, python, "-B", BG_SOURCE_DIR "/bench/peers/worker.py",
-            command_.framework.c_str(), command_.mode.c_str(), number.c_str(),
-            command_.device.c_str(), command_.math.c_str(), nullptr);
+    ::execl(python, python, "-B", command_.worker.c_str(), command_.framework.c_str(),
+            command_.mode.c_str(), number.c_str(), command_.device.c_str(), command_.math.c_str(),
+            nullptr);
     ::_exit(127);
   }
   ::close(to[0]);

@@ -19,6 +19,7 @@ struct PeerCommand {
   int threads = 1;
   std::string device = "cpu", math = "exact";  // "cuda"; "tf32", "bf16"
   std::string log;                             // file that gets what it prints
+  std::string worker = BG_SOURCE_DIR "/bench/peers/worker.py";
 
   std::string name() const { return framework + " " + mode; }
 };

@@ -38,8 +38,8 @@ std::vector<PeerCommand> commands_of(const PeersOptions& options) {
   for (const Kind& kind : kinds) {
     for (const int threads : options.threads) {
       if (kind.needs_gpu && options.device == "cpu") continue;
-      PeerCommand command{options.python, kind.framework, kind.mode,  threads,
-                          options.device, options.math,   options.log};
+      PeerCommand command{options.python, kind.framework, kind.mode,   threads,
+                          options.device, options.math,   options.log, options.worker};
       const bool is_asked = options.names.empty() ||
                             std::find(options.names.begin(), options.names.end(), command.name()) !=
                                 options.names.end();

@@ -18,6 +18,7 @@ struct PeersOptions {
   std::string log;        // file for what they print
   double patience = 120;  // seconds for all together to make one model ready, or for one answer
   std::string device = "cpu", math = "exact";  // as of the engine
+  std::string worker = PeerCommand{}.worker;
 };
 
 /// Names of all that can be asked for.

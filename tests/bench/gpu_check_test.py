@@ -6,6 +6,7 @@ import json
 import pathlib
 import sys
 import tempfile
+import time
 import unittest
 
 sys.dont_write_bytecode = True
@@ -15,6 +16,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 import gpu_check
 from gpu import checks
 from gpu.page import page
+from gpu.programs import Programs
 from gpu.results import Outcome, Results, Unreadable, all_results
 
 GPU = "cpu: 2 threads\ncuda: NVIDIA H200, 132 multiprocessors\n  NVRTC 13.0"
@@ -60,7 +62,7 @@ class Check(unittest.TestCase):
     def check(self, *arguments):
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            status = gpu_check.main([*arguments, "--build", str(self.folder), "--results", str(self.results), "--commit", "abc1234"])
+            status = gpu_check.main(["--build", str(self.folder), "--results", str(self.results), "--commit", "abc1234", "--jobs", "1", *arguments])
         return status, said.getvalue()
 
     def outcomes(self, stage):
@@ -87,7 +89,9 @@ class Check(unittest.TestCase):
         self.assertEqual((outcomes["test_cuda/rows"].status, outcomes["test_cuda/rows"].detail), ("failed", "rows differ by 3"))
         self.assertEqual((outcomes["test_cuda/old"].status, outcomes["test_cuda/old"].detail), ("skipped", "there is no compiler"))
         self.assertEqual((outcomes["ad_spend"].status, outcomes["ad_spend"].detail), ("skipped", "ad_spend is not built"))
-        self.assertIn("failed   test_cuda/rows: rows differ by 3", said)
+        self.assertRegex(said, r"failed   test_cuda/rows, \d+\.\d s: rows differ by 3")
+        self.assertIn("correctness: 1 passed, 1 failed, 6 skipped\n  failed test_cuda/rows: rows differ by 3\nkept in ", said)
+        self.assertRegex((self.results / "said.log").read_text(), r"--run_test=rows.*\nrows differ by 3\n\n\[status 201, ")
         data = json.loads(next(self.results.glob("*-abc1234.json")).read_text())
         self.assertIn("NVIDIA H200", data["device"])
 
@@ -118,10 +122,54 @@ class Check(unittest.TestCase):
         self.program("tests/test_cuda", SUITES.replace("echo 'rows differ by 3'; exit 201", "sleep 30"))
         status, said = self.check("correctness", "--minutes", "0.01")
         self.assertEqual(status, 4)
-        self.assertIn("left: the same command again", said)
+        self.assertIn("some is left of correctness: the same command again does it", said)
         self.assertNotIn("test_cuda/rows", self.outcomes("correctness"))
         self.check("correctness", "--minutes", "0.01")
         self.assertEqual(self.outcomes("correctness")["test_cuda/rows"].status, "failed")
+
+    def test_items_side_by_side_are_all_kept(self):
+        self.device()
+        self.program("tests/test_cuda", "[ $1 = --list_content ] && { printf 'a*\\nb*\\nc*\\nd*\\ne*\\n'; exit 0; }; sleep 0.2; echo '*** No errors detected'")
+        start = time.monotonic()
+        self.assertEqual(self.check("correctness", "--jobs", "5")[0], 0)
+        self.assertLess(time.monotonic() - start, 0.9)
+        self.assertEqual([self.outcomes("correctness")[f"test_cuda/{suite}"].status for suite in "abcde"], ["passed"] * 5)
+
+    def test_all_stages_go_on_after_one_that_fails(self):
+        self.device()
+        self.program("tests/test_cuda", SUITES)
+        self.timer(copy=1e-3)
+        self.ladder(["mlp_small"])
+        status, said = self.check("all", "--python", str(self.peer_script([])))
+        self.assertEqual(status, 1)
+        for stage in gpu_check.STAGES:
+            self.assertTrue(self.outcomes(stage), stage)
+        self.assertIn("  copy bandwidth:\n    copy: 1 ms, 2000 TFLOP/s, 0.5 of the copy", said)
+        self.assertIn("  ladder/mlp_small:\n    a row: 1 ms, 3x the fastest peer, 4e+06 tokens/s", said)
+
+    def test_only_items_that_are_asked_for_are_done(self):
+        self.device()
+        self.program("tests/test_cuda", SUITES)
+        self.assertEqual(self.check("correctness", "--only", "cuda/(maps|old)$")[0], 0)
+        self.assertEqual(list(self.outcomes("correctness")), ["test_cuda/maps", "test_cuda/old"])
+
+    def test_suites_of_the_cpu_alone_are_left_out(self):
+        self.program("tests/test_cuda", "printf 'harness*\\nmaps*\\nkernel_code*\\n'")
+        names = [item.name for item in checks.items(Programs(self.folder), "correctness")]
+        self.assertEqual([name for name in names if name.startswith("test_cuda/")], ["test_cuda/maps"])
+
+    def test_the_first_errors_of_a_suite_are_told_and_crashes(self):
+        said = "\n".join(["Running 9 test cases..."] + [f"x.cpp({i}): error: in \"maps/case_{i}\": wrong" for i in range(7)] + ["*** 7 failures"])
+        detail = checks.test_outcome(201, said).detail
+        self.assertTrue(detail.startswith('x.cpp(0): error: in "maps/case_0": wrong\n'))
+        self.assertTrue(detail.endswith("\n7 errors"))
+        self.assertEqual(checks.test_outcome(-11, "Running 9 test cases...").detail, "ended by signal 11: Running 9 test cases...")
+
+    def test_a_suite_of_which_some_cases_were_skipped_has_passed(self):
+        end = "*** No errors detected"
+        outcome = checks.test_outcome(0, f"Running 3 test cases...\nskipped: it runs on the CPU alone\n{end}")
+        self.assertEqual((outcome.status, outcome.detail), ("passed", "1 of 3 cases skipped: it runs on the CPU alone"))
+        self.assertEqual(checks.test_outcome(0, f"Running 1 test case...\nskipped: no\n{end}").status, "skipped")
 
     def test_a_sanitizer_that_says_nothing_of_errors_was_refused(self):
         fine = "*** No errors detected\n"
@@ -138,7 +186,7 @@ class Check(unittest.TestCase):
 
     def test_a_sanitizer_that_is_not_there_was_refused(self):
         self.program("tests/test_cuda", SUITES)
-        programs = checks.Programs(self.folder, self.folder / "no-sanitizer")
+        programs = Programs(self.folder, self.folder / "no-sanitizer")
         todo = checks.items(programs, "sanitizers")
         self.assertEqual([item.name for item in todo][:2], ["memcheck test_cuda/maps", "memcheck test_cuda/rows"])
         self.assertEqual(todo[0].run(60).status, "refused")
@@ -207,7 +255,7 @@ while [ $# -gt 0 ]; do [ "$1" = --json ] && printf '%s' '{json.dumps({"rows": ro
     def test_peers_that_are_late_leave_what_they_have(self):
         self.timer(copy=1e-3)
         python = self.peer_script([{"name": "copy", "peer": "torch eager", "seconds": 2e-3}], "sleep 30")
-        outcome = checks.kernels.timed(checks.Programs(self.folder, python=python), ["copy"])(3)
+        outcome = checks.kernels.timed(Programs(self.folder, python=python), ["copy"])(3)
         self.assertEqual((outcome.status, outcome.detail, outcome.figures[0]["ratio"]), ("passed", "the peers were not done in time", 2.0))
 
     def test_every_row_of_kernels_has_a_group(self):
@@ -285,7 +333,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 """)
-        return checks.Programs(self.folder)
+        return Programs(self.folder)
 
     def test_training_agrees_with_the_cpu_or_fails(self):
         self.assertEqual(checks.trains_as_the_cpu(self.trainer("1.5", "same"))(60).status, "passed")

@@ -1,0 +1,60 @@
+"""The programs that ./run gpu-check runs: as a build's folder has them, and packed for another machine."""
+
+import contextlib
+import io
+import pathlib
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench"))
+
+import gpu_check
+from gpu.programs import Programs, library_folders
+
+
+class OfABuild(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        for part in ("tests", "examples", "bench"):
+            (self.folder / part).mkdir()
+
+    def test_packed_programs_are_those_of_a_build(self):
+        for names in gpu_check.TARGETS.values():
+            for name in names:
+                folder = "tests" if name.startswith("test_") else "bench" if name.startswith("bench_") else "examples"
+                shutil.copy("/bin/true", self.folder / folder / name)
+        shutil.copy("/bin/true", self.folder / "bench" / "bench_device")
+        archive = self.folder / "programs.tar.xz"
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            self.assertEqual(gpu_check.main(["pack", "--build", str(self.folder), "--to", str(archive), "--commit", "abc1234"]), 0)
+        self.assertIn("programs.tar.xz: ", said.getvalue())
+        programs = Programs(archive)
+        self.addCleanup(programs.unpacked.cleanup)
+        self.assertEqual(programs.call([programs.path("test_cuda")], 10), (0, ""))
+        self.assertEqual(gpu_check.commit_of(programs), "abc1234")
+        self.assertEqual(programs.environment["LD_LIBRARY_PATH"].split(":")[0], str(programs.build / "lib"))
+        self.assertEqual(programs.why_no_gpu(), ("bench_device says nothing of CUDA (status 0): ", ""))
+
+    def test_a_build_without_a_program_is_not_packed(self):
+        with self.assertRaisesRegex(SystemExit, "not built in .*: ad_spend, bench_device, "):
+            gpu_check.main(["pack", "--build", str(self.folder)])
+
+    def test_libraries_are_found_in_packages_of_the_interpreter(self):
+        folder = self.folder / "lib" / "python3.12" / "site-packages" / "nvidia" / "cu13" / "lib"
+        folder.mkdir(parents=True)
+        (folder / "libnvrtc.so.13").touch()
+        (folder.parents[1] / "empty" / "lib").mkdir(parents=True)
+        python = self.folder / "bin" / "python3"
+        self.assertEqual([found for found in library_folders(python) if found.startswith(str(self.folder))], [str(folder)])
+        self.assertIn(str(folder), Programs(self.folder, python=python).environment["BLOCKGRAD_CUDA_LIBRARY_PATH"].split(":"))
+
+
+if __name__ == "__main__":
+    unittest.main()
