@@ -18,6 +18,7 @@ bg_tests(cuda
   cuda/kernel_code_test.cpp
   cuda/kernel_rows_test.cpp
   cuda/ladder_times_test.cpp
+  cuda/lt_device_test.cpp
   cuda/lt_program_test.cpp
   cuda/maps_test.cpp
   cuda/matmul_mma_test.cpp

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "backends/cuda/attention/cuda_attention.h"
+#include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/cuda_executable.h"
-#include "backends/cuda/harness/host_runtime.h"
 #include "backends/cuda/kernel_text.h"
 #include "backends/cuda/machine/nvrtc.h"
 #include "blockgrad/blockgrad.h"
@@ -167,7 +167,8 @@ BOOST_AUTO_TEST_CASE(the_order_of_threads_changes_no_bit) {
   outputs.add({1, 65, 70, 20, 8, true}, DType::f32);
   std::vector<std::vector<Tensor>> seen;
   for (const std::uint64_t seed : {1, 2}) {
-    Program program = compile(outputs.all, {}, harness::host_device({.seed = seed}));
+    const Device device = make_device("cuda", cuda_backend(test_support::cuda_test_runtime(seed)));
+    Program program = compile(outputs.all, {}, device);
     const Results results = program.run(outputs.feeds);
     std::vector<Tensor> values;
     for (int i = 0; i < static_cast<int>(outputs.all.size()); ++i)

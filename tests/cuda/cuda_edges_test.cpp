@@ -9,7 +9,6 @@
 
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/cuda_edges.h"
-#include "backends/cuda/harness/host_runtime.h"
 #include "blockgrad/blockgrad.h"
 #include "models/rows.h"
 #include "tests/support/on_cuda.h"
@@ -150,11 +149,14 @@ BOOST_AUTO_TEST_CASE(an_access_has_all_bytes_from_the_first_element_to_the_last)
 BOOST_AUTO_TEST_CASE(models_have_equal_bits_in_every_order_and_shorter_chains) {
   if (test_support::skips_cuda_programs()) return;
   int shorter = 0;
+  const auto device_of = [](std::uint64_t seed) {
+    return make_device("cuda", cuda_backend(test_support::cuda_test_runtime(seed)));
+  };
   for (const bench::Row& row : bench::ladder_rows()) {
     const auto loss = [&](bool branches, std::uint64_t seed) {
       const bench::Training training = bench::training_of(row.make_tiny(), true);
-      Program program = compile({training.model.loss}, training.updates,
-                                harness::host_device({.seed = seed}), {.branches = branches});
+      Program program =
+          compile({training.model.loss}, training.updates, device_of(seed), {.branches = branches});
       const Report& report = program.report();
       if (!branches) BOOST_TEST(report.longest_chain == 0);
       else if (report.longest_chain > 0) {

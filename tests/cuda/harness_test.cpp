@@ -8,6 +8,8 @@
 
 #include "backends/cuda/harness/cuda_names.h"
 #include "backends/cuda/harness/guarded.h"
+#include "backends/cuda/harness/host_runtime.h"
+#include "tests/support/on_cuda.h"
 #include "tests/support/sanitizers.h"
 
 namespace {
@@ -224,6 +226,33 @@ BOOST_AUTO_TEST_CASE(launches_that_no_device_takes_are_refused) {
   BOOST_TEST(fault_of({.grid = {0}, .block = {1}}, none) == "a grid has at least one block");
   BOOST_TEST(fault_of({.grid = {}, .block = {1}, .shared_bytes = 227 * 1024 + 1}, none) ==
              "a block has at most 227 KiB of shared memory");
+}
+
+BOOST_AUTO_TEST_CASE(blocks_of_more_threads_than_a_kernel_s_text_is_for_are_refused) {
+  if (test_support::skips_harness()) return;
+  const auto runtime = host_runtime();
+  const auto fault = [&](const char* bounds, int threads) -> std::string {
+    const blockgrad::CudaText text{std::string("\nextern \"C\" __global__ void ") + bounds +
+                                   " KERNEL(long* x) { *x = 3; }\n"};
+    const auto x = runtime->allocate(8);
+    blockgrad::CudaCall call;
+    call.function = runtime->load({&text, 1})[0];
+    call.threads = threads;
+    call.args = {reinterpret_cast<std::uint64_t>(x.get())};
+    call.node = "three";
+    try {
+      runtime->launch(call);
+      runtime->wait();
+    } catch (const blockgrad::InternalError& error) {
+      return error.what();
+    }
+    return "none";
+  };
+  BOOST_TEST(fault("", 256) == "none");
+  BOOST_TEST(
+      holds(fault("", 257), "three: blocks of 257 threads, the text of their kernel is for"));
+  BOOST_TEST(fault("__launch_bounds__(512, 1)", 512) == "none");
+  BOOST_TEST(holds(fault("__launch_bounds__(128)", 256), "is for at most 128"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -62,7 +62,7 @@ void check_equal(const std::vector<Output>& outputs, const Feeds& feeds, int pro
 BOOST_AUTO_TEST_SUITE(lt_program)
 
 BOOST_AUTO_TEST_CASE(products_of_all_layouts_have_the_bits_of_the_cpu) {
-  if (test_support::skips_cuda_programs()) return;
+  if (test_support::skips_harness()) return;
   for (const DType dtype : {DType::f32, DType::f64}) {
     Inputs inputs;
     std::vector<Output> outputs;
@@ -83,7 +83,7 @@ BOOST_AUTO_TEST_CASE(products_of_all_layouts_have_the_bits_of_the_cpu) {
 }
 
 BOOST_AUTO_TEST_CASE(batches_at_equal_distances_are_the_librarys_and_others_our_own) {
-  if (test_support::skips_cuda_programs()) return;
+  if (test_support::skips_harness()) return;
   Inputs inputs;
   const Expr a = inputs(Shape{2, 3, 9, 8}), b = inputs(Shape{2, 3, 8, 7});
   const Expr shared = inputs(Shape{8, 7}), rows = inputs(Shape{3, 8, 7});
@@ -100,7 +100,7 @@ BOOST_AUTO_TEST_CASE(batches_at_equal_distances_are_the_librarys_and_others_our_
 }
 
 BOOST_AUTO_TEST_CASE(halves_are_summed_in_f32) {
-  if (test_support::skips_cuda_programs()) return;
+  if (test_support::skips_harness()) return;
   for (const DType dtype : {DType::bf16, DType::f16}) {
     Inputs inputs;
     check_equal({matmul(inputs(Shape{17, 40}, dtype), inputs(Shape{40, 18}, dtype))}, inputs.feeds,
@@ -109,7 +109,7 @@ BOOST_AUTO_TEST_CASE(halves_are_summed_in_f32) {
 }
 
 BOOST_AUTO_TEST_CASE(formulas_run_behind_the_librarys_products) {
-  if (test_support::skips_cuda_programs()) return;
+  if (test_support::skips_harness()) return;
   Inputs inputs;
   const Expr x = inputs(Shape{2, 9, 12}), batch = inputs(Shape{3, 8, 7});
   const std::vector<Output> outputs{
@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(formulas_run_behind_the_librarys_products) {
 }
 
 BOOST_AUTO_TEST_CASE(a_small_network_trains_as_on_the_cpu_and_steps_are_recorded) {
-  if (test_support::skips_cuda_programs()) return;
+  if (test_support::skips_harness()) return;
   const StandIn library;
   const AllByLibrary by_library(library, 1);
   const auto train = [](const Device& device) {
@@ -148,7 +148,7 @@ BOOST_AUTO_TEST_CASE(a_small_network_trains_as_on_the_cpu_and_steps_are_recorded
 }
 
 BOOST_AUTO_TEST_CASE(the_report_says_who_multiplies_and_why) {
-  if (test_support::skips_cuda_programs()) return;
+  if (test_support::skips_harness()) return;
   const StandIn library;
   const Expr a = input("a", Shape{70, 30}), b = input("b", Shape{30, 70});
   const auto explained = [&](const CudaProducts& products) {

@@ -3,8 +3,8 @@
 #include <map>
 #include <memory>
 
-#include "backends/cuda/harness/host_runtime.h"
 #include "blockgrad/graph/error.h"
+#include "tests/support/on_cuda.h"
 
 namespace test_support {
 
@@ -42,6 +42,7 @@ void launch(CudaRuntime& runtime, const CudaLaunch& of, CudaFunction function,
                 .threads = of.threads,
                 .shared_bytes = of.shared_bytes,
                 .args = {},
+                .library = of.library,
                 .node = "a node"};
   std::vector<std::uint64_t> entries;
   for (const CudaArg& arg : of.table) entries.push_back(memories.address(arg));
@@ -75,12 +76,13 @@ CudaWork work_of(const NodeCase& of) {
 }
 
 std::vector<NodeRun> run_nodes(const std::vector<NodeCase>& cases) {
-  const std::shared_ptr<CudaRuntime> runtime = harness::host_runtime({.seed = 7});
+  const std::shared_ptr<CudaRuntime> runtime = cuda_test_runtime(7);
   std::vector<CudaWork> works;
   std::vector<CudaText> texts;
   for (const NodeCase& of : cases) {
     works.push_back(work_of(of));
-    for (const CudaLaunch& launch : works.back().launches) texts.push_back(launch.text);
+    for (const CudaLaunch& launch : works.back().launches)
+      if (!launch.library) texts.push_back(launch.text);
   }
   const std::vector<CudaFunction> functions = runtime->load(texts);
   auto function = functions.begin();
@@ -95,7 +97,8 @@ std::vector<NodeRun> run_nodes(const std::vector<NodeCase>& cases) {
     const TensorType& type = cases[i].result;
     memories.output = runtime->allocate(bytes_of(type));
     memories.scratch = runtime->allocate(works[i].scratch);
-    for (const CudaLaunch& of : works[i].launches) launch(*runtime, of, *function++, memories);
+    for (const CudaLaunch& of : works[i].launches)
+      launch(*runtime, of, of.library ? nullptr : *function++, memories);
     auto bytes = allocate_bytes(bytes_of(type));
     runtime->copy_out(bytes.get(), memories.output.get(), bytes_of(type));
     runs.push_back({adopt(type, std::move(bytes)), works[i].why});

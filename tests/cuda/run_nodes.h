@@ -1,6 +1,6 @@
 #pragma once
-// Nodes on the harness without a program around them: for operands in any layout, of dtypes that
-// passes make, and for what compile's options allow.
+// Nodes on the harness, or the GPU, without a program around them: for operands in any layout, of
+// dtypes that passes make, and for what compile's options allow.
 
 #include <string>
 #include <vector>

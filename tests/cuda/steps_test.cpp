@@ -9,7 +9,6 @@
 
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/cuda_feeds.h"
-#include "backends/cuda/harness/host_runtime.h"
 #include "blockgrad/blockgrad.h"
 #include "tests/support/checks.h"
 #include "tests/support/on_cuda.h"
@@ -21,7 +20,7 @@ using test_support::skips_cuda_programs;
 
 namespace {
 
-/// The harness's runtime, with what it was asked for.
+/// The runtime under test, with what it was asked for.
 class Counting final : public CudaRuntime {
  public:
   struct Counts {
@@ -30,47 +29,47 @@ class Counting final : public CudaRuntime {
     std::function<void(int starts)> at_start = [](int) {};
   };
 
-  explicit Counting(std::uint64_t seed) : host_(harness::host_runtime({.seed = seed})) {}
+  explicit Counting(std::uint64_t seed) : under_(test_support::cuda_test_runtime(seed)) {}
 
   const std::shared_ptr<Counts>& counts() const { return counts_; }
-  std::string title() const override { return host_->title(); }
-  CudaLimits limits() const override { return host_->limits(); }
-  std::int64_t free_bytes() const override { return host_->free_bytes(); }
+  std::string title() const override { return under_->title(); }
+  CudaLimits limits() const override { return under_->limits(); }
+  std::int64_t free_bytes() const override { return under_->free_bytes(); }
   std::vector<CudaFunction> load(std::span<const CudaText> texts) override {
-    return host_->load(texts);
+    return under_->load(texts);
   }
   std::shared_ptr<std::byte> allocate(std::int64_t bytes) override {
     counts_->bytes += (bytes + 255) / 256 * 256;
-    return host_->allocate(bytes);
+    return under_->allocate(bytes);
   }
   void launch(const CudaCall& call) override {
     if (is_recording_) ++counts_->recorded_calls;
-    host_->launch(call);
+    under_->launch(call);
   }
   void copy_in(std::byte* to, const std::byte* from, std::int64_t bytes) override {
     ++counts_->copies;
-    host_->copy_in(to, from, bytes);
+    under_->copy_in(to, from, bytes);
   }
   void copy_within(std::byte* to, const std::byte* from, std::int64_t bytes) override {
-    host_->copy_within(to, from, bytes);
+    under_->copy_within(to, from, bytes);
   }
   void copy_out(std::byte* to, const std::byte* from, std::int64_t bytes) override {
     ++counts_->host_waits;
-    host_->copy_out(to, from, bytes);
+    under_->copy_out(to, from, bytes);
   }
   void wait() override {
     ++counts_->host_waits;
-    host_->wait();
+    under_->wait();
   }
-  std::unique_ptr<CudaMark> mark() override { return host_->mark(); }
+  std::unique_ptr<CudaMark> mark() override { return under_->mark(); }
   void copy_ahead(std::byte* to, std::span<const CudaPart> parts) override {
     ++counts_->copies_ahead;
-    host_->copy_ahead(to, parts);
+    under_->copy_ahead(to, parts);
   }
   std::unique_ptr<CudaSequence> record(const std::function<void()>& calls) override {
     ++counts_->recordings;
     is_recording_ = true;
-    auto sequence = host_->record(calls);
+    auto sequence = under_->record(calls);
     is_recording_ = false;
     return std::make_unique<Started>(std::move(sequence), counts_);
   }
@@ -90,7 +89,7 @@ class Counting final : public CudaRuntime {
     std::shared_ptr<Counts> counts_;
   };
 
-  std::shared_ptr<CudaRuntime> host_;
+  std::shared_ptr<CudaRuntime> under_;
   std::shared_ptr<Counts> counts_ = std::make_shared<Counts>();
   bool is_recording_ = false;
 };

@@ -8,6 +8,7 @@
 
 #include "backends/cuda/harness/host_runtime.h"
 #include "backends/cuda/kernel_text.h"
+#include "backends/cuda/machine/cuda_device.h"
 #include "backends/cuda/machine/nvrtc.h"
 #include "tests/cuda/cubin.h"
 
@@ -72,6 +73,15 @@ bool skips_cuda_programs() {
   const std::string why = why_no_cuda_programs();
   if (!why.empty()) BOOST_TEST_MESSAGE("skipped: " << why);
   return !why.empty();
+}
+
+bool skips_harness() {
+  if (tests_a_gpu()) BOOST_TEST_MESSAGE("skipped: it runs on the CPU alone");
+  return tests_a_gpu() || skips_cuda_programs();
+}
+
+std::shared_ptr<CudaRuntime> cuda_test_runtime(std::uint64_t seed) {
+  return tests_a_gpu() ? cuda_device() : harness::host_runtime({.seed = seed});
 }
 
 Tensor drawn(const Shape& shape, DType dtype, std::uint64_t seed, double low, double high) {

@@ -2,9 +2,12 @@
 // Programs on CUDA beside the same on the CPU. Their kernels run on the harness, or, with
 // BLOCKGRAD_TEST_DEVICE=cuda, on the GPU.
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "backends/cuda/cuda_runtime.h"
 #include "blockgrad/backends/program.h"
 
 namespace test_support {
@@ -21,6 +24,12 @@ bool skips_cuda_programs();
 /// Uniform in [low, high), the same for the same seed.
 blockgrad::Tensor drawn(const blockgrad::Shape& shape, blockgrad::DType dtype, std::uint64_t seed,
                         double low, double high);
+
+/// Says so, and is true, where a GPU is tested: for what runs on the CPU alone.
+bool skips_harness();
+
+/// Of a GPU, or the harness's, which draws the order of threads from the seed.
+std::shared_ptr<blockgrad::CudaRuntime> cuda_test_runtime(std::uint64_t seed);
 
 /// The harness's device, or the GPU. One for a process.
 const blockgrad::Device& cuda_test_device();

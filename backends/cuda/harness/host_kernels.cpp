@@ -41,6 +41,15 @@ std::string text_of(const std::filesystem::path& path) {
   return text.str();
 }
 
+// A thread has up to 255 of a processor's 65,536 registers where no bounds tell the compiler of
+// more threads; more than the bounds say are refused at the launch.
+int most_threads_of(const CudaText& text) {
+  constexpr std::string_view bounds = "__launch_bounds__(";
+  constexpr int without = 256;
+  const std::size_t at = text.text.find(bounds);
+  return at == std::string::npos ? without : std::atoi(text.text.c_str() + at + bounds.size());
+}
+
 std::string key_of(const CudaText& text) { return cuda_headers({&text, 1}) + text.text; }
 
 }  // namespace
@@ -61,6 +70,11 @@ std::vector<CudaFunction> HostKernels::load(std::span<const CudaText> texts) {
   std::vector<CudaFunction> functions;
   for (const CudaText& text : texts) functions.push_back(known_.at(key_of(text)));
   return functions;
+}
+
+int HostKernels::most_threads(CudaFunction function) {
+  const std::lock_guard lock(mutex_);
+  return most_threads_.at(function);
 }
 
 std::vector<CudaText> HostKernels::texts() {
@@ -103,7 +117,9 @@ void HostKernels::compile(const std::vector<CudaText>& texts) {
   void* library = dlopen((stem + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) throw DeviceError(dlerror());
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    known_[key_of(texts[i])] = dlsym(library, fmt::format("bg_call{}", i).c_str());
+    const CudaFunction function = dlsym(library, fmt::format("bg_call{}", i).c_str());
+    known_[key_of(texts[i])] = function;
+    most_threads_[function] = most_threads_of(texts[i]);
   }
   compiled_.insert(compiled_.end(), texts.begin(), texts.end());
   count_ += static_cast<std::int64_t>(texts.size());

@@ -19,6 +19,8 @@ class HostKernels {
 
   /// Throws CudaTextError for what the compiler refuses.
   std::vector<CudaFunction> load(std::span<const CudaText> texts);
+  /// The most threads of a block that its text promises, or that any kernel's registers leave.
+  int most_threads(CudaFunction function);
   /// What was compiled so far.
   std::vector<CudaText> texts();
 
@@ -36,6 +38,7 @@ class HostKernels {
   std::vector<CudaText> compiled_;
   int files_ = 0;
   std::map<std::string, CudaFunction> known_;
+  std::map<CudaFunction, int> most_threads_;
 };
 
 }  // namespace blockgrad::harness

@@ -222,6 +222,9 @@ class HostRuntime final : public CudaRuntime {
     constexpr std::size_t most_parameters = 4096 / 8;
     check_internal(call.args.size() <= most_parameters, call.node, ": a kernel of ",
                    call.args.size(), " parameters, a GPU takes at most ", most_parameters);
+    const int most_threads = kernels().most_threads(call.function);
+    check_internal(call.threads <= most_threads, call.node, ": blocks of ", call.threads,
+                   " threads, the text of their kernel is for at most ", most_threads);
     ++mutable_counts().launches;
     mutable_counts().threads += call.blocks * call.threads;
     HostCall host{call.blocks,      call.threads,     call.shared_bytes, seed_++,
