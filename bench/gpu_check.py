@@ -29,6 +29,8 @@ TARGETS = {
 }
 STAGES = tuple(TARGETS)
 SIDE_BY_SIDE = ("correctness", "sanitizers")  # what takes no times
+LONGEST = {"tune": 3600}  # seconds of an item; who hangs takes no more of the others' time
+USUALLY_LONGEST = 300
 NO_GPU, LEFT = 3, 4
 
 
@@ -59,15 +61,15 @@ def about(said):
             "math": "exact: fp32 is fp32"}
 
 
-def timed(item, left, whole):
-    """Runs an item; None if it is to be done again by a call that has more time. What does not fit into a whole call has failed."""
+def timed(item, seconds, is_all):
+    """Runs an item; None if it is to be done again by a call that has more time than this, which is not all that it may take."""
     start = time.monotonic()
     try:
-        outcome = item.run(max(1.0, left))
+        outcome = item.run(max(1.0, seconds))
     except OutOfTime:
-        if not whole:
+        if not is_all:
             return None
-        outcome = Outcome("failed", f"not done in {left:.0f} s")
+        outcome = Outcome("failed", f"not done in {seconds:.0f} s")
     except Exception as error:  # of one item; the others go on
         outcome = Outcome("failed", f"the check itself: {error!r}")
     outcome.seconds = round(time.monotonic() - start, 3)
@@ -75,8 +77,8 @@ def timed(item, left, whole):
 
 
 def run_stage(stage, todo, results, seconds, jobs=1, say=print, clock=time.monotonic):
-    """Runs what is not done yet, so many items at a time. True if nothing is left."""
-    end = clock() + seconds
+    """Runs what is not done yet, so many items at a time. True if nothing is left. What does not fit into a whole call has failed."""
+    end, longest = clock() + seconds, LONGEST.get(stage, USUALLY_LONGEST)
     todo = [item for item in todo if item.name not in results.items(stage)]
     count, is_whole, running = len(todo), True, {}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -87,7 +89,7 @@ def run_stage(stage, todo, results, seconds, jobs=1, say=print, clock=time.monot
                     todo, is_whole = [], False
                     break
                 item = todo.pop(0)
-                running[pool.submit(timed, item, left, is_first)] = item
+                running[pool.submit(timed, item, min(left, longest), is_first or left >= longest)] = item
             for done in concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED).done:
                 item, outcome = running.pop(done), done.result()
                 if outcome is None:
@@ -158,7 +160,7 @@ def main(arguments=None):
     parser.add_argument("--commit", default="", help="of the build, where neither git nor the packed programs tell")
     parser.add_argument("--minutes", type=float, default=8.5, help="after which a call ends, with what is left for the next")
     parser.add_argument("--only", default="", help="items whose name has this regular expression")
-    parser.add_argument("--jobs", type=int, default=max(1, min(8, (os.cpu_count() or 2) // 2)), help="items at a time, of stages that take no times")
+    parser.add_argument("--jobs", type=int, default=min(8, os.cpu_count() or 1), help="items at a time, of stages that take no times")
     parser.add_argument("--python", type=pathlib.Path, help="the interpreter that has PyTorch and JAX; build/peers, else the one of this script")
     parser.add_argument("--again", action="store_true", help="do the stage anew")
     options = parser.parse_args(arguments)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -127,6 +128,15 @@ class Check(unittest.TestCase):
         self.check("correctness", "--minutes", "0.01")
         self.assertEqual(self.outcomes("correctness")["test_cuda/rows"].status, "failed")
 
+    def test_what_hangs_takes_no_more_than_an_item_may(self):
+        self.device()
+        self.program("tests/test_cuda", SUITES.replace("echo 'rows differ by 3'; exit 201", "sleep 30"))
+        with unittest.mock.patch.dict(gpu_check.LONGEST, correctness=1):
+            self.assertEqual(self.check("correctness")[0], 1)
+        outcomes = self.outcomes("correctness")
+        self.assertEqual(outcomes["test_cuda/rows"].detail, "not done in 1 s")
+        self.assertEqual(outcomes["test_cuda/old"].status, "skipped")
+
     def test_items_side_by_side_are_all_kept(self):
         self.device()
         self.program("tests/test_cuda", "[ $1 = --list_content ] && { printf 'a*\\nb*\\nc*\\nd*\\ne*\\n'; exit 0; }; sleep 0.2; echo '*** No errors detected'")
@@ -157,19 +167,6 @@ class Check(unittest.TestCase):
         self.program("tests/test_cuda", "printf 'harness*\\nmaps*\\nkernel_code*\\n'")
         names = [item.name for item in checks.items(Programs(self.folder), "correctness")]
         self.assertEqual([name for name in names if name.startswith("test_cuda/")], ["test_cuda/maps"])
-
-    def test_the_first_errors_of_a_suite_are_told_and_crashes(self):
-        said = "\n".join(["Running 9 test cases..."] + [f"x.cpp({i}): error: in \"maps/case_{i}\": wrong" for i in range(7)] + ["*** 7 failures"])
-        detail = checks.test_outcome(201, said).detail
-        self.assertTrue(detail.startswith('x.cpp(0): error: in "maps/case_0": wrong\n'))
-        self.assertTrue(detail.endswith("\n7 errors"))
-        self.assertEqual(checks.test_outcome(-11, "Running 9 test cases...").detail, "ended by signal 11: Running 9 test cases...")
-
-    def test_a_suite_of_which_some_cases_were_skipped_has_passed(self):
-        end = "*** No errors detected"
-        outcome = checks.test_outcome(0, f"Running 3 test cases...\nskipped: it runs on the CPU alone\n{end}")
-        self.assertEqual((outcome.status, outcome.detail), ("passed", "1 of 3 cases skipped: it runs on the CPU alone"))
-        self.assertEqual(checks.test_outcome(0, f"Running 1 test case...\nskipped: no\n{end}").status, "skipped")
 
     def test_a_sanitizer_that_says_nothing_of_errors_was_refused(self):
         fine = "*** No errors detected\n"

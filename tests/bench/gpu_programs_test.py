@@ -1,4 +1,4 @@
-"""The programs that ./run gpu-check runs: as a build's folder has them, and packed for another machine."""
+"""The programs that ./run gpu-check runs: as a build's folder has them, packed for another machine, and what they say."""
 
 import contextlib
 import io
@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 
 import gpu_check
+from gpu import checks
 from gpu.programs import Programs, library_folders
 
 
@@ -54,6 +55,19 @@ class OfABuild(unittest.TestCase):
         python = self.folder / "bin" / "python3"
         self.assertEqual([found for found in library_folders(python) if found.startswith(str(self.folder))], [str(folder)])
         self.assertIn(str(folder), Programs(self.folder, python=python).environment["BLOCKGRAD_CUDA_LIBRARY_PATH"].split(":"))
+
+    def test_the_first_errors_of_a_suite_are_told_and_crashes(self):
+        said = "\n".join(["Running 9 test cases..."] + [f"x.cpp({i}): error: in \"maps/case_{i}\": wrong" for i in range(7)] + ["*** 7 failures"])
+        detail = checks.test_outcome(201, said).detail
+        self.assertTrue(detail.startswith('x.cpp(0): error: in "maps/case_0": wrong\n'))
+        self.assertTrue(detail.endswith("\n7 errors"))
+        self.assertEqual(checks.test_outcome(-11, "Running 9 test cases...").detail, "ended by signal 11: Running 9 test cases...")
+
+    def test_a_suite_of_which_some_cases_were_skipped_has_passed(self):
+        end = "*** No errors detected"
+        outcome = checks.test_outcome(0, f"Running 3 test cases...\nskipped: it runs on the CPU alone\n{end}")
+        self.assertEqual((outcome.status, outcome.detail), ("passed", "1 of 3 cases skipped: it runs on the CPU alone"))
+        self.assertEqual(checks.test_outcome(0, f"Running 1 test case...\nskipped: no\n{end}").status, "skipped")
 
 
 if __name__ == "__main__":
