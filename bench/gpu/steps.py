@@ -1,6 +1,7 @@
 """The stage `steps`: rows of bench_ladder on the GPU in turns with PyTorch and JAX, and their bits from run to run."""
 
 import json
+import os
 import pathlib
 import re
 import tempfile
@@ -13,6 +14,7 @@ MATHS = {"gpt2": ("bf16", "tf32", "exact")}  # by the start of a row's name; oth
 # One after the other, each with all of the memory to itself and us.
 ALONE = {"gpt2": ("torch compile", "torch reduce-overhead", "torch eager", "jax jit")}
 PATIENCE = 240  # seconds for peers to compile a row
+THREADS = min(16, os.cpu_count() or 1)  # that they compile on
 EQUAL_BITS = ("mlp_small", "lenet", "gpt")
 
 
@@ -57,7 +59,7 @@ def other_losses(data):
 def timed(programs, row, math, peer):
     def run(seconds):
         with tempfile.TemporaryDirectory() as folder:
-            command = [programs.path("bench_ladder"), "--device", "cuda", "--row", row, "--math", math, "--threads", 4, "--json", folder,
+            command = [programs.path("bench_ladder"), "--device", "cuda", "--row", row, "--math", math, "--threads", THREADS, "--json", folder,
                        "--peers", "--python", programs.python, "--worker", programs.peers / "worker.py",
                        "--patience", min(PATIENCE, max(10, round(seconds / 2)))]
             status, said = programs.call(command + (["--peer", peer] if peer else []), seconds)
