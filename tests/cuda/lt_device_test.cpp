@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/machine/cuda_device.h"
 #include "backends/cuda/products/cuda_matmul.h"
 #include "backends/cuda/products/lt_product.h"
 #include "blockgrad/ops/linalg.h"

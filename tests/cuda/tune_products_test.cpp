@@ -203,6 +203,20 @@ BOOST_AUTO_TEST_CASE(without_the_library_our_own_cuts_compete_and_that_is_said) 
              world.lines[0]);
 }
 
+BOOST_AUTO_TEST_CASE(an_algorithm_that_the_library_refuses_does_not_end_the_contest_of_the_others) {
+  if (test_support::skips_harness()) return;
+  World world(90e-6);
+  world.library.refuse_algorithms(0, 5);
+  const TuneReport report =
+      blockgrad::tune_products({product(5, 6, 7)}, {}, world.device, world.options);
+  BOOST_TEST(report.measured == 1);
+  BOOST_TEST_REQUIRE(world.lines.size() == 1u);
+  BOOST_TEST(contains(world.lines[0], "algorithm 2, 60.0 us"), world.lines[0]);
+  BOOST_TEST(contains(world.lines[0], "; cuBLASLt refuses a product: CUBLAS_STATUS_EXECUTION"),
+             world.lines[0]);
+  world.library.refuse_algorithms(~std::uint64_t{0}, ~std::uint64_t{0});
+}
+
 BOOST_AUTO_TEST_CASE(products_without_a_place_in_the_table_are_left_alone) {
   if (test_support::skips_harness()) return;
   World world(90e-6);

@@ -38,6 +38,11 @@ class StandIn {
   void refuse_handles(int status) const {
     function<void(int)>("fake_cublaslt_refuse_handles")(status);
   }
+  /// These two, counted from 0, are proposed; the library refuses one as soon as it is asked.
+  void refuse_algorithms(std::uint64_t by_check, std::uint64_t when_called) const {
+    function<void(std::uint64_t, std::uint64_t)>("fake_cublaslt_refuse_algorithms")(by_check,
+                                                                                    when_called);
+  }
 
  private:
   template <class F>

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 
@@ -172,16 +174,30 @@ class Contest {
            lt_choices(*handle, tuned_.problem, options_.algorithms, most_product_workspace)) {
         const std::string name =
             fmt::format("{} algorithm {}", version_text(handle->lt()), ++number);
-        add(name,
-            {.provider = ProductEntry::Provider::cublaslt,
-             .algorithm = choice.algorithm,
-             .workspace = choice.workspace},
-            {.call = lt_call(handle, tuned_.problem, choice), .workspace = choice.workspace});
+        const ProductEntry entry{.provider = ProductEntry::Provider::cublaslt,
+                                 .algorithm = choice.algorithm,
+                                 .workspace = choice.workspace};
+        if_taken([&] {
+          add(name, entry,
+              {.call = lt_call(handle, tuned_.problem, choice), .workspace = choice.workspace});
+        });
       }
     } catch (const DeviceError& error) {
       note_ = error.what();
     }
     for (Contestant& contestant : contestants_) contestant.entry.library = library_;
+  }
+
+  /// Whether it went on to its end: what the library proposes it may refuse later. A device that
+  /// does not work any more is told by the next call of our own.
+  bool if_taken(const std::function<void()>& make) {
+    try {
+      make();
+      return true;
+    } catch (const DeviceError& error) {
+      note_ = error.what();
+      return false;
+    }
   }
 
   void add(std::string name, ProductEntry entry, const ProductChoice& choice) {
@@ -200,17 +216,23 @@ class Contest {
       trial_.seconds(*sequence, 16, now_);
   }
 
+  double first_look_at(const Contestant& contestant) {
+    const ProductTrial::Prepared prepared = trial_.prepare(contestant.work);
+    const auto once = trial_.record(prepared, 1);
+    trial_.seconds(*once, 1, now_);
+    const double first = trial_.seconds(*once, 1, now_);
+    const int launches = first > 1e-3 ? 2 : 16;
+    const auto sequence = trial_.record(prepared, launches);
+    return trial_.seconds(*sequence, launches, now_);
+  }
+
   /// Times each once, and sorts them behind the first, which is the best so far: our own cut.
   bool look_at_all() {
     for (Contestant& contestant : contestants_) {
       if (is_stopped()) return false;
-      const ProductTrial::Prepared prepared = trial_.prepare(contestant.work);
-      const auto once = trial_.record(prepared, 1);
-      trial_.seconds(*once, 1, now_);
-      const double first = trial_.seconds(*once, 1, now_);
-      const int launches = first > 1e-3 ? 2 : 16;
-      const auto sequence = trial_.record(prepared, launches);
-      contestant.first_look = trial_.seconds(*sequence, launches, now_);
+      const auto look = [&] { contestant.first_look = first_look_at(contestant); };
+      if (contestant.entry.provider == ProductEntry::Provider::own) look();
+      else if (!if_taken(look)) contestant.first_look = std::numeric_limits<double>::infinity();
     }
     const Contestant& own = contestants_.front();
     expected_ = steady_result(trial_.prepare(own.work));

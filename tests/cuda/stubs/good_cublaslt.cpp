@@ -12,7 +12,8 @@
 
 namespace {
 
-constexpr int success = 0, not_initialized = 1, invalid = 7, not_supported = 15;
+constexpr int success = 0, not_initialized = 1, invalid = 7, execution_failed = 13,
+              not_supported = 15;
 
 struct Handle {};
 struct Matrix {
@@ -59,6 +60,7 @@ constexpr Kind kinds[] = {
 double spent = 0;
 int status_of_handles = success;
 int runs = 0;
+std::uint64_t refused_by_check = ~std::uint64_t{0}, refused_when_called = ~std::uint64_t{0};
 
 double number(const void* memory, std::int32_t type, std::int64_t at) {
   using namespace blockgrad::detail;
@@ -251,6 +253,7 @@ int cublasLtMatmulPreferenceSetAttribute(Preference* x, int field, const void* v
 int cublasLtMatmulAlgoCheck(Handle*, Matmul* op, Matrix* a, Matrix* b, Matrix*, Matrix* d,
                             const Algorithm* algorithm, Heuristic* result) {
   if (!is_known(*algorithm)) return invalid;
+  if (algorithm->data[0] == refused_by_check) return not_supported;
   if (!fits(*op, *a, *b, *d)) return not_supported;
   *result = {*algorithm, kinds[algorithm->data[0]].workspace, success, 1, {}};
   return success;
@@ -276,7 +279,8 @@ int cublasLtMatmulAlgoGetHeuristic(Handle* handle, Matmul* op, Matrix* a, Matrix
     if (kinds[id].workspace > preference->workspace) continue;
     const Algorithm algorithm{{id, 0, 0, 0, 0, 0, 0, seal}};
     const int status = cublasLtMatmulAlgoCheck(handle, op, a, b, c, d, &algorithm, found + *count);
-    if (status != success) return status;
+    if (status != success && id != refused_by_check) return status;
+    found[*count].algorithm = algorithm;
     ++*count;
   }
   return success;
@@ -293,6 +297,7 @@ int cublasLtMatmul(Handle* handle, Matmul* op, const void* alpha, const void* a,
       (is_double ? *static_cast<const double*>(beta) : *static_cast<const float*>(beta)) != 0)
     return not_supported;
   const Kind& kind = kinds[algorithm->data[0]];
+  if (algorithm->data[0] == refused_when_called) return execution_failed;
   if (bytes < kind.workspace) return invalid;
   if (kind.workspace > 0) std::memset(workspace, 0xab, kind.workspace);
   spent += kind.seconds;
@@ -320,9 +325,13 @@ int cublasLtMatmul(Handle* handle, Matmul* op, const void* alpha, const void* a,
 }
 
 /// For tests: the time that all products so far say they took, how often the library was asked for
-/// one, and what every later handle gets.
+/// one, what every later handle gets, and algorithms that are proposed and then refused.
 double fake_cublaslt_seconds() { return spent; }
 int fake_cublaslt_runs() { return runs; }
 void fake_cublaslt_refuse_handles(int status) { status_of_handles = status; }
+void fake_cublaslt_refuse_algorithms(std::uint64_t by_check, std::uint64_t when_called) {
+  refused_by_check = by_check;
+  refused_when_called = when_called;
+}
 
 }  // extern "C"
