@@ -76,7 +76,7 @@ def timed(item, seconds, is_all):
     return outcome
 
 
-def run_stage(stage, todo, results, seconds, jobs=1, say=print, clock=time.monotonic):
+def run_stage(stage, todo, results, seconds, jobs=1, is_whole_call=True, say=print, clock=time.monotonic):
     """Runs what is not done yet, so many items at a time. True if nothing is left. What does not fit into a whole call has failed."""
     end, longest = clock() + seconds, LONGEST.get(stage, USUALLY_LONGEST)
     todo = [item for item in todo if item.name not in results.items(stage)]
@@ -84,7 +84,7 @@ def run_stage(stage, todo, results, seconds, jobs=1, say=print, clock=time.monot
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         while todo or running:
             while todo and len(running) < jobs:
-                left, is_first = end - clock(), len(todo) > count - jobs
+                left, is_first = end - clock(), is_whole_call and len(todo) > count - jobs
                 if left < seconds / 10 and not is_first:
                     todo, is_whole = [], False
                     break
@@ -118,12 +118,12 @@ def check(options, stages):
             if options.again:
                 results.data["stages"].pop(stage, None)
             seconds = end - time.monotonic()
-            if left and seconds < 6 * options.minutes:
+            if seconds < 6 * options.minutes and stage != stages[0]:  # a tenth
                 left.append(stage)
                 continue
             todo = [item for item in items(programs, stage) if re.search(options.only, item.name)]
             jobs = options.jobs if stage in SIDE_BY_SIDE else 1
-            if not run_stage(stage, todo, results, seconds, jobs):
+            if not run_stage(stage, todo, results, seconds, jobs, is_whole_call=stage == stages[0]):
                 left.append(stage)
     except KeyboardInterrupt:
         programs.stop()

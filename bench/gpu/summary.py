@@ -30,7 +30,7 @@ def summary(results, stages):
         counts.append(f"{stage}: " + ", ".join(f"{of.count(status)} {status}" for status in dict.fromkeys(of)))
         for name, outcome in outcomes.items():
             if outcome.status in ("failed", "refused"):
-                wrong.append(f"  {outcome.status} {name}: " + " | ".join(outcome.detail.split("\n")[:3])[:500])
+                wrong.append(f"  {outcome.status} {name}: " + " | ".join(outcome.detail.split("\n")[:2])[:300])
             if outcome.figures:
                 told += [f"  {name}:", *(figure(row) for row in outcome.figures)]
     return "\n".join(part for part in ("\n".join(counts), cut(wrong, LONGEST // 2), cut(told, LONGEST // 2), f"kept in {results.path}") if part)

@@ -56,6 +56,13 @@ class OfABuild(unittest.TestCase):
         self.assertEqual([found for found in library_folders(python) if found.startswith(str(self.folder))], [str(folder)])
         self.assertIn(str(folder), Programs(self.folder, python=python).environment["BLOCKGRAD_CUDA_LIBRARY_PATH"].split(":"))
 
+    def test_suites_of_the_cpu_alone_are_left_out(self):
+        program = self.folder / "tests" / "test_cuda"
+        program.write_text("#!/bin/sh\nprintf 'harness*\\nmaps*\\nkernel_code*\\n'\n")
+        program.chmod(0o755)
+        names = [item.name for item in checks.items(Programs(self.folder), "correctness")]
+        self.assertEqual([name for name in names if name.startswith("test_cuda/")], ["test_cuda/maps"])
+
     def test_the_first_errors_of_a_suite_are_told_and_crashes(self):
         said = "\n".join(["Running 9 test cases..."] + [f"x.cpp({i}): error: in \"maps/case_{i}\": wrong" for i in range(7)] + ["*** 7 failures"])
         detail = checks.test_outcome(201, said).detail
