@@ -56,7 +56,8 @@ struct KernelCall {
   Watch watch = Watch::nothing;
   bool is_trial = false;  // results go to scratch, of `trial_scratch` more bytes, and are dropped
   std::byte* shared = nullptr;  // scratch of all threads together, 64-byte aligned
-  std::uint64_t turn = 0;       // another number whenever a kernel is run
+  std::uint64_t turn = 0;       // another number whenever a kernel is run, not 0
+  int shares = 1;  // runs of parts, equal ones, that this kernel's work is dealt out in
 };
 
 struct Kernel {

@@ -321,6 +321,7 @@ void CpuExecutable::run_share(void* context, int share) {
   if (first == last) return;
   KernelCall call = shared.call;
   call.scratch += static_cast<std::size_t>(share) * shared.scratch;
+  call.shares = shared.threads;
   const SubnormalMode mode(shared.flushes_subnormals);
   if (!shared.met_subnormals) {
     shared.instruction->kernel.run(call, first, last);

@@ -59,5 +59,28 @@ void transpose_block(std::int64_t rows, std::int64_t columns, const typename Wid
   }
 }
 
+/// See PanelSplit.
+template <class V>
+void split_panels(std::int64_t rows, std::int64_t columns, const typename V::Scalar* from,
+                  std::int64_t ld_from, typename V::Scalar* to, int width, std::int64_t panel) {
+  constexpr std::int64_t line = 64 / sizeof(typename V::Scalar);
+  // Rows lie apart, so that no prefetcher follows them: so many are on their way.
+  constexpr std::int64_t far = 8;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < columns; c += line) __builtin_prefetch(from + far * ld_from + c);
+    typename V::Scalar* row = to;
+    for (std::int64_t first = 0; first < columns; first += width, row += panel) {
+      for (std::int64_t c = 0; c < width && first + c < columns; c += V::lanes) {
+        const std::int64_t left = columns - first - c;
+        V::store(row + c, left >= V::lanes
+                              ? V::load(from + first + c)
+                              : V::load(from + first + c, V::first(static_cast<int>(left))));
+      }
+    }
+    from += ld_from;
+    to += width;
+  }
+}
+
 }  // namespace
 }  // namespace blockgrad::detail

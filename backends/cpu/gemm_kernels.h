@@ -42,6 +42,13 @@ template <class T>
 using BlockCopy = void (*)(std::int64_t rows, std::int64_t columns, const T* from,
                            std::int64_t ld_from, T* to, std::int64_t ld_to);
 
+/// Copies rows x columns elements to panels of `width` columns, one row behind the other: element
+/// r, c to to[c / width * panel + r * width + c % width]. What lies behind the last row of a panel
+/// may be overwritten, as far as one vector reaches.
+template <class T>
+using PanelSplit = void (*)(std::int64_t rows, std::int64_t columns, const T* from,
+                            std::int64_t ld_from, T* to, int width, std::int64_t panel);
+
 /// y[r] = fma chain over p = 0 .. k-1 of a[r * lda + p] * x[p * x_step], started from zero.
 template <class T>
 using RowDots = void (*)(std::int64_t rows, std::int64_t k, const T* a, std::int64_t lda,
@@ -72,6 +79,7 @@ struct TileKernels {
   BlockCopy<T> copy = nullptr;
   BlockCopy<T> transpose = nullptr;
   BlockCopy<T> transpose_exactly = nullptr;  // writes nothing behind the last element of a row
+  PanelSplit<T> split_panels = nullptr;
   RowDots<T> row_dots = nullptr;
   SumRows<T> sum_rows = nullptr;
   /// As many independent fma chains of n steps as there are accumulators, and their sum: what a

@@ -1,11 +1,6 @@
 #include "backends/cpu/linked_product.h"
 
 #include <algorithm>
-#include <array>
-#include <atomic>
-#include <thread>
-
-#include "backends/cpu/relax.h"
 
 namespace blockgrad {
 
@@ -18,10 +13,6 @@ std::int64_t blocks_of(const GemmShape& shape, const Gemm& gemm) {
 }
 
 }  // namespace
-
-struct LinkedProduct::Made {
-  alignas(128) std::array<std::atomic<std::uint64_t>, most_blocks> in_turn{};
-};
 
 bool LinkedProduct::is_worth_it(const GemmShape& shape, const Gemm& gemm) {
   // Of the matrix; more does not stay in a thread's cache.
@@ -39,7 +30,7 @@ LinkedProduct::LinkedProduct(const GemmShape& shape, const Gemm& gemm)
       k_(shape.k),
       split_(shape.k / 2 / 16 * 16),
       blocks_(blocks_of(shape, gemm)),
-      made_(std::make_shared<Made>()) {}
+      made_(std::make_shared<Handover>(blocks_)) {}
 
 void LinkedProduct::run(const KernelCall& call, const void* a, const void* b, void* c,
                         std::int64_t first, std::int64_t last) const {
@@ -47,25 +38,15 @@ void LinkedProduct::run(const KernelCall& call, const void* a, const void* b, vo
     gemm_.run(a, b, c, 0, gemm_.parts(), call.scratch);
     return;
   }
-  constexpr int polls_before_yield = 2000;
   for (std::int64_t part = first; part < last; ++part) {
     const std::int64_t block = part % blocks_;
     const std::int64_t row = m_ * block / blocks_, end = m_ * (block + 1) / blocks_;
-    std::atomic<std::uint64_t>& made = made_->in_turn[static_cast<std::size_t>(block)];
     if (part < blocks_) {
       gemm_.run_slice(a, b, c, row, end, 0, split_);
-      made.store(call.turn, std::memory_order_release);
+      made_->pass(block, call.turn);
       continue;
     }
-    int polls = 0;
-    while (made.load(std::memory_order_acquire) != call.turn) {
-      if (polls < polls_before_yield) {
-        relax();
-        ++polls;
-      } else {
-        std::this_thread::yield();
-      }
-    }
+    made_->wait(block, call.turn);
     gemm_.run_slice(a, b, c, row, end, split_, k_);
   }
 }

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "backends/cpu/gemm.h"
+#include "backends/cpu/handover.h"
 #include "backends/kernel.h"
 
 namespace blockgrad {
@@ -26,11 +27,9 @@ class LinkedProduct {
            std::int64_t last) const;
 
  private:
-  struct Made;  // when a block's first half was made
-
   Gemm gemm_;
   std::int64_t m_, k_, split_, blocks_;
-  std::shared_ptr<Made> made_;
+  std::shared_ptr<Handover> made_;  // the first halves of blocks
 };
 
 }  // namespace blockgrad

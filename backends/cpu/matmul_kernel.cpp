@@ -1,10 +1,12 @@
 // MatMul on the CPU: one Gemm per pair of matrices, batches outside.
+#include <algorithm>
 #include <memory>
 #include <string>
 
 #include "backends/cpu/families.h"
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/linked_product.h"
+#include "backends/cpu/weight_product.h"
 #include "blockgrad/ops/linalg.h"
 
 namespace blockgrad {
@@ -77,6 +79,18 @@ void add_matmul_kernels(KernelTable& table) {
                     at_b = batched->b[0] * batched->size](const KernelCall& call,
                                                           std::int64_t first, std::int64_t last) {
         linked.run(call, call.in[0] + at_a, call.in[1] + at_b, call.out[0], first, last);
+      };
+      return kernel;
+    }
+    if (batched->a.size() == 1 && kernel.parts > 1 && WeightProduct::is_worth_it(shape)) {
+      const WeightProduct halves(shape, request.isa);
+      kernel.scratch = std::max(kernel.scratch, halves.scratch());
+      kernel.why += ", for two threads halves of k";
+      kernel.run = [halves, batched = std::shared_ptr<const Batched>(batched)](
+                       const KernelCall& call, std::int64_t first, std::int64_t last) {
+        if (call.shares != 2) return batched->run(call, first, last);
+        halves.run(first == 0 ? 0 : 1, call.turn, call.in[0] + batched->a[0] * batched->size,
+                   call.in[1] + batched->b[0] * batched->size, call.out[0], call.scratch);
       };
       return kernel;
     }

@@ -280,6 +280,7 @@ constexpr TileKernels<typename V::Scalar> tile_kernels() {
   table.copy = copy_block<V>;
   table.transpose = transpose_block<V, false>;
   table.transpose_exactly = transpose_block<V, true>;
+  table.split_panels = split_panels<V>;
   table.dot_rows = dot_groups<typename V::Square> * V::Square::lanes;
   table.row_dots = row_dots<V>;
   table.sum_rows = sum_rows<V>;

@@ -1,0 +1,52 @@
+#pragma once
+// The gradient to a weight: a product whose sums go over the rows of a batch, which both operands
+// have. Each of two threads made its half of these rows, so whoever makes a part of the result out
+// of all rows reads half of them from the other's cache. Here a thread adds up its own half: the
+// first one begins the sums, tile after tile, and the second one goes on with them close behind.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "backends/cpu/gemm.h"
+#include "backends/cpu/handover.h"
+
+namespace blockgrad {
+
+/// Its bits are those of Gemm.
+class WeightProduct {
+ public:
+  /// Whether this is such a product, its operands are that much more than the result, which
+  /// changes hands, and a half of them fits a thread's cache.
+  static bool is_worth_it(const GemmShape& shape);
+
+  /// A is transposed, B is not. Throws InternalError for an instruction set not in this build.
+  WeightProduct(const GemmShape& shape, Isa isa);
+
+  /// Bytes of scratch, aligned to 64, that each thread brings.
+  std::size_t scratch() const { return scratch_; }
+  /// Adds up half 0 or 1 of the rows. Half 1 waits for half 0 of the same turn, which is not 0.
+  void run(int half, std::uint64_t turn, const void* a, const void* b, void* c,
+           std::byte* scratch) const;
+
+ private:
+  struct Block;  // rows of C
+
+  template <class T>
+  void choose_tiles(const detail::TileKernels<T>& table);
+  template <class T>
+  void run_as(int half, std::uint64_t turn, const T* a, const T* b, T* c, T* panels) const;
+  template <class T>
+  void add_block(const Block& block, const T* b, T* c, const T* panels) const;
+
+  GemmShape shape_;
+  const detail::GemmKernels* kernels_;
+  int tile_rows_ = 1, tile_vectors_ = 1;
+  std::int64_t block_rows_ = 0;  // of C, whose columns of A are copied at once
+  std::int64_t panel_ = 0;       // elements from the copy for one tile to the next
+  std::int64_t batch_ = 0;       // tiles that change hands together
+  std::size_t scratch_ = 0;
+  std::shared_ptr<Handover> handover_;
+};
+
+}  // namespace blockgrad
