@@ -1,6 +1,6 @@
 // Unview on the CPU. Parts that do not overlap are copied, by several threads unless they leave
-// gaps and cross the result's first axis. Others are put one after the other: a place hit for the
-// first time is stored, later hits add.
+// gaps and cross the result's first axis: by indices of that axis where there are many. Others are
+// put one after the other: a place hit for the first time is stored, later hits add.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -111,14 +111,16 @@ struct Copies {
   std::int64_t size = 0;
   bool is_covered = false;
   std::uint64_t fill = 0;  // its bits
-  // Where parts leave gaps: a slab has one index along the result's first axis, or is all of it.
+  // A slab has one index along the result's first axis, or is all of it.
   std::int64_t slabs = 1;
   std::vector<SlabRows> rows;  // of each input
 
   std::int64_t elements() const { return starts.back(); }
+  // So that who has made rows of all parts copies them, where they are enough for many threads.
+  bool cuts_slabs() const { return !is_covered || slabs >= 8; }
   std::int64_t parts() const {
-    if (is_covered) return std::max<std::int64_t>(1, elements() / part_elements);
-    return std::clamp<std::int64_t>(size / part_elements, 1, slabs);
+    const std::int64_t wanted = (is_covered ? elements() : size) / part_elements;
+    return std::max<std::int64_t>(1, cuts_slabs() ? std::min(wanted, slabs) : wanted);
   }
 
   void cut_in_slabs(const Unview& op) {
@@ -136,16 +138,17 @@ struct Copies {
 
   template <class T>
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
-    if (is_covered) return copy<T>(call, first, last);
+    if (!cuts_slabs()) return copy<T>(call, first, last);
     // Part by part, so that what was filled is still in the cache when something is put there.
     for (std::int64_t p = first; p < last; ++p)
-      fill_and_copy<T>(call, slabs * p / parts(), slabs * (p + 1) / parts());
+      copy_slabs<T>(call, slabs * p / parts(), slabs * (p + 1) / parts());
   }
 
   template <class T>
-  void fill_and_copy(const KernelCall& call, std::int64_t first, std::int64_t last) const {
+  void copy_slabs(const KernelCall& call, std::int64_t first, std::int64_t last) const {
     T* out = reinterpret_cast<T*>(call.out[0]);
-    std::fill(out + first * (size / slabs), out + last * (size / slabs), static_cast<T>(fill));
+    if (!is_covered)
+      std::fill(out + first * (size / slabs), out + last * (size / slabs), static_cast<T>(fill));
     for (std::size_t p = 0; p < inputs.size(); ++p) {
       const std::int64_t begin = rows[p].before(first) * rows[p].length;
       const std::int64_t end = rows[p].before(last) * rows[p].length;
@@ -197,8 +200,8 @@ std::shared_ptr<const Copies> as_copies(const KernelRequest& request) {
   if (!copies->is_covered) {
     const Tensor fill = full({}, op.fill.value, dtype);
     std::memcpy(&copies->fill, fill.bytes(), size_of(dtype));
-    copies->cut_in_slabs(op);
   }
+  copies->cut_in_slabs(op);
   return copies;
 }
 

@@ -121,6 +121,31 @@ BOOST_AUTO_TEST_CASE(another_kind_of_sharing_is_refused) {
   BOOST_TEST(refused == "BLOCKGRAD_SHARING must be 'always' or empty, got 'never'");
 }
 
+BOOST_AUTO_TEST_CASE(parts_are_put_together_by_any_number_of_threads) {
+  struct Sizes {
+    Shape shape;
+    int axis;
+  };
+  for (const auto& [shape, axis] :
+       {Sizes{{12, 64, 128}, 2}, Sizes{{12, 64, 128}, 0}, Sizes{{3, 200, 150}, 1},
+        Sizes{{90000}, 0}, Sizes{{9, 11, 1000}, 1}}) {
+    std::vector<Expr> parts;
+    Feeds feeds;
+    for (int p = 0; p < 3; ++p) {
+      parts.push_back(input(std::string(1, static_cast<char>('a' + p)), shape));
+      feeds.push_back({parts.back(), waves(shape, DType::f32, p)});
+    }
+    const auto joined = [&](int threads) {
+      Program program = compile({concat(parts, axis)}, {}, cpu(), {.threads = threads});
+      return program.run(feeds).tensor(0);
+    };
+    const Tensor expected = joined(1);
+    for (const int threads : {2, 3, 7})
+      BOOST_TEST(same_bits(joined(threads), expected),
+                 join({shape}) << " along " << axis << ", " << threads << " threads");
+  }
+}
+
 BOOST_AUTO_TEST_CASE(two_programs_run_in_two_threads_over_one_parameter_that_both_read) {
   const Expr x = input("x", {200, 200}), w = parameter(waves({200, 200}, DType::f32, 1), "w");
   const Tensor value = waves({200, 200}, DType::f32, 0);
