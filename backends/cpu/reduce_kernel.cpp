@@ -6,7 +6,9 @@
 #include <memory>
 
 #include "backends/cpu/block_tree.h"
+#include "backends/cpu/cache_size.h"
 #include "backends/cpu/families.h"
+#include "backends/cpu/handover.h"
 #include "backends/cpu/tape.h"
 #include "backends/cpu/walk.h"
 #include "blockgrad/graph/reduce.h"
@@ -16,6 +18,7 @@ namespace blockgrad {
 namespace {
 
 constexpr std::int64_t part_elements = 32768;
+constexpr std::int64_t lanes = 16;  // of a block; see ReduceFn
 // Of a line's group, which is a power of two of blocks: its copy stays in the first cache level.
 constexpr std::int64_t most_group_bytes = 32 * 1024;
 
@@ -57,6 +60,7 @@ class Reduction {
       form_ = n_ > 0 && !picks_index_ && (in == DType::f32 || in == DType::f64) ? Form::groups
                                                                                 : Form::gathered;
     choose_group();
+    choose_halves(op.kind, in, table);
     lines_per_part_ = std::max<std::int64_t>(1, part_elements / std::max<std::int64_t>(n_, 1));
     if (form_ == Form::columns)
       lines_per_part_ = std::max<std::int64_t>(64, lines_per_part_ / 64 * 64);
@@ -65,8 +69,10 @@ class Reduction {
   Kernel kernel(std::shared_ptr<const Reduction> self) const {
     Kernel kernel;
     kernel.run = [self](const KernelCall& call, std::int64_t first, std::int64_t last) {
-      self->run(call, first, last);
+      if (self->handover_ && call.shares == 2) self->run_half(call, first == 0 ? 0 : 1);
+      else self->run(call, first, last);
     };
+    if (handover_) kernel.shared = static_cast<std::size_t>(lanes * lines_ * in_size_);
     kernel.parts = std::max<std::int64_t>(1, (lines_ + lines_per_part_ - 1) / lines_per_part_);
     const std::int64_t copied = form_ == Form::gathered                  ? n_
                                 : form_ == Form::groups && !is_in_place_ ? std::min(n_, group_)
@@ -92,6 +98,46 @@ class Reduction {
     is_in_place_ = form_ == Form::groups && run > 0 && run % block_elements == 0;
     group_ = most_group_bytes / in_size_;
     if (is_in_place_) group_ = std::min(group_, run & -run);
+  }
+
+  // Two threads have a half of the rows each in their caches, and of columns side by side each
+  // would read both: one begins the sums of its rows, the other goes on with them.
+  void choose_halves(ReduceKind kind, DType in, const TapeTable& table) {
+    constexpr std::int64_t least_rows = 256;  // many more than the lanes, which change hands
+    constexpr std::int64_t most_blocks = 4, least_block_bytes = 256;  // of each row
+    const bool is_one_block = n_ >= least_rows && n_ <= block_elements;
+    if (form_ != Form::columns || kind != ReduceKind::sum || !is_one_block || lines_ != run_)
+      return;
+    if (lines_ * n_ * in_size_ > 2 * detail::second_cache_bytes()) return;
+    begin_sums_ = table.find_begin_sums(in);
+    end_sums_ = table.find_end_sums(in);
+    if (!begin_sums_ || !end_sums_) return;
+    const std::int64_t blocks = std::min(most_blocks, lines_ * in_size_ / least_block_bytes);
+    if (blocks < 2) return;
+    split_ = n_ / 2 / lanes * lanes;
+    handover_ = std::make_unique<Handover>(blocks);
+  }
+
+  void run_half(const KernelCall& call, int half) const {
+    const std::int64_t stride = line_.strides[0];
+    const std::byte* const in =
+        call.in[0] + (offset_ + (half == 0 ? 0 : split_ * stride)) * in_size_;
+    for (std::int64_t block = 0; block < handover_->blocks(); ++block) {
+      const std::int64_t line = lines_ * block / handover_->blocks();
+      const std::int64_t count = lines_ * (block + 1) / handover_->blocks() - line;
+      std::byte* const sums = call.shared + line * lanes * in_size_;
+      if (half == 0) {
+        begin_sums_(sums, nullptr, in + line * in_size_, split_, count, stride);
+        handover_->pass(block, call.turn);
+        continue;
+      }
+      handover_->wait(block, call.turn);
+      // All at once: what another core wrote comes slowly one by one.
+      for (std::int64_t at = 0; at < lanes * count * in_size_; at += 64)
+        __builtin_prefetch(sums + at, 1);
+      end_sums_(sums, call.out[0] + line * out_size_, in + line * in_size_, n_ - split_, count,
+                stride);
+    }
   }
 
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const {
@@ -175,6 +221,9 @@ class Reduction {
   std::int64_t lines_per_part_ = 1;
   std::int64_t group_ = 0;  // elements
   bool picks_index_ = false, is_in_place_ = false;
+  std::int64_t split_ = 0;  // the rows of the first one, where two threads take halves of them
+  LanesFn begin_sums_ = nullptr, end_sums_ = nullptr;
+  std::unique_ptr<Handover> handover_;  // of blocks of columns
   Form form_ = Form::rows;
   ReduceFn rows_ = nullptr, columns_ = nullptr;
 };

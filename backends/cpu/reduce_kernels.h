@@ -46,35 +46,65 @@ void copy_array(T* __restrict a, const T* __restrict b, int64_t n) {
 /// Columns go in blocks of this many bytes.
 constexpr int64_t column_bytes = 1024;
 
-/// y[c] for `width` columns and 1 <= n <= 1024 rows. Lane l of column c is lanes[l * width + c], so
-/// that rows without gaps are added 16 at a time; four rows of a lane are added at once.
+/// Adds rows k .. n-1 of a block to the lanes of `width` columns; k is a multiple of 16. Lane l of
+/// column c is lanes[l * width + c], so that rows without gaps are added 16 at a time; four rows of
+/// a lane are added at once.
 template <class K, class T>
-void column_block(T* y, const T* x, int64_t n, int64_t width, int64_t stride, T* lanes) {
-  int64_t active = n < lane_count ? n : lane_count;
-  int64_t k = lane_count;
+void add_to_lanes(T* lanes, const T* x, int64_t k, int64_t n, int64_t width, int64_t stride) {
   if (stride == width) {
-    copy_array(lanes, x, active * width);
     for (; k + 4 * lane_count <= n; k += 4 * lane_count)
       join_four_arrays<K>(lanes, x + k * width, lane_count * width, lane_count * width);
     for (; k < n; k += lane_count) {
       join_arrays<K>(lanes, x + k * width, (n - k < lane_count ? n - k : lane_count) * width);
     }
-  } else {
-    for (int64_t l = 0; l < active; ++l) copy_array(lanes + l * width, x + l * stride, width);
-    for (; k + 4 * lane_count <= n; k += 4 * lane_count) {
-      for (int64_t l = 0; l < lane_count; ++l) {
-        join_four_arrays<K>(lanes + l * width, x + (k + l) * stride, lane_count * stride, width);
-      }
-    }
-    for (; k < n; ++k) {
-      join_arrays<K>(lanes + k % lane_count * width, x + k * stride, width);
+    return;
+  }
+  for (; k + 4 * lane_count <= n; k += 4 * lane_count) {
+    for (int64_t l = 0; l < lane_count; ++l) {
+      join_four_arrays<K>(lanes + l * width, x + (k + l) * stride, lane_count * stride, width);
     }
   }
+  for (; k < n; ++k) join_arrays<K>(lanes + k % lane_count * width, x + k * stride, width);
+}
+
+/// The first `active` lanes of each column.
+template <class K, class T>
+void join_lanes(T* y, T* lanes, int64_t active, int64_t width) {
   for (int64_t half = lane_count / 2; half > 0; half /= 2) {
     if (active > half) join_arrays<K>(lanes, lanes + half * width, (active - half) * width);
     active = active < half ? active : half;
   }
   copy_array(y, lanes, width);
+}
+
+template <class T>
+void start_lanes(T* lanes, const T* x, int64_t active, int64_t width, int64_t stride) {
+  if (stride == width) return copy_array(lanes, x, active * width);
+  for (int64_t l = 0; l < active; ++l) copy_array(lanes + l * width, x + l * stride, width);
+}
+
+/// y[c] for `width` columns and 1 <= n <= 1024 rows.
+template <class K, class T>
+void column_block(T* y, const T* x, int64_t n, int64_t width, int64_t stride, T* lanes) {
+  const int64_t active = n < lane_count ? n : lane_count;
+  start_lanes(lanes, x, active, width, stride);
+  add_to_lanes<K>(lanes, x, lane_count, n, width, stride);
+  join_lanes<K>(y, lanes, active, width);
+}
+
+/// See LanesFn.
+template <class T>
+void begin_sums(void* lanes, void*, const void* in, int64_t n, int64_t count, int64_t stride) {
+  T* sums = static_cast<T*>(lanes);
+  const T* x = static_cast<const T*>(in);
+  start_lanes(sums, x, lane_count, count, stride);
+  add_to_lanes<Sum>(sums, x, lane_count, n, count, stride);
+}
+template <class T>
+void end_sums(void* lanes, void* out, const void* in, int64_t n, int64_t count, int64_t stride) {
+  T* sums = static_cast<T*>(lanes);
+  add_to_lanes<Sum>(sums, static_cast<const T*>(in), 0, n, count, stride);
+  join_lanes<Sum>(static_cast<T*>(out), sums, lane_count, count);
 }
 
 template <class K, class T>

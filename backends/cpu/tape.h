@@ -29,6 +29,12 @@ using TapeFn = void (*)(void* out, const void* a, const void* b, const void* c, 
 using ReduceFn = void (*)(void* out, std::int32_t* index, const void* in, std::int64_t n,
                           std::int64_t count, std::int64_t stride);
 
+/// Sums of `count` columns in two steps, for one block: the first one leaves in `lanes` what each
+/// lane has of the first n rows, a multiple of 16 and not 0, lane l of column i in lanes[l * count
+/// + i]. The second one goes on with the other rows and writes the sums; it uses `lanes` up.
+using LanesFn = void (*)(void* lanes, void* out, const void* in, std::int64_t n, std::int64_t count,
+                         std::int64_t stride);
+
 /// The largest |x| of n floating elements; infinity where one of them is NaN or infinite.
 using MagnitudeFn = double (*)(const void* in, std::int64_t n);
 
@@ -46,12 +52,16 @@ struct TapeTable {
   ReduceFn find_columns(ReduceKind kind, DType in) const;
 
   /// Null for dtypes that are not floating.
+  LanesFn find_begin_sums(DType in) const { return begin_sums[static_cast<int>(in)]; }
+  LanesFn find_end_sums(DType in) const { return end_sums[static_cast<int>(in)]; }
   MagnitudeFn find_magnitude(DType in) const { return magnitudes[static_cast<int>(in)]; }
 
   TapeFn maps[ops][dtypes] = {};
   TapeFn casts[dtypes][dtypes] = {};  // [to][from]
   ReduceFn rows[reductions][dtypes] = {};
   ReduceFn columns[reductions][dtypes] = {};
+  LanesFn begin_sums[dtypes] = {};
+  LanesFn end_sums[dtypes] = {};
   MagnitudeFn magnitudes[dtypes] = {};
 };
 

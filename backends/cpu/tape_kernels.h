@@ -315,6 +315,8 @@ constexpr void add_reductions(TapeTable& table) {
     table.columns[0][d] = float_columns<Sum, T>;
     table.columns[1][d] = float_columns<Extreme<true>, T>;
     table.columns[2][d] = float_columns<Extreme<false>, T>;
+    table.begin_sums[d] = begin_sums<T>;
+    table.end_sums[d] = end_sums<T>;
   } else {
     table.rows[0][d] = integer_rows<Sum, T, std::int64_t>;
     table.rows[1][d] = integer_rows<Extreme<true>, T, T>;
