@@ -85,12 +85,14 @@ void add_matmul_kernels(KernelTable& table) {
     if (batched->a.size() == 1 && kernel.parts > 1 && WeightProduct::is_worth_it(shape)) {
       const WeightProduct halves(shape, request.isa);
       kernel.scratch = std::max(kernel.scratch, halves.scratch());
+      kernel.shared = halves.shared();
       kernel.why += ", for two threads halves of k";
       kernel.run = [halves, batched = std::shared_ptr<const Batched>(batched)](
                        const KernelCall& call, std::int64_t first, std::int64_t last) {
         if (call.shares != 2) return batched->run(call, first, last);
         halves.run(first == 0 ? 0 : 1, call.turn, call.in[0] + batched->a[0] * batched->size,
-                   call.in[1] + batched->b[0] * batched->size, call.out[0], call.scratch);
+                   call.in[1] + batched->b[0] * batched->size, call.out[0], call.scratch,
+                   call.shared);
       };
       return kernel;
     }

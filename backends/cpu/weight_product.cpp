@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "backends/cpu/cache_size.h"
 
@@ -15,7 +16,12 @@ namespace {
 
 std::int64_t divide_up(std::int64_t size, std::int64_t step) { return (size + step - 1) / step; }
 
-constexpr std::int64_t line_bytes = 64;
+/// Elements of a cache line.
+template <class T>
+constexpr std::int64_t line = 64 / std::int64_t{sizeof(T)};
+
+/// Whether rows so far apart meet in few sets of the caches.
+bool is_bad_stride(std::int64_t bytes) { return bytes % 4096 == 0; }
 
 std::int64_t size_of(GemmType type) { return type == GemmType::f32 ? 4 : 8; }
 
@@ -27,132 +33,163 @@ const TileKernels<T>& table_of(const detail::GemmKernels& kernels) {
 
 }  // namespace
 
-struct WeightProduct::Block {
-  int half;
-  std::uint64_t turn;
-  std::int64_t first, rows, depth;
-  std::int64_t tile;  // the number of its first one
-};
-
 bool WeightProduct::is_worth_it(const GemmShape& shape) {
   // Of multiply-adds: some ten microseconds for each of two threads.
   constexpr double least_work = 2e6;
-  constexpr std::int64_t least_rows = 64, least_elements_per_sum = 4, most_depth = 1024;
+  constexpr std::int64_t least_elements_per_sum = 4, most_depth = 1024, few_columns = 12;
   const auto [m, n, k, type, a_row, a_col, b_row, b_col, b_panel] = shape;
   const bool sums_rows = a_row == 1 && a_col >= m && b_col == 1 && b_panel == 0;
-  if (!sums_rows || m < least_rows || n < 2 || k / 2 > most_depth) return false;
-  const std::int64_t half_bytes = k / 2 * n * size_of(type);
-  // Rows so far apart meet in few sets of the caches.
-  const bool is_bad_stride = b_row * size_of(type) % 4096 == 0;
+  if (!sums_rows || m < 2 || n < 2 || k / 2 > most_depth) return false;
+  // What is read once does not need to stay.
+  const bool stays = n <= few_columns || !is_bad_stride(b_row * size_of(type));
   return k * (m + n) >= least_elements_per_sum * m * n &&
          static_cast<double>(m * n) * static_cast<double>(k) >= least_work &&
-         half_bytes <= detail::second_cache_bytes() && !is_bad_stride;
+         k / 2 * n * size_of(type) <= detail::second_cache_bytes() && stays;
 }
 
 WeightProduct::WeightProduct(const GemmShape& shape, Isa isa)
     : shape_(shape), kernels_(&detail::gemm_kernels(isa)) {
-  if (shape.type == GemmType::f32) choose_tiles(kernels_->f32);
-  else choose_tiles(kernels_->f64);
+  if (shape.type == GemmType::f32) choose(kernels_->f32);
+  else choose(kernels_->f64);
 }
 
 /// Those with the fewest cycles: two multiply-adds and two loads start per cycle, and a sum waits
 /// four cycles for itself.
 template <class T>
-void WeightProduct::choose_tiles(const TileKernels<T>& table) {
-  const std::int64_t vectors = divide_up(shape_.n, table.lanes);
-  const auto cycles_of = [](std::int64_t rows, std::int64_t width) {
+WeightProduct::Tiles WeightProduct::best_tiles(const TileKernels<T>& table,
+                                               const GemmShape& shape) {
+  const std::int64_t vectors = divide_up(shape.n, table.lanes);
+  const auto step_cycles = [](std::int64_t rows, std::int64_t width) {
     return static_cast<double>(std::max({rows * width, rows + width, std::int64_t{8}})) / 2;
   };
-  double best = std::numeric_limits<double>::infinity();
+  Tiles best{.cycles = std::numeric_limits<double>::infinity()};
   for (int width = 1; width <= table.max_vectors; ++width) {
     int rows = std::clamp(table.accumulators / width, 1, table.max_rows);
     while (rows > 0 && !table.find(LayoutA::columns, false, width, rows)) --rows;
     const int edge = static_cast<int>(vectors % width);
     if (rows == 0 || (edge > 0 && !table.find(LayoutA::columns, false, edge, rows))) continue;
-    double strips = static_cast<double>(vectors / width) * cycles_of(rows, width);
-    if (edge > 0) strips += cycles_of(rows, edge);
-    const double cycles = static_cast<double>(divide_up(shape_.m, rows)) * strips;
-    if (cycles >= best) continue;
-    best = cycles;
-    tile_rows_ = rows;
-    tile_vectors_ = width;
+    const auto strip_cycles = [&](std::int64_t columns) {
+      const auto height = static_cast<double>(shape.m / rows);
+      const std::int64_t low = shape.m % rows;
+      return height * step_cycles(rows, columns) + (low > 0 ? step_cycles(low, columns) : 0);
+    };
+    double cycles = static_cast<double>(vectors / width) * strip_cycles(width);
+    if (edge > 0) cycles += strip_cycles(edge);
+    cycles *= static_cast<double>(shape.k);
+    if (cycles < best.cycles) best = {rows, width, cycles};
+  }
+  return best;
+}
+
+template <class T>
+void WeightProduct::choose(const TileKernels<T>& table) {
+  const GemmShape& s = shape_;
+  tiles_ = best_tiles(table, s);
+  const GemmShape turned{s.n, s.m, s.k, s.type, s.b_col, s.b_row, s.a_col, s.a_row};
+  const Tiles turned_tiles = best_tiles(table, turned);
+  constexpr double gain = 0.9;  // of the time, to be worth it
+  const double turning = 6.0 / table.lanes * static_cast<double>(s.m * s.n);
+  if (turned_tiles.cycles + turning < gain * tiles_.cycles) {
+    is_turned_ = true;
+    tiles_ = turned_tiles;
+    shape_ = turned;
+    shared_ = static_cast<std::size_t>(s.m * s.n) * sizeof(T);
   }
   // Pieces of rows of A of some lines, and a copy that stays near.
   constexpr std::int64_t block_rows = 64;
-  block_rows_ = divide_up(block_rows, tile_rows_) * tile_rows_;
+  block_rows_ = divide_up(block_rows, tiles_.rows) * tiles_.rows;
   // A line more than whole ones, so that panels do not meet in the same sets of the first cache;
   // what a whole vector of the last row writes fits into it.
-  const std::int64_t line = line_bytes / std::int64_t{sizeof(T)};
   const std::int64_t depth = shape_.k - shape_.k / 2;
-  panel_ = (divide_up(depth * tile_rows_, line) | 1) * line + 2 * line;
-  const std::int64_t panels = block_rows_ / tile_rows_;
+  panel_ = (divide_up(depth * tiles_.rows, line<T>) | 1) * line<T> + 2 * line<T>;
+  const std::int64_t panels = block_rows_ / tiles_.rows;
   scratch_ = static_cast<std::size_t>(panels * panel_) * sizeof(T);
   // The second half is a batch behind: few tiles, but more than a line takes to come.
   constexpr std::int64_t least_tiles = 2, most_batches = 96;
-  const std::int64_t tiles = divide_up(shape_.m, tile_rows_) * divide_up(vectors, tile_vectors_);
+  const std::int64_t strips = divide_up(shape_.n, std::int64_t{tiles_.vectors} * table.lanes);
+  const std::int64_t tiles = divide_up(shape_.m, tiles_.rows) * strips;
   batch_ = std::max(least_tiles, divide_up(tiles, most_batches));
   handover_ = std::make_shared<Handover>(divide_up(tiles, batch_));
 }
 
-void WeightProduct::run(int half, std::uint64_t turn, const void* a, const void* b, void* c,
-                        std::byte* scratch) const {
-  const auto run_with = [&]<class T>(T) {
-    run_as(half, turn, static_cast<const T*>(a), static_cast<const T*>(b), static_cast<T*>(c),
-           reinterpret_cast<T*>(scratch));
-  };
-  if (shape_.type == GemmType::f32) run_with(float());
-  else run_with(double());
-}
-
+/// One half: blocks of rows of C, strips of columns, tiles.
 template <class T>
-void WeightProduct::run_as(int half, std::uint64_t turn, const T* a, const T* b, T* c,
-                           T* panels) const {
-  const std::int64_t split = shape_.k / 2, depth = half == 0 ? split : shape_.k - split;
-  if (half == 1) {
-    a += split * shape_.a_col;
-    b += split * shape_.b_row;
-  }
-  const std::int64_t strips =
-      divide_up(shape_.n, tile_vectors_ * std::int64_t{table_of<T>(*kernels_).lanes});
-  std::int64_t tile = 0;
-  for (std::int64_t row = 0; row < shape_.m; row += block_rows_) {
-    const std::int64_t rows = std::min(block_rows_, shape_.m - row);
-    table_of<T>(*kernels_).split_panels(depth, rows, a + row, shape_.a_col, panels, tile_rows_,
-                                        panel_);
-    add_block<T>({half, turn, row, rows, depth, tile}, b, c + row * shape_.n, panels);
-    tile += divide_up(rows, tile_rows_) * strips;
-  }
-  if (half == 0) handover_->pass(handover_->blocks() - 1, turn);
-}
+struct WeightProduct::Walk {
+  const WeightProduct& product;
+  const TileKernels<T>& table;
+  int half;
+  std::uint64_t turn;
+  const T *a, *b;
+  T *c, *panels;
+  T* turned_c;  // the result, if C is its transpose
+  std::int64_t depth;
+  std::int64_t made = 0;  // tiles
 
-template <class T>
-void WeightProduct::add_block(const Block& block, const T* b, T* c, const T* panels) const {
-  const TileKernels<T>& table = table_of<T>(*kernels_);
-  const std::int64_t n = shape_.n, width = std::int64_t{tile_vectors_} * table.lanes;
-  constexpr std::int64_t line = line_bytes / std::int64_t{sizeof(T)};
-  std::int64_t tile = block.tile;
-  for (std::int64_t j = 0; j < n; j += width) {
-    const std::int64_t columns = std::min(width, n - j);
+  void run() {
+    const GemmShape& s = product.shape_;
+    for (std::int64_t row = 0; row < s.m; row += product.block_rows_) {
+      const std::int64_t rows = std::min(product.block_rows_, s.m - row);
+      table.split_panels(depth, rows, a + row, s.a_col, panels, product.tiles_.rows,
+                         product.panel_);
+      const std::int64_t width = std::int64_t{product.tiles_.vectors} * table.lanes;
+      for (std::int64_t j = 0; j < s.n; j += width)
+        add_strip(row, row + rows, j, std::min(width, s.n - j));
+    }
+    if (half == 0) product.handover_->pass(product.handover_->blocks() - 1, turn);
+  }
+
+  void add_strip(std::int64_t row, std::int64_t end, std::int64_t j, std::int64_t columns) {
+    const std::int64_t n = product.shape_.n, most = product.tiles_.rows;
     const int vectors = static_cast<int>(divide_up(columns, table.lanes));
     const int last = static_cast<int>(columns - std::int64_t{vectors - 1} * table.lanes);
     const T* panel = panels;
-    for (std::int64_t i = 0; i < block.rows; i += tile_rows_, panel += panel_) {
-      if (block.half == 1 && tile % batch_ == 0) {
-        handover_->wait(tile / batch_, block.turn);
-        // All at once: what another core wrote comes slowly one by one.
-        const std::int64_t end = std::min(i + batch_ * tile_rows_, block.rows);
-        for (std::int64_t r = i; r < end; ++r) {
-          for (std::int64_t v = 0; v < columns; v += line) __builtin_prefetch(c + r * n + j + v, 1);
-        }
-      }
-      const int rows = static_cast<int>(std::min<std::int64_t>(tile_rows_, block.rows - i));
+    for (std::int64_t i = row; i < end; i += most, panel += product.panel_) {
+      if (half == 1 && made % product.batch_ == 0)
+        receive(i, std::min(i + product.batch_ * most, end), j, columns);
+      const int rows = static_cast<int>(std::min(most, end - i));
       const auto add = table.find(LayoutA::columns, last < table.lanes, vectors, rows);
-      add(block.depth, panel, tile_rows_, b + j, shape_.b_row, c + i * n + j, n, last,
-          block.half == 1, {});
-      ++tile;
-      if (block.half == 0 && tile % batch_ == 0) handover_->pass(tile / batch_ - 1, block.turn);
+      add(depth, panel, most, b + j, product.shape_.b_row, c + i * n + j, n, last, half == 1, {});
+      ++made;
+      if (half == 0 && made % product.batch_ == 0)
+        product.handover_->pass(made / product.batch_ - 1, turn);
+      if (half == 1 && turned_c) {
+        const std::int64_t m = product.shape_.m;
+        table.transpose_exactly(columns, rows, c + i * n + j, n, turned_c + j * m + i, m);
+      }
     }
   }
+
+  /// Waits for a batch and fetches what this strip has of it, all at once: what another core wrote
+  /// comes slowly one by one.
+  void receive(std::int64_t row, std::int64_t end, std::int64_t j, std::int64_t columns) const {
+    product.handover_->wait(made / product.batch_, turn);
+    for (std::int64_t r = row; r < end; ++r) {
+      const T* const from = c + r * product.shape_.n + j;
+      for (std::int64_t v = 0; v < columns; v += line<T>) __builtin_prefetch(from + v, 1);
+    }
+  }
+};
+
+void WeightProduct::run(int half, std::uint64_t turn, const void* a, const void* b, void* c,
+                        std::byte* scratch, std::byte* shared) const {
+  if (is_turned_) std::swap(a, b);
+  const std::int64_t split = shape_.k / 2, first = half == 0 ? 0 : split;
+  const auto run_as = [&]<class T>(T) {
+    T* const result = static_cast<T*>(c);
+    Walk<T>{*this,
+            table_of<T>(*kernels_),
+            half,
+            turn,
+            static_cast<const T*>(a) + first * shape_.a_col,
+            static_cast<const T*>(b) + first * shape_.b_row,
+            is_turned_ ? reinterpret_cast<T*>(shared) : result,
+            reinterpret_cast<T*>(scratch),
+            is_turned_ ? result : nullptr,
+            half == 0 ? split : shape_.k - split}
+        .run();
+  };
+  if (shape_.type == GemmType::f32) run_as(float());
+  else run_as(double());
 }
 
 }  // namespace blockgrad

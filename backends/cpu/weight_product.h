@@ -25,27 +25,33 @@ class WeightProduct {
 
   /// Bytes of scratch, aligned to 64, that each thread brings.
   std::size_t scratch() const { return scratch_; }
+  /// And all of them together.
+  std::size_t shared() const { return shared_; }
   /// Adds up half 0 or 1 of the rows. Half 1 waits for half 0 of the same turn, which is not 0.
-  void run(int half, std::uint64_t turn, const void* a, const void* b, void* c,
-           std::byte* scratch) const;
+  void run(int half, std::uint64_t turn, const void* a, const void* b, void* c, std::byte* scratch,
+           std::byte* shared) const;
 
  private:
-  struct Block;  // rows of C
+  struct Tiles {
+    int rows = 1, vectors = 1;
+    double cycles = 0;  // of all of C
+  };
+  template <class T>
+  struct Walk;
 
   template <class T>
-  void choose_tiles(const detail::TileKernels<T>& table);
+  static Tiles best_tiles(const detail::TileKernels<T>& table, const GemmShape& shape);
   template <class T>
-  void run_as(int half, std::uint64_t turn, const T* a, const T* b, T* c, T* panels) const;
-  template <class T>
-  void add_block(const Block& block, const T* b, T* c, const T* panels) const;
+  void choose(const detail::TileKernels<T>& table);
 
-  GemmShape shape_;
+  GemmShape shape_;         // the product that is computed
+  bool is_turned_ = false;  // as transpose(B) * A, made in what is shared and then transposed
   const detail::GemmKernels* kernels_;
-  int tile_rows_ = 1, tile_vectors_ = 1;
+  Tiles tiles_;
   std::int64_t block_rows_ = 0;  // of C, whose columns of A are copied at once
   std::int64_t panel_ = 0;       // elements from the copy for one tile to the next
   std::int64_t batch_ = 0;       // tiles that change hands together
-  std::size_t scratch_ = 0;
+  std::size_t scratch_ = 0, shared_ = 0;
   std::shared_ptr<Handover> handover_;
 };
 

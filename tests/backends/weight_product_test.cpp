@@ -72,11 +72,12 @@ void compare(std::int64_t m, std::int64_t n, std::int64_t k, Isa isa) {
 
   const WeightProduct product(shape, isa);
   Scratch scratches[2] = {Scratch(product.scratch()), Scratch(product.scratch())};
+  Scratch shared(product.shared());
   std::vector<T> c(expected.size());
   for (std::uint64_t turn = 1; turn <= 4; ++turn) {
     c.assign(c.size(), std::numeric_limits<T>::quiet_NaN());
     const auto add = [&](int half) {
-      product.run(half, turn, a.data(), b.data(), c.data(), scratches[half].data());
+      product.run(half, turn, a.data(), b.data(), c.data(), scratches[half].data(), shared.data());
     };
     if (turn == 1) {  // one thread may have both
       add(0);
@@ -90,6 +91,7 @@ void compare(std::int64_t m, std::int64_t n, std::int64_t k, Isa isa) {
                        isa_name(isa) << ", " << m << "x" << n << "x" << k << ", " << sizeof(T)
                                      << " bytes, turn " << turn);
   }
+  BOOST_TEST(shared.is_guard_intact(), "shared of " << m << "x" << n);
   for (Scratch& s : scratches) BOOST_TEST(s.is_guard_intact(), "scratch of " << m << "x" << n);
 }
 
