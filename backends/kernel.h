@@ -84,6 +84,8 @@ struct KernelRequest {
   Isa isa;
   std::span<const char> updated = {};  // per storage of the plan: whether the program writes it
 
+  /// Whether the step itself makes input i: threads have what they made of it in their caches.
+  bool makes(std::size_t i) const { return inputs[i].place == Place::arena; }
   /// Whether input i is storage that the program writes.
   bool updates(std::size_t i) const {
     const auto at = static_cast<std::size_t>(inputs[i].at);

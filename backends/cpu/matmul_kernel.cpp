@@ -82,7 +82,8 @@ void add_matmul_kernels(KernelTable& table) {
       };
       return kernel;
     }
-    if (batched->a.size() == 1 && kernel.parts > 1 && WeightProduct::is_worth_it(shape)) {
+    if (batched->a.size() == 1 && kernel.parts > 1 && request.makes(0) && request.makes(1) &&
+        WeightProduct::is_worth_it(shape)) {
       const WeightProduct halves(shape, request.isa);
       kernel.scratch = std::max(kernel.scratch, halves.scratch());
       kernel.shared = halves.shared();

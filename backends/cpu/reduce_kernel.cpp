@@ -60,7 +60,7 @@ class Reduction {
       form_ = n_ > 0 && !picks_index_ && (in == DType::f32 || in == DType::f64) ? Form::groups
                                                                                 : Form::gathered;
     choose_group();
-    choose_halves(op.kind, in, table);
+    if (request.makes(0)) choose_halves(op.kind, in, table);
     lines_per_part_ = std::max<std::int64_t>(1, part_elements / std::max<std::int64_t>(n_, 1));
     if (form_ == Form::columns)
       lines_per_part_ = std::max<std::int64_t>(64, lines_per_part_ / 64 * 64);

@@ -108,7 +108,7 @@ std::vector<Tensor> trained(int threads) {
   const Expr x = input("x", {300, 96}), t = input("t", {300, 48});
   const Expr w = parameter(drawn({96, 144}, random), "w");
   const Expr v = parameter(drawn({144, 48}, random), "v");
-  const Loss loss = mse_loss(matmul(relu(matmul(x, w)), v), t);
+  const Loss loss = mse_loss(matmul(relu(matmul(tanh(x), w)), v), t);
   Optimizer optimizer(Sgd{.learning_rate = 0.1});
   Program program = compile({loss}, minimize(optimizer, loss), cpu(), {.threads = threads});
   const Feeds batch{{x, drawn({300, 96}, random)}, {t, drawn({300, 48}, random)}};
