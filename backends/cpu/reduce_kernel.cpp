@@ -83,7 +83,8 @@ class Reduction {
                        form_ == Form::rows      ? " in rows"
                        : form_ == Form::columns ? " in columns"
                        : is_in_place_           ? " in pieces"
-                                                : " gathered"});
+                                                : " gathered",
+                       handover_ ? ", for two threads halves of rows" : ""});
     return kernel;
   }
 

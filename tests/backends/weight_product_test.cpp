@@ -112,6 +112,10 @@ std::vector<Tensor> trained(int threads) {
   Optimizer optimizer(Sgd{.learning_rate = 0.1});
   Program program = compile({loss}, minimize(optimizer, loss), cpu(), {.threads = threads});
   const Feeds batch{{x, drawn({300, 96}, random)}, {t, drawn({300, 48}, random)}};
+  const std::string plan = program.explain();
+  const std::size_t first = plan.find("halves of k");
+  BOOST_TEST_REQUIRE((first != std::string::npos), "both gradients are such products");
+  BOOST_TEST((plan.find("halves of k", first + 1) != std::string::npos));
   program.run_many(100, {batch});
   return {w.value(), v.value()};
 }
