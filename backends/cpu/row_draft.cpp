@@ -243,6 +243,7 @@ void RowDraft::join_run(std::size_t first, std::size_t last, Isa isa,
       made.args.push_back(values_of[static_cast<std::size_t>(a)]);
     made.run = step.run;
     made.sweep = step.sweep;
+    made.form = step.form;
     joined.push_back(std::move(made));
   }
 }

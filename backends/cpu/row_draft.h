@@ -32,6 +32,7 @@ struct RowDraftInstruction {
   std::vector<std::int32_t> args;
   TapeFn run = nullptr;  // of a Map, once they are joined
   SweepFn sweep = nullptr;
+  TapeForm form = {};
 };
 
 /// How lines are worked on: many at a time; one at a time, of which only a chunk of a spread value

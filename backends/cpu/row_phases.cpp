@@ -52,8 +52,8 @@ void find_streams(const RowTape& tape, RowPhase& phase) {
       phase.fetched.push_back(
           {load.input, false, false, reg(tape, load.reg).size, load.walk.offset});
   }
-  for (const auto& [r, result] : phase.stores)
-    phase.fetched.push_back({result, true, false, reg(tape, r).size, 0});
+  for (const RowStore& it : phase.stores)
+    phase.fetched.push_back({it.result, true, false, reg(tape, it.reg).size, 0});
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "backends/cpu/row_flows.h"
 #include "backends/cpu/row_moves.h"
 
 namespace blockgrad {
@@ -28,7 +29,7 @@ class RowRun {
 
   void run(std::int64_t number, bool is_last) {
     enter(number);
-    next_ = tape_.fetches_blocks && !is_last ? first_element_ + elements_ : 0;
+    next_ = is_last ? 0 : next_element(number);
     for (const RowLoad& load : tape_.loads) take(load, 0, elements_);
     for (const std::int32_t r : tape_.counters) count(r, 0, elements_);
     for (const RowPhase& phase : tape_.phases) {
@@ -37,7 +38,7 @@ class RowRun {
       else run_whole(phase.first);
     }
     if (tape_.goes_in_passes) advance(0);
-    for (const auto& [reg, result] : tape_.stores) store(reg, result, 0, elements_);
+    for (const RowStore& it : tape_.stores) store(it.reg, it.result, 0, elements_);
   }
 
   void tell() const {
@@ -62,6 +63,14 @@ class RowRun {
       case RowRegister::Kind::output: return call_.out[reg.index];
     }
     return nullptr;
+  }
+
+  // Where the block behind this one begins, 0 if it is not fetched.
+  std::int64_t next_element(std::int64_t number) const {
+    const RowSpace& s = tape_.space;
+    if (tape_.fetches_blocks) return first_element_ + elements_;
+    if (!tape_.goes_in_passes) return 0;
+    return ((number + 1) / s.inner * s.n * s.inner + (number + 1) % s.inner) * s.tail;
   }
 
   void enter(std::int64_t number) {
@@ -151,6 +160,7 @@ class RowRun {
   void run_pass(const RowPhase& phase) {
     for (std::int64_t first = 0; first < elements_; first += RowTape::group * tape_.chunk) {
       const std::int64_t end = std::min(elements_, first + RowTape::group * tape_.chunk);
+      if (flows(phase, first, end)) continue;
       for (std::int64_t at = first; at < end; at += tape_.chunk)
         run_chunk(phase, at, std::min(tape_.chunk, end - at));
       for (std::int32_t i = phase.maps; i < phase.last; ++i) {
@@ -160,6 +170,31 @@ class RowRun {
     }
     for (std::int32_t i = phase.maps; i < phase.last; ++i)
       end_reduce(tape_.code[static_cast<std::size_t>(i)]);
+  }
+
+  // What a flow does, whole chunks that lie evenly apart; false if there is none.
+  bool flows(const RowPhase& phase, std::int64_t first, std::int64_t end) {
+    constexpr int count = RowTape::group;
+    if (phase.flow.steps.empty() || call_.watch != Watch::nothing) return false;
+    if (end - first != count * tape_.chunk) return false;
+    RowFlowChunks chunks{first, in_memory(first), 0, -1};
+    chunks.apart = in_memory(first + tape_.chunk) - chunks.in_memory;
+    for (std::int64_t c = 2; c < count; ++c) {
+      if (in_memory(first + c * tape_.chunk) != chunks.in_memory + c * chunks.apart) return false;
+    }
+    if (end + count * tape_.chunk <= elements_) chunks.next = in_memory(end);
+    else if (next_ > 0) chunks.next = next_;
+    alignas(8) std::byte made[RowTape::most_together * count * sizeof(double)];
+    run_flow(tape_, phase.flow, call_, chunks, made);
+    const auto size = static_cast<int>(blockgrad::size_of(phase.flow.dtype));
+    for (std::size_t s = 0; s < phase.flow.sums.size(); ++s) {
+      const RowInstruction& step = tape_.code[static_cast<std::size_t>(phase.flow.sums[s])];
+      for (int c = 0; c < count; ++c) {
+        const auto k = static_cast<std::int64_t>(s) * count + c;
+        add_chunk(step, first / tape_.chunk + c, made + k * size, size);
+      }
+    }
+    return true;
   }
 
   void run_chunk(const RowPhase& phase, std::int64_t first, std::int64_t n) {
@@ -172,7 +207,7 @@ class RowRun {
     }
     if (phase.first == phase.maps) fetch(phase, first + n, 0);
     if (!phase.together.empty()) reduce_together(phase.together, first, n);
-    for (const auto& [reg, result] : phase.stores) store(reg, result, first, n);
+    for (const RowStore& it : phase.stores) store(it.reg, it.result, first, n);
   }
 
   // Of registers that have been moved to the elements.
@@ -200,10 +235,7 @@ class RowRun {
     }
   }
 
-  std::int64_t in_memory(std::int64_t first) const {
-    const RowSpace& s = tape_.space;
-    return first_element_ + first / s.tail * s.inner * s.tail + first % s.tail;
-  }
+  std::int64_t in_memory(std::int64_t k) const { return first_element_ + tape_.in_memory(k); }
 
   // To the chunk that begins at this element of the line.
   void advance(std::int64_t first) {
@@ -280,7 +312,7 @@ class RowRun {
 
   // Share i of what the next block moves, one for each instruction.
   void fetch_block(std::int64_t i) {
-    if (next_ == 0) return;
+    if (next_ == 0 || !tape_.fetches_blocks) return;
     const std::int64_t shares = std::ssize(tape_.code);
     const std::int64_t begin = elements_ * i / shares, end = elements_ * (i + 1) / shares;
     for (const std::int32_t r : tape_.moving) {

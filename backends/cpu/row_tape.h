@@ -10,8 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cpu/flow.h"
 #include "backends/cpu/sweep.h"
 #include "backends/cpu/tape.h"
+#include "backends/cpu/tape_steps.h"
 #include "backends/cpu/walk.h"
 #include "backends/kernel.h"
 #include "graph/row_program.h"
@@ -37,7 +39,10 @@ struct RowInstruction {
   enum class Kind : std::uint8_t { map, copy, reduce, spread } kind = Kind::map;
   TapeFn run = nullptr;
   SweepFn sweep = nullptr;
+  TapeForm form = {};
+  DType dtype = DType::f32;  // of the result
   ReduceFn reduce = nullptr;
+  ReduceKind reduces = ReduceKind::sum;
   RowJoin join = nullptr;    // of the chunks of a line that goes in passes
   std::int32_t levels = -1;  // slot: what chunks made so far, joined as a binary counter carries
   bool is_together = false;  // a Reduce of RowPhase::together
@@ -66,6 +71,43 @@ struct RowStream {
   std::int64_t size = 4, offset = 0;  // bytes per element, elements
 };
 
+/// A value in its own slot that is copied to a result.
+struct RowStore {
+  std::int32_t reg = 0, result = 0;
+  bool waits = false;  // for the pass, which reads what lies there
+};
+
+/// What a step of a flow reads or writes.
+struct RowFlowOperand {
+  enum class Place : std::uint8_t {
+    input,
+    output,
+    slot,
+    constant,
+    local,
+    lanes
+  } place = Place::local;
+  std::int32_t index = 0;
+  std::int64_t offset = 0;  // bytes
+  FlowMove move = FlowMove::stays;
+};
+struct RowFlowStep {
+  FlowFn run = nullptr;
+  std::vector<RowFlowOperand> on = {};
+};
+
+/// A pass over four chunks at once, with what lies between its loads and stores in registers.
+struct RowFlow {
+  static constexpr std::size_t most_steps = 64;
+  static constexpr std::int64_t most_locals = 16;
+
+  DType dtype = DType::f32;
+  std::vector<RowFlowStep> steps = {};  // the first `fetches` bring the next chunks near
+  std::size_t fetches = 0;
+  std::int64_t locals = 0;              // values that wait beside the registers
+  std::vector<std::int32_t> sums = {};  // instructions
+};
+
 /// Instructions first .. last-1; those over elements run chunk by chunk.
 struct RowPhase {
   std::int32_t first = 0, last = 0;
@@ -77,8 +119,9 @@ struct RowPhase {
   std::vector<std::int32_t> together = {};
   std::vector<RowLoad> loads = {};
   std::vector<std::int32_t> counters = {};
-  std::vector<std::pair<std::int32_t, std::int32_t>> stores = {};
+  std::vector<RowStore> stores = {};
   std::vector<RowStream> fetched = {};
+  RowFlow flow = {};  // without steps where the pass has something it cannot do
 };
 
 struct RowSlot {
@@ -120,9 +163,10 @@ struct RowTape {
   std::vector<std::int32_t> counters;  // registers that hold numbers of elements or lines, i64
   std::vector<RowInstruction> code;
   std::vector<RowPhase> phases;
-  std::vector<std::pair<std::int32_t, std::int32_t>> stores;  // register, result
-  std::shared_ptr<std::byte> constants;                       // each spread over a chunk
-  std::int64_t constant_bytes = 0;                            // from one to the next
+  const FlowTable* flows = nullptr;
+  std::vector<RowStore> stores;
+  std::shared_ptr<std::byte> constants;  // each spread over a chunk
+  std::int64_t constant_bytes = 0;       // from one to the next
 
   std::int64_t blocks_per_outer() const { return (space.inner + columns - 1) / columns; }
   std::int64_t blocks() const { return (space.outer + outers - 1) / outers * blocks_per_outer(); }
@@ -130,6 +174,10 @@ struct RowTape {
   /// Whether the elements of a block do not lie one behind the other in a dense value.
   bool is_strided() const { return columns < space.inner; }
   std::int64_t block_elements() const { return outers * space.length() * columns; }
+  /// Of element k of a line, from the first one on.
+  std::int64_t in_memory(std::int64_t k) const {
+    return k / space.tail * space.inner * space.tail + k % space.tail;
+  }
 
   /// Blocks of parts first .. last-1. Allocates nothing.
   void run(const KernelCall& call, std::int64_t first, std::int64_t last) const;

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "backends/cpu/row_draft.h"
+#include "backends/cpu/row_flows.h"
 #include "backends/cpu/row_joins.h"
 #include "backends/cpu/row_phases.h"
 
@@ -50,6 +51,7 @@ class RowTapeBuilder {
     lay_out_slots();
     fill_constants();
     if (in_passes_) find_chunks(tape_);
+    if (in_passes_) find_flows(tape_, flow_table(request_.isa));
     check_internal(tape_.registers.size() <= RowTape::most_registers, "a row program of ",
                    static_cast<int>(tape_.registers.size()), " values");
     return std::move(tape_);
@@ -201,6 +203,9 @@ class RowTapeBuilder {
     const DType operand = value(draft.args[0]).dtype;
     step.run = draft.run;
     step.sweep = draft.sweep;
+    step.form = draft.form;
+    step.dtype = made.dtype;
+    step.reduces = draft.reduce;
     if (draft.kind == Kind::copy) {
       step.sweep = sweep_table(request_.isa).find_copy(static_cast<std::int32_t>(size_of(operand)));
     } else if (draft.kind == Kind::reduce) {
@@ -295,8 +300,8 @@ class RowTapeBuilder {
             !in_passes_ || made.by_line || is_read_later(made, draft_.last_map_of_pass(i));
         const auto phase = std::find_if(tape_.phases.begin(), tape_.phases.end(),
                                         [&](const RowPhase& it) { return i < it.last; });
-        (waits ? tape_.stores : phase->stores)
-            .emplace_back(reg_of(draft_.code[static_cast<std::size_t>(i)].out), r);
+        const std::int32_t own = reg_of(draft_.code[static_cast<std::size_t>(i)].out);
+        (waits ? tape_.stores : phase->stores).push_back({own, r, is_read_later(made, i)});
       }
     }
   }

@@ -70,17 +70,23 @@ class StepFinder {
         const auto ab = number_last(a), cd = number_last(b);
         drop(a);
         drop(b);
-        return {.sweep = sweep, .count = 4, .args = {ab[0], ab[1], cd[0], cd[1]}};
+        return {.sweep = sweep,
+                .count = 4,
+                .args = {ab[0], ab[1], cd[0], cd[1]},
+                .form = {TapeForm::Kind::products, ScalarOp::multiply, op.op}};
       }
     }
     for (const bool is_right : {false, true}) {
       const std::int32_t arg = is_right ? b : a, other = is_right ? a : b;
       if (!may_join(arg, i)) continue;
-      const SweepFn sweep = sweeps_.find_pair(as_two(instr(arg).op), op.op, is_right, op.dtype);
+      const ScalarOp first = as_two(instr(arg).op);
+      const SweepFn sweep = sweeps_.find_pair(first, op.op, is_right, op.dtype);
       if (!sweep) continue;
       const auto ab = number_last(arg);
       drop(arg);
-      return {.sweep = sweep, .count = 3, .args = {ab[0], ab[1], other}};
+      const auto kind = is_right ? TapeForm::Kind::pair_right : TapeForm::Kind::pair;
+      return {
+          .sweep = sweep, .count = 3, .args = {ab[0], ab[1], other}, .form = {kind, first, op.op}};
     }
     return single(op);
   }
@@ -109,7 +115,10 @@ class StepFinder {
     const SweepFn sweep = sweeps_.find_select(comparison, op.dtype);
     if (!sweep) return single(op);
     drop(condition);
-    return {.sweep = sweep, .count = 4, .args = {a, b, op.args[1], op.args[2]}};
+    return {.sweep = sweep,
+            .count = 4,
+            .args = {a, b, op.args[1], op.args[2]},
+            .form = {TapeForm::Kind::select, comparison, ScalarOp::where}};
   }
 
   /// The comparison of b with a that says what this one says of a with b.
@@ -134,6 +143,7 @@ class StepFinder {
   TapeStep single(const ScalarInstr& op) const {
     TapeStep step;
     step.count = arity(op.op);
+    step.form.op = op.op;
     std::copy_n(op.args.begin(), step.count, step.args.begin());
     const DType operand = instr(op.args[0]).dtype;
     step.sweep = sweeps_.find(op.op, op.op == ScalarOp::where ? op.dtype : operand);

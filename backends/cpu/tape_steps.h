@@ -13,6 +13,18 @@
 
 namespace blockgrad {
 
+/// What a kernel computes of its operands a, b, c, d.
+struct TapeForm {
+  enum class Kind : std::uint8_t {
+    one,         // op(a, ..)
+    pair,        // then(op(a, b), c)
+    pair_right,  // then(c, op(a, b))
+    products,    // then(a b, c d)
+    select       // where(op(a, b), c, d)
+  } kind = Kind::one;
+  ScalarOp op = ScalarOp::input, then = ScalarOp::input;
+};
+
 /// One kernel. It has `run` or `sweep`.
 struct TapeStep {
   std::int32_t value = 0;  // the instruction whose value it makes
@@ -20,6 +32,7 @@ struct TapeStep {
   SweepFn sweep = nullptr;
   int count = 0;  // of operands
   std::array<std::int32_t, 4> args{};
+  TapeForm form = {};
 
   std::span<const std::int32_t> operands() const {
     return {args.data(), static_cast<std::size_t>(count)};

@@ -153,11 +153,43 @@ BOOST_AUTO_TEST_CASE(lines_in_pieces_have_the_bits_of_separate_kernels) {
   for (const Shape& shape :
        {Shape{2, 3, 2, 2}, Shape{3, 1, 5, 7}, Shape{2, 5, 19, 31}, Shape{40, 2, 3, 9},
         Shape{5, 4, 1, 3}, Shape{40, 2, 7, 7}, Shape{70, 3, 1, 17}, Shape{64, 3, 8, 8},
-        Shape{9, 2, 16, 16}, Shape{5, 2, 32, 32}, Shape{3, 2, 32, 64}}) {
+        Shape{9, 2, 16, 16}, Shape{5, 2, 32, 32}, Shape{3, 2, 32, 64}, Shape{64, 3, 16, 16},
+        Shape{140, 3, 8, 8}, Shape{9, 3, 32, 32}, Shape{3, 3, 64, 64}, Shape{260, 3, 4, 4},
+        Shape{130, 2, 4, 8}}) {
     for (const DType dtype : {DType::f32, DType::f64}) {
       const Question question = channels(shape, dtype);
       BOOST_TEST(question.kernels() < question.kernels(apart), to_string(shape));
       check_bits(question, to_string(shape) + " " + std::string(name(dtype)));
+    }
+  }
+}
+
+// Each kind of step, values that wait for others, and lines with a rest of chunks.
+BOOST_AUTO_TEST_CASE(passes_in_registers_have_the_bits_of_separate_kernels) {
+  for (const Shape& shape : {Shape{2, 4096}, Shape{3, 9216}, Shape{2, 13000}}) {
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      const Expr x = input("x", shape, dtype), y = input("y", shape, dtype);
+      const Expr c = input("c", {shape[0], 1}, dtype), mean_x = mean(x, 1, true);
+      const Expr d = x - mean_x, e = y - sum(x * y, 1, true);
+      const std::vector<Expr> made = {
+          d * e - x * mean_x,
+          e * c - x * y,
+          where(d < e, x * y, c - y),
+          where(d >= mean_x, d, e) + where(x <= y, c, d) - where(y > 0.0, d * e, e),
+          relu(-square(d) + e) * square(e),
+          d / c - c / (x * y + mean_x),
+          (x * y + d) * (x * y - d) + mean(x * y * d, 1, true),
+          sum(square(square(x) - y), 1, true) * x};
+      Question question{{},
+                        {{x, random_tensor(shape, dtype, 1)},
+                         {y, random_tensor(shape, dtype, 2)},
+                         {c, random_tensor({shape[0], 1}, dtype, 3)}}};
+      for (const Expr& value : made) {
+        question.outputs = {value};
+        check_bits(question, to_string(shape));
+      }
+      question.outputs.assign(made.begin(), made.end());
+      check_bits(question, "all of " + to_string(shape));
     }
   }
 }
