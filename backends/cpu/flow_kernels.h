@@ -169,7 +169,7 @@ struct Flow {
     for (int s = 0; s < flow_stretches; ++s) {
       BG_UNROLL
       for (int64_t k = 0; k < FlowWalk::block; k += 64)
-        __builtin_prefetch(base + walk->ahead[s] + k);
+        __builtin_prefetch(base + walk->ahead[s] + k, 0, 2);
     }
     Values::jump(step + 1, walk, Values{{a, b, c, d, e, f, g, h}});
   }

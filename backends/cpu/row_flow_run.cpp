@@ -22,11 +22,10 @@ class FlowRun {
     const bool in_pieces = tape_.is_strided() && space.tail < FlowTable::length;
     const FlowSpace pieces = in_pieces ? FlowSpace{space.tail, space.inner * space.tail}
                                        : FlowSpace{FlowTable::length, chunks_.apart};
-    const std::size_t first = chunks_.next < 0 ? flow_.fetches : 0;
-    for (std::size_t s = first; s < flow_.steps.size(); ++s) set(s);
+    for (std::size_t s = 0; s < flow_.steps.size(); ++s) set(s);
     const auto count = static_cast<std::int32_t>(flow_.sums.size());
     for (std::int32_t s = 0; s < count; ++s) table.begin_sum[column_](lanes(s));
-    table.run[column_](steps_ + first, pieces, first < flow_.fetches);
+    table.run[column_](steps_, pieces, flow_.fetches);
     auto* const sums = static_cast<std::byte*>(made);
     for (std::int32_t s = 0; s < count; ++s)
       table.end_sum[column_](sums + s * FlowTable::stretches * size_, lanes(s));
@@ -54,7 +53,7 @@ class FlowRun {
         on.base += chunks_.in_line * size_;
         on.stride = FlowTable::length * size_;
       } else if (it.move == FlowMove::in_memory) {
-        on.base += (s < flow_.fetches ? chunks_.next : chunks_.in_memory) * size_;
+        on.base += (step.is_ahead ? chunks_.next : chunks_.in_memory) * size_;
         on.stride = chunks_.apart * size_;
       }
     }

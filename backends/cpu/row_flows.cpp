@@ -12,6 +12,8 @@ using Kind = RowInstruction::Kind;
 using Place = RowFlowOperand::Place;
 using Form = TapeForm::Kind;
 
+constexpr std::int64_t page_bytes = 4096;
+
 /// x op a, of what is handed on and an operand; with is_right a op x. Nothing for other functions.
 std::optional<FlowOp> with_operand(ScalarOp op, bool is_right) {
   switch (op) {
@@ -60,13 +62,6 @@ class FlowMaker {
     column_ = FlowTable::column(flow_.dtype);
     if (column_ < 0 || !phase_.counters.empty() || !fits()) return {};
     count_uses();
-    for (const RowStream& it : phase_.fetched) {
-      if (it.repeats) continue;
-      const Place place = it.is_result ? Place::output : Place::input;
-      emit(FlowOp::fetch, {{place, it.operand, it.offset * it.size, FlowMove::in_memory}});
-    }
-    flow_.fetches = flow_.steps.size();
-    last_ = FlowOp::end;
     for (const RowLoad& load : phase_.loads) take(load);
     std::vector<std::int32_t> left(at(phase_.maps - phase_.first));
     std::iota(left.begin(), left.end(), phase_.first);
@@ -82,6 +77,7 @@ class FlowMaker {
       if (it.waits) store_at_end(it);
     }
     emit(FlowOp::end, {});
+    spread_fetches();
     const bool is_short = flow_.steps.size() <= RowFlow::most_steps &&
                           flow_.locals <= RowFlow::most_locals &&
                           flow_.sums.size() <= RowTape::most_together;
@@ -93,6 +89,30 @@ class FlowMaker {
   const RowInstruction& code(std::int32_t i) const { return tape_.code[at(i)]; }
   const RowRegister& reg(std::int32_t r) const { return tape_.registers[at(r)]; }
   RowSlot::Length length(const RowRegister& it) const { return tape_.slots[at(it.index)].length; }
+
+  /// Whether stores go through so much of a page that the processor sees where they go: what
+  /// another core wrote last is then better written at once than read first.
+  bool is_foreseen(const RowStream& it) const {
+    const std::int64_t piece = tape_.is_strided() ? tape_.space.tail : tape_.space.length();
+    return it.is_result && piece * it.size >= page_bytes;
+  }
+
+  /// Evenly among the steps: a processor takes a few prefetches at a time.
+  void spread_fetches() {
+    std::vector<RowFlowStep> fetches;
+    for (const RowStream& it : phase_.fetched) {
+      if (it.repeats || is_foreseen(it)) continue;
+      const Place place = it.is_result ? Place::output : Place::input;
+      fetches.push_back({find(FlowOp::fetch, FlowOp::end),
+                         true,
+                         {{place, it.operand, it.offset * it.size, FlowMove::in_memory}}});
+    }
+    flow_.fetches = !fetches.empty();
+    const std::ptrdiff_t others = std::ssize(flow_.steps) - 1, count = std::ssize(fetches);
+    for (std::ptrdiff_t k = count; k-- > 0;)
+      flow_.steps.insert(flow_.steps.begin() + others * k / count,
+                         std::move(fetches[static_cast<std::size_t>(k)]));
+  }
 
   bool fits() const {
     const std::int64_t tail = tape_.space.tail, block = table_.block[column_];
@@ -149,7 +169,7 @@ class FlowMaker {
       last_ = FlowOp::end;
       return;
     }
-    flow_.steps.push_back({find(op, FlowOp::end), std::move(on)});
+    flow_.steps.push_back({find(op, FlowOp::end), false, std::move(on)});
     last_ = op;
   }
   FlowFn find(FlowOp op, FlowOp then) const { return table_.find[column_](op, then); }

@@ -11,9 +11,9 @@ namespace blockgrad {
 void find_flows(RowTape& tape, const FlowTable& table);
 
 /// Where four chunks are, in elements: the first in its line and in memory, from each to the next
-/// in memory, and those to fetch meanwhile, -1 for none.
+/// in memory, and those to fetch meanwhile, or the same.
 struct RowFlowChunks {
-  std::int64_t in_line = 0, in_memory = 0, apart = 0, next = -1;
+  std::int64_t in_line = 0, in_memory = 0, apart = 0, next = 0;
 };
 
 /// Sum s of chunk c is made[4 s + c], in elements of the flow.

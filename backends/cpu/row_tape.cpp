@@ -177,7 +177,7 @@ class RowRun {
     constexpr int count = RowTape::group;
     if (phase.flow.steps.empty() || call_.watch != Watch::nothing) return false;
     if (end - first != count * tape_.chunk) return false;
-    RowFlowChunks chunks{first, in_memory(first), 0, -1};
+    RowFlowChunks chunks{first, in_memory(first), 0, in_memory(first)};
     chunks.apart = in_memory(first + tape_.chunk) - chunks.in_memory;
     for (std::int64_t c = 2; c < count; ++c) {
       if (in_memory(first + c * tape_.chunk) != chunks.in_memory + c * chunks.apart) return false;

@@ -93,6 +93,7 @@ struct RowFlowOperand {
 };
 struct RowFlowStep {
   FlowFn run = nullptr;
+  bool is_ahead = false;  // on the next chunks
   std::vector<RowFlowOperand> on = {};
 };
 
@@ -102,8 +103,8 @@ struct RowFlow {
   static constexpr std::int64_t most_locals = 16;
 
   DType dtype = DType::f32;
-  std::vector<RowFlowStep> steps = {};  // the first `fetches` bring the next chunks near
-  std::size_t fetches = 0;
+  std::vector<RowFlowStep> steps = {};
+  bool fetches = false;
   std::int64_t locals = 0;              // values that wait beside the registers
   std::vector<std::int32_t> sums = {};  // instructions
 };
