@@ -80,7 +80,8 @@ struct FlowTable {
   void (*end_sum[2])(void* sums, const void* lanes) = {};
 };
 
-/// The kernels for a supported instruction set.
-const FlowTable& flow_table(Isa isa);
+/// The kernels for a supported instruction set. Null where vectors are so short that a step takes
+/// longer than the loads and stores that it spares.
+const FlowTable* flow_table(Isa isa);
 
 }  // namespace blockgrad

@@ -51,7 +51,8 @@ class RowTapeBuilder {
     lay_out_slots();
     fill_constants();
     if (in_passes_) find_chunks(tape_);
-    if (in_passes_) find_flows(tape_, flow_table(request_.isa));
+    const FlowTable* const flows = flow_table(request_.isa);
+    if (in_passes_ && flows) find_flows(tape_, *flows);
     check_internal(tape_.registers.size() <= RowTape::most_registers, "a row program of ",
                    static_cast<int>(tape_.registers.size()), " values");
     return std::move(tape_);

@@ -25,7 +25,7 @@ constexpr std::int64_t apart = FlowTable::length + 24;  // stretches of a line w
 
 std::vector<Isa> isas() {
   std::vector<Isa> list;
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::neon}) {
+  for (const Isa isa : {Isa::avx2, Isa::avx512}) {
     if (is_supported(isa)) list.push_back(isa);
   }
   return list;
@@ -117,7 +117,7 @@ class Somewhere {
 /// load, fetch, op and then, store; checked against value_of().
 template <class T>
 void check(Isa isa, FlowOp op, FlowOp then, FlowMove move, const FlowSpace& space) {
-  const FlowTable& table = flow_table(isa);
+  const FlowTable& table = *flow_table(isa);
   const int d = FlowTable::column(dtype_of<T>());
   const bool is_pair = then != FlowOp::end;
   const FlowFn both = table.find[d](op, then);
@@ -160,7 +160,7 @@ constexpr FlowOp behind[] = {FlowOp::end, FlowOp::add, FlowOp::subtract, FlowOp:
 
 template <class T>
 void check_all(Isa isa) {
-  const std::int64_t block = flow_table(isa).block[FlowTable::column(dtype_of<T>())];
+  const std::int64_t block = flow_table(isa)->block[FlowTable::column(dtype_of<T>())];
   for (const std::int64_t piece : {block, std::int64_t{64}, FlowTable::length}) {
     for (const FlowOp op : steps) {
       for (const FlowOp then : behind) {
@@ -173,7 +173,7 @@ void check_all(Isa isa) {
 
 template <class T>
 void check_sums(Isa isa) {
-  const FlowTable& table = flow_table(isa);
+  const FlowTable& table = *flow_table(isa);
   const int d = FlowTable::column(dtype_of<T>());
   Somewhere<T> x(FlowMove::in_memory, {64, 192}, 1);
   alignas(64) T lanes[FlowTable::stretches * FlowTable::lanes];
