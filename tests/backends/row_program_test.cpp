@@ -270,6 +270,16 @@ BOOST_AUTO_TEST_CASE(a_result_waits_for_the_reduces_of_its_own_pass) {
                     {b, random_tensor({8, 5000}, DType::f32, 2)}};
   check_bits({{y, (y - mean(y, 1, true)) * max(t, 1, true)}, feeds}, "a product beside a maximum");
   check_bits({{e, e / sum(e, 1, true) * sum(t, 1, true)}, feeds}, "exp beside a sum");
+  check_bits({{y, (y - mean(y, 1, true)) * sum(t, 1, true)}, feeds}, "a product beside a sum");
+  check_bits({{y, y * t - mean(t, 1, true)}, feeds}, "products of one value");
+  const Expr c = input("c", {64, 8}), d = input("d", {8, 192});
+  const Expr u = reshape(matmul(c, d), {64, 3, 8, 8}), v = u * 2.0;
+  const Axes over{0, 2, 3};
+  const Expr w = square(u) - v;
+  check_bits(
+      {{v, w, (w - mean(v, over, true)) * sum(u, over, true)},
+       {{c, random_tensor({64, 8}, DType::f32, 3)}, {d, random_tensor({8, 192}, DType::f32, 4)}}},
+      "results beside sums of channels");
 }
 
 BOOST_AUTO_TEST_CASE(reduces_of_one_pass_have_the_same_bits_however_many_go_side_by_side) {
