@@ -97,6 +97,7 @@ class StepFinder {
     TapeStep made = steps_[at(step)];
     made.sweep = sweeps_.find_flushed(made.sweep);
     if (!made.sweep) return single(op);
+    made.form = {.op = op.op};
     drop(arg);
     return made;
   }

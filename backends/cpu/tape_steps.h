@@ -22,7 +22,7 @@ struct TapeForm {
     products,    // then(a b, c d)
     select       // where(op(a, b), c, d)
   } kind = Kind::one;
-  ScalarOp op = ScalarOp::input, then = ScalarOp::input;
+  ScalarOp op = ScalarOp::input, then = ScalarOp::input;  // flush_subnormal: of any of the others
 };
 
 /// One kernel. It has `run` or `sweep`.

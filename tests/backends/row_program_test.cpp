@@ -194,6 +194,23 @@ BOOST_AUTO_TEST_CASE(passes_in_registers_have_the_bits_of_separate_kernels) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(sums_of_products_that_are_flushed_have_the_bits_of_separate_kernels) {
+  const Shape shape{3, 8192};
+  const Expr x = input("x", shape), a = input("a", shape), b = input("b", shape);
+  const Tensor numbers = random_tensor(shape, DType::f32, 1);
+  std::vector<float> around;  // the least normal number
+  for (std::int64_t i = 0; i < shape.size(); ++i)
+    around.push_back(static_cast<float>(numbers.at(i)) * 0x1p-126f);
+  const Tensor small = tensor(std::span<const float>(around), shape);
+  const Feeds feeds{{x, small},
+                    {a, random_tensor(shape, DType::f32, 2)},
+                    {b, random_tensor(shape, DType::f32, 3)}};
+  for (const Expr& y : {x * a + x * b, x * a + x}) {
+    const Expr kept = flush_subnormal(y);
+    check_bits({{kept, kept - sum(kept, 1, true)}, feeds}, "flushed");
+  }
+}
+
 BOOST_AUTO_TEST_CASE(known_ops_are_one_kernel_forward) {
   const Expr x = input("x", {48, 96}), image = input("image", {4, 6, 5, 5});
   const Expr g = input("g", {96}), b = input("b", {96}), c = input("c", {6});
