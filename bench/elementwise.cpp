@@ -122,6 +122,7 @@ void measure_functions() {
       {"sqrt", 0, 10, [](const bg::Expr& x) { return sqrt(x); }},
       {"reciprocal", 1, 10, [](const bg::Expr& x) { return reciprocal(x); }},
       {"pow(x, 1.7)", 0, 10, [](const bg::Expr& x) { return pow(x, 1.7); }},
+      {"gelu_slope", -4, 4, [](const bg::Expr& x) { return gelu_slope(x); }},
       {"gelu", -4, 4, [](const bg::Expr& x) { return bg::gelu(x); }},
       {"gelu_tanh", -4, 4, [](const bg::Expr& x) { return bg::gelu_tanh(x); }},
       {"silu", -4, 4, [](const bg::Expr& x) { return bg::silu(x); }},

@@ -19,6 +19,8 @@ constexpr bool is_costly(ScalarOp op) {
     case ScalarOp::softplus:
     case ScalarOp::normal_cdf:
     case ScalarOp::normal_cdf_tanh:
+    case ScalarOp::gelu_value:
+    case ScalarOp::gelu_slope:
     case ScalarOp::pow: return true;
     default: return false;
   }

@@ -1,5 +1,6 @@
 #pragma once
-// The normal distribution's share below x: also where it is small, far below 0, to a few ulp.
+// The normal distribution's share below x, also where it is small, far below 0, to a few ulp; and
+// x times that.
 // Polynomials as in scalar_exp.h.
 
 #include "graph/scalar_exp.h"
@@ -39,10 +40,10 @@ BG_SCALAR T scaled_down(T y, typename Format<T>::Bits n) {
   return y * power_of_two<T>(n + lift) * T(Format<T>::digits == 24 ? 0x1p-64 : 0x1p-512);
 }
 
-/// P(-a) = y 2^n.
+/// P(-a) = y 2^n, e^(-a^2 / 2) = power 2^n.
 template <class T>
 struct NormalTail {
-  T y;
+  T y, power;
   typename Format<T>::Bits n;
 };
 
@@ -51,15 +52,15 @@ struct NormalTail {
 template <class T>
 BG_SCALAR NormalTail<T> normal_tail_of(T a) {
   constexpr T c = NormalFit<T>::c, q0 = NormalFit<T>::q0;
-  const T square = a * a, square_rest = fma(a, a, -square);
+  const T half = T(-0.5) * a, x = a * half, x_rest = fma(a, half, -x);
   const T t = a + c, b = t - a, t_rest = (a - (t - b)) + (c - b);
   const T r = T(1) / t, e = fma(-r, t_rest, fma(-r, t, T(1)));  // 1 / (a + c) = r (1 + e)
   const T u0 = (a - c) * r, u = fma(u0, e, u0);
   const T slope = normal_fit(u), q = fma(u, slope, q0), q_rest = fma(u, slope, q0 - q);
   const T y = q * r, y_rest = fma(y, e, fma(q_rest, r, fma(q, r, -y)));
-  const ExpParts<T> p = exp_parts(T(-0.5) * square, T(-0.5) * square_rest);
+  const ExpParts<T> p = exp_parts(x, x_rest);
   const T power = exp_power(p);
-  return {fma(y, power, y_rest * power), p.n};
+  return {fma(y, power, y_rest * power), power, p.n};
 }
 
 /// P(-|x|).
@@ -94,6 +95,50 @@ BG_SCALAR double normal_cdf(double x) {
   const double tail = normal_tail(x);
   const double far = x < 0.0 ? tail : 1.0 - tail;
   return with_sign(x, 1.0) >= 1.0 ? far : near;  // NaN is near
+}
+
+/// x P(x), and its slope P(x) + x p(x) with the density p(x) = e^(-x^2 / 2) / sqrt(2 pi).
+struct GeluPair {
+  float value, slope;
+};
+constexpr double normal_peak = 0.39894228040143268;
+
+/// z 2^-64 rounded once, where that is subnormal by a sum: many processors leave their pipeline for
+/// such a product, so none is made, be it only to be thrown away.
+BG_SCALAR float lowered(float z) {
+  constexpr float least = Format<float>::least_normal * 0x1p64f;
+  const float size = with_sign(z, 1.0f);
+  const float small = from_bits(bits(size + least) - bits(least));
+  const u32 normal = bits(size) < bits(least) ? bits(least) : bits(size);
+  return with_sign(size < least ? small : from_bits(normal) * 0x1p-64f, z);
+}
+/// Tail and density are 2^64 times too large at first. Beyond +-15 both times x are 0.
+BG_SCALAR GeluPair gelu_pair(float x) {
+  const float size = with_sign(x, 1.0f), a = size > 15.0f ? 15.0f : size;  // NaN stays
+  const float q = with_sign(a, x);
+  const NormalTail<float> p = normal_tail_of(a);
+  const float scale = power_of_two<float>(p.n + 64);
+  const float tail = p.y * scale, density = p.power * scale * static_cast<float>(normal_peak);
+  const float share = fma(tail, -0x1p-64f, 1.0f);
+  const GeluPair below = {lowered(q * tail), lowered(fma(q, density, tail)) + 0.0f};  // not -0
+  const GeluPair above = {x * share, fma(q * 0x1p-64f, density, share)};
+  return {x < 0.0f ? below.value : above.value, x < 0.0f ? below.slope : above.slope};
+}
+/// For |x| <= 12.
+BG_SCALAR GeluPair gelu_pair_near(float x) {
+  const NormalTail<float> p = normal_tail_of(with_sign(x, 1.0f));
+  const u32 n = p.n << (Format<float>::digits - 1);
+  const float tail = from_bits(bits(p.y) + n);
+  const float share = x < 0.0f ? tail : 1.0f - tail;
+  const float density = from_bits(bits(p.power) + n) * static_cast<float>(normal_peak);
+  return {x * share, fma(x, density, share)};
+}
+BG_SCALAR float gelu_value(float x) { return gelu_pair(x).value; }
+BG_SCALAR float gelu_slope(float x) { return gelu_pair(x).slope; }
+BG_SCALAR double gelu_value(double x) { return (x < -40.0 ? -40.0 : x) * normal_cdf(x); }
+BG_SCALAR double gelu_slope(double x) {
+  const double q = clamped(x, -40.0, 40.0);
+  return fma(q, exp(q * q * -0.5) * normal_peak, normal_cdf(x));
 }
 
 /// 2 sqrt(2 / pi) (1, 0.044715) in two parts each, and where the sigmoid below is 0 or 1.

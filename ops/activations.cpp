@@ -35,27 +35,21 @@ Expr smooth(const Arg& x) {
   return make(Smooth<Curve>{}, {as_expr(x, DType::f32)}, x.where());
 }
 
+struct Gelu {
+  static constexpr std::string_view name = "gelu";
+  static Scalar value(Scalar x) { return gelu_value(x); }
+  static Scalar slope(Scalar x) { return gelu_slope(x); }
+};
+
 // Beyond it the share of x is exactly 0 or 1, while squares may overflow.
 constexpr double flat_from = 40;
 Scalar near(Scalar x) { return minimum(maximum(x, -flat_from), flat_from); }
-Scalar times_share(Scalar x, Scalar share) { return maximum(x, -flat_from) * share; }
-
-// Slope: P(x) + x p(x), with the normal distribution P and its density p = exp(-x^2 / 2) / sqrt(2
-// pi).
-struct Gelu {
-  static constexpr std::string_view name = "gelu";
-  static Scalar value(Scalar x) { return times_share(x, normal_cdf(x)); }
-  static Scalar slope(Scalar x) {
-    const Scalar q = near(x);
-    return normal_cdf(x) + q * (exp(q * q * -0.5) * 0.39894228040143268);
-  }
-};
 
 // With s = sigmoid(2 u) and its slope s (1 - s): s + x s (1 - s) (2 u)'.
 struct GeluTanh {
   static constexpr std::string_view name = "gelu_tanh";
   static constexpr double cubic = 0.071354816272600245, linear = 1.5957691216057308;
-  static Scalar value(Scalar x) { return times_share(x, normal_cdf_tanh(x)); }
+  static Scalar value(Scalar x) { return maximum(x, -flat_from) * normal_cdf_tanh(x); }
   static Scalar slope(Scalar x) {
     const Scalar s = normal_cdf_tanh(x), q = near(x);
     return s + q * (s * (1 - s)) * (q * q * (3 * cubic) + linear);

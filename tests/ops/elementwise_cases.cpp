@@ -34,6 +34,10 @@ struct Unary {
 double tanh_share(double x) {
   return 0.5 + 0.5 * std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x));
 }
+double slope_of_gelu(double x) {
+  const double density = std::exp(-0.5 * x * x) / std::sqrt(2 * std::acos(-1.0));
+  return 0.5 * std::erfc(-x / std::sqrt(2.0)) + x * density;
+}
 double sign_of(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
 
 const std::vector<double> integers = {-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5};
@@ -58,6 +62,9 @@ const Unary unary_rows[] = {
     {"normal_cdf", normal_cdf, [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }, -3,
      3},
     {"normal_cdf_tanh", normal_cdf_tanh, tanh_share, -3, 3},
+    {"gelu_value", gelu_value, [](double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); },
+     -3, 3},
+    {"gelu_slope", gelu_slope, slope_of_gelu, -3, 3},
     {"sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, -6, 6},
     {"softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }, -6, 6},
     {"floor", floor, [](double x) { return std::floor(x); }, -5, 5, integers},

@@ -53,6 +53,14 @@ const Unary unaries[] = {
        return 1 / (1 + std::exp(-x * (1.5957691216057308 + 0.07135481627260025 * x * x)));
      },
      anywhere, "normal_cdf_tanh"},
+    {gelu_value, [](double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }, anywhere,
+     "gelu_value"},
+    {gelu_slope,
+     [](double x) {
+       return 0.5 * std::erfc(-x / std::sqrt(2.0)) +
+              x * std::exp(-0.5 * x * x) * 0.39894228040143268;
+     },
+     anywhere, "gelu_slope"},
     {sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, anywhere, "sigmoid"},
     {softplus, [](double x) { return std::log1p(std::exp(x)); }, anywhere, "softplus"},
     {floor, [](double x) { return std::floor(x); }, off_integers, "floor"},

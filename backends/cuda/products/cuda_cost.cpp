@@ -72,12 +72,12 @@ int formula_instructions(const ScalarFn& fn) {
   // random numbers is an estimate.
   constexpr int simple = 2, rounding_to_half = 6;
   constexpr std::pair<ScalarOp, int> longer[] = {
-      {reciprocal, 14},  {divide, 15},   {sqrt, 14},       {rsqrt, 28},
-      {exp, 19},         {expm1, 19},    {log, 29},        {log1p, 39},
-      {tanh, 53},        {erf, 35},      {normal_cdf, 70}, {normal_cdf_tanh, 57},
-      {sigmoid, 39},     {softplus, 42}, {pow, 170},       {floor_divide, 156},
-      {sin, 248},        {cos, 248},     {remainder, 284}, {uniform_low, 60},
-      {uniform_high, 60}};
+      {reciprocal, 14}, {divide, 15},        {sqrt, 14},        {rsqrt, 28},
+      {exp, 19},        {expm1, 19},         {log, 29},         {log1p, 39},
+      {tanh, 53},       {erf, 35},           {normal_cdf, 70},  {normal_cdf_tanh, 57},
+      {gelu_value, 80}, {gelu_slope, 80},    {sigmoid, 39},     {softplus, 42},
+      {pow, 170},       {floor_divide, 156}, {sin, 248},        {cos, 248},
+      {remainder, 284}, {uniform_low, 60},   {uniform_high, 60}};
   int sum = 0;
   for (const ScalarInstr& instr : fn.code()) {
     if (instr.op == input || instr.op == constant) continue;
