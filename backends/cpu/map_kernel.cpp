@@ -1,11 +1,11 @@
 // Map on the CPU: the scalar program becomes a tape. Registers whose value is no longer needed give
 // their slot back, so that a chunk of all of them stays in the L1 cache.
 #include <algorithm>
-#include <bit>
 #include <numeric>
 
 #include "backends/cpu/families.h"
 #include "backends/cpu/numerics.h"
+#include "backends/cpu/tape_constants.h"
 #include "backends/cpu/tape_cut.h"
 #include "backends/cpu/tape_program.h"
 #include "backends/cpu/tape_steps.h"
@@ -30,7 +30,7 @@ class TapeBuilder {
     spread_.assign(fn_.code().size(), -1);
     find_numbers();
     find_rows();
-    steps_ = tape_steps(fn_, is_number_, request_.isa);
+    steps_ = tape_steps(fn_, is_number_, request_.isa, true);
     find_reads();
     for (std::int32_t i = 0; i < size(); ++i) {
       if (at(i).op == ScalarOp::constant) add_constant(i);
@@ -180,9 +180,9 @@ class TapeBuilder {
 
   // The result that step s may write where it belongs: not if that memory is an operand read later
   // on.
-  std::int32_t direct_result(std::size_t s) const {
+  std::int32_t direct_result(std::size_t s, std::int32_t value) const {
     for (std::size_t r = 0; r < fn_.results().size(); ++r) {
-      if (fn_.results()[r] != steps_[s].value) continue;
+      if (fn_.results()[r] != value) continue;
       const Operand& out = request_.outputs[r];
       if (!is_made_in_place(out.layout)) return -1;
       for (std::int32_t k = 0; k < size(); ++k) {
@@ -199,11 +199,12 @@ class TapeBuilder {
 
   void add_step(std::size_t s) {
     const TapeStep& step = steps_[s];
-    const std::int32_t i = step.value;
-    const bool is_number = is_number_[nth(i)] != 0;
+    const bool is_number = is_number_[nth(step.value)] != 0;
     TapeInstruction made;
+    made.function = step.function;
     made.run = step.run;
     made.sweep = step.sweep;
+    made.work = work_of(step, at(step.value).op);
     for (int a = 0; a < step.count; ++a) {
       const std::int32_t arg = step.args[static_cast<std::size_t>(a)];
       const bool stays = is_number_[nth(arg)] && !is_number;
@@ -211,19 +212,33 @@ class TapeBuilder {
       made.operands.step[a] = is_number_[nth(arg)] && step.sweep ? 0 : sweep_block;
     }
     for (const std::int32_t arg : step.operands()) give_slot_back(arg, s);
-    const std::int32_t result = is_number ? -1 : direct_result(s);
+    give_home(made, s, step.value);
+    if (is_number) {
+      tape_.starts.push_back({made, sweep_block});
+      return;
+    }
+    TapeInstruction second;
+    if (step.also >= 0) {
+      give_home(second, s, step.also);
+      made.also = second.operands.out;
+    }
+    tape_.code.push_back(made);
+    if (step.also >= 0) tape_.code.push_back(second);
+  }
+
+  void give_home(TapeInstruction& made, std::size_t s, std::int32_t i) {
+    const std::int32_t result = is_number_[nth(i)] ? -1 : direct_result(s, i);
     if (result >= 0) is_written_[nth(result)] = 1;
-    home(i) = result >= 0 ? add_result(result, i) : slot_register(i, is_number);
+    home(i) = result >= 0 ? add_result(result, i) : slot_register(i, is_number_[nth(i)] != 0);
     made.operands.out = home(i);
     made.magnitude = tape_table(request_.isa).find_magnitude(at(i).dtype);
     made.is_result = is_result_[nth(i)] != 0;
     made.is_carried = is_carried_[nth(i)] != 0;
-    if (is_number) tape_.starts.push_back({made, sweep_block});
-    else tape_.code.push_back(made);
   }
 
   TapeInstruction copy(std::int32_t to, std::int32_t from, bool stays) const {
     TapeInstruction made;
+    made.work = 1;
     made.sweep =
         sweep_table(request_.isa).find_copy(tape_.registers[static_cast<std::size_t>(from)].size);
     made.operands.out = to;
@@ -304,8 +319,8 @@ class TapeBuilder {
     needs.streams = tape_.moving.size() + tape_.loads.size() + tape_.stores.size();
     needs.is_unforeseen = !tape_.loads.empty() || takes_long(fn_, steps_, is_number_);
     const TapeCut cut = cut_tape(needs);
-    tape_.chunk = cut.chunk, tape_.part = cut.part;
-    tape_.fetches_ahead = cut.fetches_ahead;
+    tape_.chunk = cut.chunk, tape_.part = cut.part, tape_.fetches_ahead = cut.fetches_ahead;
+    tape_.share_fetches();
     for (TapeStart& start : tape_.starts) {
       if (start.elements == 0) start.elements = tape_.chunk;
     }
@@ -334,21 +349,9 @@ class TapeBuilder {
   }
 
   void fill_constants() {
-    constexpr std::int64_t bytes = sweep_block * 8;
-    tape_.constants = allocate_bytes(static_cast<std::int64_t>(constants_.size()) * bytes);
-    for (std::size_t k = 0; k < constants_.size(); ++k) {
-      std::byte* memory = tape_.constants.get() + static_cast<std::int64_t>(k) * bytes;
-      visit(constants_[k].dtype, [&](auto zero) {
-        using T = decltype(zero);
-        T value{};
-        if constexpr (is_floating(dtype_of<T>()))
-          value = static_cast<T>(std::bit_cast<double>(constants_[k].bits));
-        else value = static_cast<T>(static_cast<std::int64_t>(constants_[k].bits));
-        std::fill_n(reinterpret_cast<T*>(memory), sweep_block, value);
-      });
-    }
+    tape_.constants = constant_blocks(constants_);
     for (TapeRegister& reg : tape_.registers) {
-      if (reg.kind == Kind::constant) reg.offset = reg.index * bytes;
+      if (reg.kind == Kind::constant) reg.offset = reg.index * constant_block_bytes;
     }
   }
 

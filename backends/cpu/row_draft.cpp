@@ -235,7 +235,7 @@ void RowDraft::join_run(std::size_t first, std::size_t last, Isa isa,
       results.push_back(static_cast<std::int32_t>(p));
   }
   const ScalarFn fn(std::move(dtypes), std::move(program), std::move(results));
-  for (const TapeStep& step : tape_steps(fn, is_number, isa)) {
+  for (const TapeStep& step : tape_steps(fn, is_number, isa, false)) {
     RowDraftInstruction made;
     made.by_line = code[first].by_line;
     made.out = values_of[static_cast<std::size_t>(step.value)];

@@ -19,6 +19,11 @@ TapeFn TapeTable::find(ScalarOp op, DType arg, DType result) const {
   return maps[static_cast<int>(op)][static_cast<int>(by_result ? result : arg)];
 }
 
+TapeFunction TapeTable::find_function(ScalarOp op, DType dtype) const {
+  if (dtype != DType::f32 && dtype != DType::f64) return nullptr;
+  return functions[static_cast<int>(op)][dtype == DType::f64 ? 1 : 0];
+}
+
 ReduceFn TapeTable::find_rows(ReduceKind kind, DType in) const {
   return rows[static_cast<int>(kind)][static_cast<int>(in)];
 }

@@ -2,6 +2,7 @@
 // The kernels of the elementwise tape and of reductions for one instruction set, as plain function
 // pointers. Values are equal bit for bit on every instruction set (NaN payloads aside).
 
+#include <cstddef>
 #include <cstdint>
 
 #include "backends/cpu/isa.h"
@@ -16,6 +17,20 @@ enum class ReduceKind : std::uint8_t;
 /// one byte 0 or 1. Operands the op does not have are not read. `out` is apart from each operand,
 /// or the same array where the element sizes are equal.
 using TapeFn = void (*)(void* out, const void* a, const void* b, const void* c, std::int64_t n);
+
+/// Memory that comes near while a function works: some lines before each block of 64 elements, of
+/// the streams in turn.
+struct TapeFetch {
+  static constexpr int most = 16;
+  static constexpr std::int64_t block = 64;
+  std::int64_t lines = 0;  // for a block
+  int streams = 0, now = 0;
+  const std::byte *at[most], *end[most];
+  bool writes[most];
+};
+/// out[i] = f(x[i]), and if there is `also`, also[i] = g(x[i]), for i < n; arrays as of a TapeFn.
+using TapeFunction = void (*)(void* out, void* also, const void* x, std::int64_t n,
+                              TapeFetch& fetch);
 
 /// `count` reductions of n elements each. By rows: reduction i reads in[i * stride + k], k < n. By
 /// columns: it reads in[k * stride + i]. `out` gets the values; argmax and argmin write `index`
@@ -46,6 +61,10 @@ struct TapeTable {
   /// The kernel of an op on arguments of `arg`; of where and the random numbers, for values of
   /// `result`. Null where the language has none.
   TapeFn find(ScalarOp op, DType arg, DType result) const;
+  /// The same values of a function on f32 or f64 that takes long; null for others.
+  TapeFunction find_function(ScalarOp op, DType dtype) const;
+  /// gelu_value and gelu_slope of the same f32.
+  TapeFunction find_gelu_pair() const { return gelu_pair; }
   /// Elements of `in` -> sum: f32, f64 as they are, others i64; max, min: as they are; argmax,
   /// argmin: not bool.
   ReduceFn find_rows(ReduceKind kind, DType in) const;
@@ -57,6 +76,8 @@ struct TapeTable {
   MagnitudeFn find_magnitude(DType in) const { return magnitudes[static_cast<int>(in)]; }
 
   TapeFn maps[ops][dtypes] = {};
+  TapeFunction functions[ops][2] = {};  // [][f64]
+  TapeFunction gelu_pair = nullptr;
   TapeFn casts[dtypes][dtypes] = {};  // [to][from]
   ReduceFn rows[reductions][dtypes] = {};
   ReduceFn columns[reductions][dtypes] = {};

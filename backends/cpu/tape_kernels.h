@@ -6,6 +6,7 @@
 #include "backends/cpu/reduce_kernels.h"
 #include "backends/cpu/scalar_rows.h"
 #include "backends/cpu/tape.h"
+#include "backends/cpu/tape_functions.h"
 
 namespace blockgrad::detail {
 namespace {
@@ -57,106 +58,6 @@ struct CosNear {
     return math::cos_near(a);
   }
 };
-
-// Functions whose edges cost as much as all the rest: where no argument of the array is beyond
-// `limit`, in the order of `key`, the form without edges gives the same bits.
-template <class T>
-using bits_of = typename math::Format<T>::Bits;
-struct BySize {
-  template <class T>
-  static inline __attribute__((always_inline)) bits_of<T> key(T a) {
-    return math::bits(math::with_sign(a, T(1)));
-  }
-};
-struct ExpRange : BySize {
-  template <class T>
-  static bits_of<T> limit() {
-    return math::bits(math::exp_limit<T>());
-  }
-};
-struct ExpNear : ExpRange {
-  template <class T>
-  static inline __attribute__((always_inline)) T of(T a, T) {
-    return math::exp_near(a);
-  }
-};
-struct Expm1Near : ExpRange {
-  template <class T>
-  static inline __attribute__((always_inline)) T of(T a, T) {
-    return math::expm1_near(a);
-  }
-};
-struct SigmoidNear : ExpRange {
-  template <class T>
-  static inline __attribute__((always_inline)) T of(T a, T) {
-    return math::sigmoid_near(a);
-  }
-};
-struct SoftplusNear : ExpRange {
-  template <class T>
-  static inline __attribute__((always_inline)) T of(T a, T) {
-    return math::softplus_near(a);
-  }
-};
-struct TanhNear : BySize {
-  template <class T>
-  static bits_of<T> limit() {
-    return math::bits(T(43));
-  }
-  static inline __attribute__((always_inline)) float of(float a, float) {
-    return math::tanh_near(a);
-  }
-};
-struct NormalNear : BySize {
-  template <class T>
-  static bits_of<T> limit() {
-    return math::bits(T(12));
-  }
-  static inline __attribute__((always_inline)) float of(float a, float) {
-    return math::normal_cdf_near(a);
-  }
-};
-/// Normal numbers above 0.
-struct LogNear {
-  template <class T>
-  static inline __attribute__((always_inline)) bits_of<T> key(T a) {
-    return math::bits(a) - math::bits(math::Format<T>::least_normal);
-  }
-  template <class T>
-  static bits_of<T> limit() {
-    return key(math::infinity<T>()) - 1;
-  }
-  template <class T>
-  static inline __attribute__((always_inline)) T of(T a, T) {
-    return math::log_near(a);
-  }
-};
-struct Log1pNear {
-  template <class T>
-  static inline __attribute__((always_inline)) bits_of<T> key(T a) {
-    return LogNear::key(T(1) + a);
-  }
-  template <class T>
-  static bits_of<T> limit() {
-    return LogNear::key(T(1) / math::Format<T>::least_normal) - 1;
-  }
-  template <class T>
-  static inline __attribute__((always_inline)) T of(T a, T) {
-    return math::log1p_near(a);
-  }
-};
-
-template <class Row, class Near, class T>
-void map_near(void* out, const void* a, const void* b, const void* c, int64_t n) {
-  const T* x = static_cast<const T*>(a);
-  bits_of<T> most = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const bits_of<T> key = Near::key(x[i]);
-    most = key > most ? key : most;
-  }
-  if (most <= Near::template limit<T>()) map_one<Near, T, T>(out, a, b, c, n);
-  else map_one<Row, T, T>(out, a, b, c, n);
-}
 
 void map_not(void* out, const void* a, const void*, const void*, int64_t n) {
   const bool* x = static_cast<const bool*>(a);
@@ -271,17 +172,7 @@ constexpr void add_maps(TapeTable& table) {
   if constexpr (math::Kind<T>::is_floating) {
     table.maps[static_cast<int>(ScalarOp::sin)][d] = map_trig<row::sin, SinNear, T>;
     table.maps[static_cast<int>(ScalarOp::cos)][d] = map_trig<row::cos, CosNear, T>;
-    table.maps[static_cast<int>(ScalarOp::exp)][d] = map_near<row::exp, ExpNear, T>;
-    table.maps[static_cast<int>(ScalarOp::expm1)][d] = map_near<row::expm1, Expm1Near, T>;
-    table.maps[static_cast<int>(ScalarOp::log)][d] = map_near<row::log, LogNear, T>;
-    table.maps[static_cast<int>(ScalarOp::log1p)][d] = map_near<row::log1p, Log1pNear, T>;
-    table.maps[static_cast<int>(ScalarOp::sigmoid)][d] = map_near<row::sigmoid, SigmoidNear, T>;
-    table.maps[static_cast<int>(ScalarOp::softplus)][d] = map_near<row::softplus, SoftplusNear, T>;
-    if constexpr (math::Same<T, float>::value) {
-      table.maps[static_cast<int>(ScalarOp::tanh)][d] = map_near<row::tanh, TanhNear, T>;
-      table.maps[static_cast<int>(ScalarOp::normal_cdf)][d] =
-          map_near<row::normal_cdf, NormalNear, T>;
-    }
+    add_functions<T>(table);
     table.maps[static_cast<int>(ScalarOp::fma)][d] = map_fma<T>;
     table.maps[static_cast<int>(ScalarOp::uniform_low)][d] = map_uniform_low<T>;
     table.maps[static_cast<int>(ScalarOp::uniform_high)][d] = map_uniform_high<T>;

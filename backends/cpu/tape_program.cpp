@@ -23,8 +23,9 @@ void with_elements(std::int32_t size, std::byte* to, const std::byte* from, F f)
   }
 }
 
+constexpr std::int64_t line = 64;
+
 void bring_near(const std::byte* from, std::int64_t bytes, bool writes) {
-  constexpr std::int64_t line = 64;
   asm volatile("");  // g++ takes a call that only fetches for one without effect
   for (std::int64_t b = 0; b < bytes; b += line) {
     if (writes) __builtin_prefetch(from + b, 1);
@@ -32,10 +33,17 @@ void bring_near(const std::byte* from, std::int64_t bytes, bool writes) {
   }
 }
 
-void run_instruction(const TapeInstruction& step, std::byte* const* at, std::int64_t n) {
+void run_instruction(const TapeInstruction& step, std::byte* const* at, std::int64_t n,
+                     TapeFetch& fetch) {
   const SweepOperands& o = step.operands;
+  std::byte* const also = step.also < 0 ? nullptr : at[step.also];
   if (step.sweep) step.sweep(at, o, n);
-  else step.run(at[o.out], at[o.in[0]], at[o.in[1]], at[o.in[2]], n);
+  else if (step.function) step.function(at[o.out], also, at[o.in[0]], n, fetch);
+  else if (step.run) step.run(at[o.out], at[o.in[0]], at[o.in[1]], at[o.in[2]], n);
+}
+void run_instruction(const TapeInstruction& step, std::byte* const* at, std::int64_t n) {
+  TapeFetch none;
+  run_instruction(step, at, n, none);
 }
 
 }  // namespace
@@ -51,6 +59,12 @@ std::byte* TapeProgram::start_of(const TapeRegister& reg, const KernelCall& call
       return call.is_trial ? call.scratch + reg.trial : call.out[reg.index] + place(reg, begin);
   }
   return nullptr;
+}
+
+void TapeProgram::share_fetches() {
+  float all = 0, passed = 0;
+  for (const TapeInstruction& step : code) all += step.work;
+  for (TapeInstruction& step : code) step.fetched = (passed += step.work) / all;
 }
 
 std::int64_t TapeProgram::parts() const {
@@ -74,8 +88,8 @@ void TapeProgram::run_elements(const KernelCall& call, std::int64_t begin, std::
   else run_chunks<true>(call, begin, end);
 }
 
-// What the next chunk moves comes near while one is worked on, a share before each instruction: so
-// many lines at once as a processor waits for. Strided operands, which are copied, are left to it:
+// What the next chunk moves comes near while one is worked on, as evenly in time as instructions
+// allow: a core waits for few lines at once. Strided operands, which are copied, are left to it:
 // they would crowd the cache.
 class TapeProgram::NextChunk {
  public:
@@ -92,11 +106,9 @@ class TapeProgram::NextChunk {
   }
 
   void enter(std::int64_t first, std::int64_t n) {
-    constexpr std::int64_t line = 16;
-    const auto shares = static_cast<std::int64_t>(tape_.code.size());
     first_ = first;
     n_ = n;
-    share_ = ((n + shares - 1) / shares + line - 1) / line * line;
+    done_ = 0;
     for (std::size_t s = 0; s < count_; ++s) {
       const TapeRegister& reg = *registers_[s];
       const std::byte* base = writes(reg) ? call_.out[reg.index] : call_.in[reg.index];
@@ -104,26 +116,46 @@ class TapeProgram::NextChunk {
     }
   }
 
-  void bring(std::size_t instruction) const {
-    const std::int64_t begin = static_cast<std::int64_t>(instruction) * share_;
-    const std::int64_t length = std::min(share_, n_ - begin);
-    for (std::size_t s = 0; length > 0 && s < count_; ++s) {
-      const TapeRegister& reg = *registers_[s];
-      bring_near(from_[s] + begin * reg.size, length * reg.size, writes(reg));
+  void run(const TapeInstruction& step, std::byte* const* at, std::int64_t n) {
+    TapeFetch fetch;
+    const std::int64_t blocks = step.function ? n / TapeFetch::block : 0;
+    const std::int64_t end = std::min(n_, rounded(step.fetched * static_cast<float>(n_)));
+    for (const TapeStore& store : tape_.stores) bring(store, end);
+    if (blocks > 0 && count_ <= TapeFetch::most) hand_out(end, blocks, fetch);
+    for (; done_ < end; done_ += unit) {
+      for (std::size_t s = 0; s < count_; ++s) {
+        const std::int64_t size = registers_[s]->size;
+        bring_near(from_[s] + done_ * size, unit * size, writes(*registers_[s]));
+      }
     }
-    const std::size_t shares = tape_.code.size(), all = tape_.stores.size();
-    std::size_t s = all * instruction / shares;
-    for (; s < all * (instruction + 1) / shares; ++s) bring(tape_.stores[s]);
+    run_instruction(step, at, n, fetch);
   }
 
  private:
+  static constexpr std::int64_t unit = 16;  // elements
   static bool writes(const TapeRegister& reg) { return reg.kind == TapeRegister::Kind::output; }
+  static std::int64_t rounded(float n) { return (static_cast<std::int64_t>(n) / unit + 1) * unit; }
 
-  void bring(const TapeStore& store) const {
+  void hand_out(std::int64_t end, std::int64_t blocks, TapeFetch& fetch) {
+    if (done_ >= end) return;
+    std::int64_t most = 0;
+    for (std::size_t s = 0; s < count_; ++s) {
+      const std::int64_t size = registers_[s]->size;
+      fetch.at[s] = from_[s] + done_ * size;
+      fetch.end[s] = from_[s] + end * size;
+      fetch.writes[s] = writes(*registers_[s]);
+      most = std::max(most, ((end - done_) * size + line - 1) / line);
+    }
+    fetch.streams = static_cast<int>(count_);
+    fetch.lines = (most * fetch.streams + blocks - 1) / blocks;
+    done_ = end;
+  }
+
+  void bring(const TapeStore& store, std::int64_t end) const {
     const std::int64_t size = tape_.registers[static_cast<std::size_t>(store.reg)].size;
-    store.walk.runs(first_, n_, [&](std::int64_t place, std::int64_t run) {
-      if (store.walk.step() == 1)
-        bring_near(call_.out[store.output] + place * size, run * size, true);
+    if (store.walk.step() != 1) return;
+    store.walk.runs(first_ + done_, end - done_, [&](std::int64_t place, std::int64_t run) {
+      bring_near(call_.out[store.output] + place * size, run * size, true);
     });
   }
 
@@ -131,9 +163,9 @@ class TapeProgram::NextChunk {
   const KernelCall& call_;
   std::size_t count_ = 0;  // of streams: what is written in place of an operand is none of its own
   const TapeRegister* registers_[most_registers];
-  const std::byte* known_[most_registers];  // where each is in the first chunk
-  const std::byte* from_[most_registers];   // and in the next
-  std::int64_t first_ = 0, n_ = 0, share_ = 0;
+  const std::byte* known_[most_registers];     // where each is in the first chunk
+  const std::byte* from_[most_registers];      // and in the next
+  std::int64_t first_ = 0, n_ = 0, done_ = 0;  // elements
 };
 
 template <bool watches>
@@ -177,10 +209,9 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
     const std::int64_t next = i + n < end ? chunk_at(i + n, end) : 0;
     if (fetches_ahead && next > 0) {
       ahead.enter(i + n, next);
-      for (std::size_t c = 0; c < code.size(); ++c) {
-        ahead.bring(c);
-        run_instruction(code[c], at, n);
-        look(code[c], n);
+      for (const TapeInstruction& step : code) {
+        ahead.run(step, at, n);
+        look(step, n);
       }
     } else {
       for (const TapeInstruction& step : code) {

@@ -24,11 +24,16 @@ struct TapeRegister {
   std::int32_t rows = -1;   // of an operand whose rows lie apart: which TapeProgram::rows it has
 };
 
-/// `run` for instructions on whole chunks, else `sweep`.
+/// A function if it has one, else `run` or `sweep`; none of them for a value that the instruction
+/// before made too.
 struct TapeInstruction {
+  TapeFunction function = nullptr;
   TapeFn run = nullptr;
   SweepFn sweep = nullptr;
   SweepOperands operands;
+  std::int32_t also = -1;           // the register of a function's second value
+  float work = 0;                   // for an element, beside a sum
+  float fetched = 1;                // share of the next chunk that comes near up to its end
   MagnitudeFn magnitude = nullptr;  // of `out`; null where it is not floating
   bool is_result = false;
   bool is_carried = false;  // if `out` is not finite, a later value is not either
@@ -76,6 +81,8 @@ struct TapeProgram {
   std::vector<TapeStore> stores;
   std::shared_ptr<std::byte> constants;  // one block of each
 
+  /// Sets what each instruction fetches, in proportion to its work.
+  void share_fetches();
   std::int64_t parts() const;
   /// Nanoseconds of one thread, roughly: what is moved through memory takes as long as a sum, a
   /// function several times as long.

@@ -11,9 +11,10 @@ namespace {
 
 class StepFinder {
  public:
-  StepFinder(const ScalarFn& fn, std::span<const char> is_number, Isa isa)
+  StepFinder(const ScalarFn& fn, std::span<const char> is_number, Isa isa, bool joins_functions)
       : code_(fn.code()),
         is_number_(is_number),
+        joins_functions_(joins_functions),
         tape_(tape_table(isa)),
         sweeps_(sweep_table(isa)),
         uses_(code_.size(), 0),
@@ -28,7 +29,7 @@ class StepFinder {
     for (std::size_t i = 0; i < code_.size(); ++i) {
       if (arity(code_[i].op) == 0) continue;
       TapeStep step = joined(static_cast<std::int32_t>(i));
-      step.value = static_cast<std::int32_t>(i);
+      if (step.also < 0) step.value = static_cast<std::int32_t>(i);
       step_of_[i] = static_cast<std::int32_t>(steps_.size());
       steps_.push_back(step);
     }
@@ -63,6 +64,8 @@ class StepFinder {
     if (is_number_[at(i)]) return single(op);
     if (op.op == ScalarOp::where) return select(i);
     if (op.op == ScalarOp::flush_subnormal) return flushed(op);
+    if (op.op == ScalarOp::gelu_value) return gelu(i, ScalarOp::gelu_slope);
+    if (op.op == ScalarOp::gelu_slope) return gelu(i, ScalarOp::gelu_value);
     if (arity(op.op) != 2) return single(op);
     const auto [a, b] = two_args(op);
     if (a != b && may_join_product(a, i) && may_join_product(b, i)) {
@@ -100,6 +103,24 @@ class StepFinder {
     made.form = {.op = op.op};
     drop(arg);
     return made;
+  }
+
+  /// Where the other function of the same number is wanted too, the first one makes both.
+  TapeStep gelu(std::int32_t i, ScalarOp other) {
+    const ScalarInstr& op = instr(i);
+    const auto is_other = [&](const ScalarInstr& o) {
+      return o.op == other && o.args[0] == op.args[0];
+    };
+    const auto found = std::find_if(code_.begin(), code_.end(), is_other);
+    if (!joins_functions_ || found == code_.end() || op.dtype != DType::f32) return single(op);
+    const auto partner = static_cast<std::int32_t>(found - code_.begin());
+    if (partner < i) return {};  // made there
+    const bool is_value = other == ScalarOp::gelu_slope;
+    return {.value = is_value ? i : partner,
+            .also = is_value ? partner : i,
+            .function = tape_.find_gelu_pair(),
+            .count = 1,
+            .args = {op.args[0]}};
   }
 
   TapeStep select(std::int32_t i) {
@@ -148,6 +169,7 @@ class StepFinder {
     std::copy_n(op.args.begin(), step.count, step.args.begin());
     const DType operand = instr(op.args[0]).dtype;
     step.sweep = sweeps_.find(op.op, op.op == ScalarOp::where ? op.dtype : operand);
+    if (!step.sweep) step.function = tape_.find_function(op.op, operand);
     if (!step.sweep) step.run = tape_.find(op.op, operand, op.dtype);
     check_internal(step.sweep || step.run, "no kernel for ", name(op.op), " on ", operand);
     return step;
@@ -155,6 +177,7 @@ class StepFinder {
 
   std::span<const ScalarInstr> code_;
   std::span<const char> is_number_;
+  bool joins_functions_;
   const TapeTable& tape_;
   const SweepTable& sweeps_;
   std::vector<std::int32_t> uses_;     // reads of each value, two more if it is a result
@@ -164,8 +187,25 @@ class StepFinder {
 
 }  // namespace
 
-std::vector<TapeStep> tape_steps(const ScalarFn& fn, std::span<const char> is_number, Isa isa) {
-  return StepFinder(fn, is_number, isa).run();
+std::vector<TapeStep> tape_steps(const ScalarFn& fn, std::span<const char> is_number, Isa isa,
+                                 bool joins_functions) {
+  return StepFinder(fn, is_number, isa, joins_functions).run();
+}
+
+float work_of(const TapeStep& step, ScalarOp op) {
+  if (step.sweep) return op == ScalarOp::divide ? 4 : 1;
+  switch (op) {
+    case ScalarOp::pow: return 32;
+    case ScalarOp::normal_cdf:
+    case ScalarOp::normal_cdf_tanh:
+    case ScalarOp::gelu_value:
+    case ScalarOp::gelu_slope: return 20;
+    case ScalarOp::tanh:
+    case ScalarOp::erf:
+    case ScalarOp::sigmoid:
+    case ScalarOp::softplus: return 8;
+    default: return 4;
+  }
 }
 
 bool takes_long(const ScalarFn& fn, std::span<const TapeStep> steps,

@@ -1,7 +1,7 @@
 #pragma once
 // The steps of a tape: which kernel does which instructions of a scalar program. Sums and products
 // are taken two or three at a time, a comparison together with the `where` that reads it: what lies
-// between them stays in registers.
+// between them stays in registers. gelu and its slope share an exponential.
 
 #include <array>
 #include <cstdint>
@@ -25,9 +25,11 @@ struct TapeForm {
   ScalarOp op = ScalarOp::input, then = ScalarOp::input;  // flush_subnormal: of any of the others
 };
 
-/// One kernel. It has `run` or `sweep`.
+/// One kernel, `run` or `sweep`, or `function`, of which `run` is another form if `also` is -1.
 struct TapeStep {
   std::int32_t value = 0;  // the instruction whose value it makes
+  std::int32_t also = -1;  // another one that its function makes, or -1
+  TapeFunction function = nullptr;
   TapeFn run = nullptr;
   SweepFn sweep = nullptr;
   int count = 0;  // of operands
@@ -40,8 +42,13 @@ struct TapeStep {
 };
 
 /// In the order of the program. `is_number[i]` says that instruction i has one value for all
-/// elements: such values are never made again for each element, so they are left to themselves.
-std::vector<TapeStep> tape_steps(const ScalarFn& fn, std::span<const char> is_number, Isa isa);
+/// elements: such values are never made again for each element, so they are left to themselves. Two
+/// functions become one step if `joins_functions`.
+std::vector<TapeStep> tape_steps(const ScalarFn& fn, std::span<const char> is_number, Isa isa,
+                                 bool joins_functions);
+
+/// How long a step takes for an element beside a sum, roughly.
+float work_of(const TapeStep& step, ScalarOp op);
 
 /// Whether one of the steps over elements, as exp or a division, takes much longer than its loads
 /// and stores.

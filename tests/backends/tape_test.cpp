@@ -250,13 +250,15 @@ BOOST_AUTO_TEST_CASE(functions_give_the_interpreters_bits_where_no_argument_is_a
     double low, high;  // around the largest arguments of the short form
   };
   const Range ranges[] = {
-      {ScalarOp::exp, -86.01, 86.01},      {ScalarOp::exp, -700.1, 700.1},
-      {ScalarOp::expm1, -86.01, 86.01},    {ScalarOp::expm1, -700.1, 700.1},
-      {ScalarOp::sigmoid, -86.01, 86.01},  {ScalarOp::sigmoid, -700.1, 700.1},
-      {ScalarOp::softplus, -86.01, 86.01}, {ScalarOp::softplus, -700.1, 700.1},
-      {ScalarOp::tanh, -43.01, 43.01},     {ScalarOp::normal_cdf, -12.01, 12.01},
-      {ScalarOp::log, 1e-40, 3e38},        {ScalarOp::log, 1e-3, 2},
-      {ScalarOp::log1p, -1.0001, 1},       {ScalarOp::log1p, 1, 1e38}};
+      {ScalarOp::exp, -86.01, 86.01},        {ScalarOp::exp, -700.1, 700.1},
+      {ScalarOp::expm1, -86.01, 86.01},      {ScalarOp::expm1, -700.1, 700.1},
+      {ScalarOp::sigmoid, -86.01, 86.01},    {ScalarOp::sigmoid, -700.1, 700.1},
+      {ScalarOp::softplus, -86.01, 86.01},   {ScalarOp::softplus, -700.1, 700.1},
+      {ScalarOp::tanh, -43.01, 43.01},       {ScalarOp::normal_cdf, -12.01, 12.01},
+      {ScalarOp::gelu_value, -12.01, 12.01}, {ScalarOp::gelu_slope, -12.01, 12.01},
+      {ScalarOp::gelu_value, -15.5, 15.5},   {ScalarOp::gelu_slope, -15.5, 15.5},
+      {ScalarOp::log, 1e-40, 3e38},          {ScalarOp::log, 1e-3, 2},
+      {ScalarOp::log1p, -1.0001, 1},         {ScalarOp::log1p, 1, 1e38}};
   std::mt19937 random(7);
   for (const Range& range : ranges) {
     for (const DType dtype : {DType::f32, DType::f64}) {
@@ -280,6 +282,63 @@ BOOST_AUTO_TEST_CASE(functions_give_the_interpreters_bits_where_no_argument_is_a
                        name(range.op) << ' ' << name(dtype) << " of " << std::bit_cast<double>(x)
                                       << " on " << isa_name(isa));
           }
+        }
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(functions_that_fetch_and_gelu_with_its_slope_give_the_same_bits) {
+  constexpr std::int64_t lengths[] = {0, 1, 17, 63, 64, 100, 192, 500};
+  std::vector<std::byte> other(4096);
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const auto agree = [&](const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
+      for (std::int64_t i = 0; i < most; ++i) {
+        if (!same(element(a.data(), dtype, i), element(b.data(), dtype, i), dtype)) return false;
+      }
+      return true;
+    };
+    for (const int seed : {3, -1}) {  // -1: no argument is far out
+      Column x = column(dtype, 3);
+      for (std::size_t i = 0; seed < 0 && i < most; ++i) {
+        const double small = std::sin(static_cast<double>(i));
+        const auto narrow = static_cast<float>(small);
+        if (dtype == DType::f32) std::memcpy(x.bytes.data() + 4 * i, &narrow, 4);
+        else std::memcpy(x.bytes.data() + 8 * i, &small, 8);
+      }
+      for (const Isa isa : isas()) {
+        const TapeTable& table = tape_table(isa);
+        const auto fetch = [&] {
+          TapeFetch some{.lines = 3, .streams = 2};
+          for (int s = 0; s < 2; ++s)
+            some.at[s] = other.data(), some.end[s] = other.data() + 300, some.writes[s] = s == 1;
+          return some;
+        };
+        for (const std::int64_t n : lengths) {
+          const auto made_by = [&](TapeFn kernel) {
+            std::vector<std::byte> out(most * 8, untouched);
+            kernel(out.data(), x.bytes.data(), nullptr, nullptr, n);
+            return out;
+          };
+          for (int op = 0; op < TapeTable::ops; ++op) {
+            const auto name = static_cast<ScalarOp>(op);
+            const TapeFunction function = table.find_function(name, dtype);
+            if (!function) continue;
+            std::vector<std::byte> out(most * 8, untouched);
+            TapeFetch some = fetch();
+            function(out.data(), nullptr, x.bytes.data(), n, some);
+            BOOST_TEST(agree(out, made_by(table.find(name, dtype, dtype))), blockgrad::name(name));
+            const std::int64_t lines = 3 * (n / TapeFetch::block);  // of 5 in each stream
+            BOOST_TEST(some.at[0] - other.data() ==
+                       64 * std::min<std::int64_t>((lines + 1) / 2, 5));
+            BOOST_TEST(some.at[1] - other.data() == 64 * std::min<std::int64_t>(lines / 2, 5));
+          }
+          if (dtype != DType::f32) continue;
+          std::vector<std::byte> value(most * 8, untouched), slope = value;
+          TapeFetch some = fetch();
+          table.find_gelu_pair()(value.data(), slope.data(), x.bytes.data(), n, some);
+          BOOST_TEST(agree(value, made_by(table.find(ScalarOp::gelu_value, dtype, dtype))));
+          BOOST_TEST(agree(slope, made_by(table.find(ScalarOp::gelu_slope, dtype, dtype))));
         }
       }
     }
