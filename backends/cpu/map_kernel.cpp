@@ -204,7 +204,7 @@ class TapeBuilder {
     made.function = step.function;
     made.run = step.run;
     made.sweep = step.sweep;
-    made.work = work_of(step, at(step.value).op);
+    made.work = is_long(at(step.value).op) ? TapeInstruction::long_work : 1;
     for (int a = 0; a < step.count; ++a) {
       const std::int32_t arg = step.args[static_cast<std::size_t>(a)];
       const bool stays = is_number_[nth(arg)] && !is_number;

@@ -18,15 +18,14 @@ enum class ReduceKind : std::uint8_t;
 /// or the same array where the element sizes are equal.
 using TapeFn = void (*)(void* out, const void* a, const void* b, const void* c, std::int64_t n);
 
-/// Memory that comes near while a function works: some lines before each block of 64 elements, of
-/// the streams in turn.
+/// Memory that comes near while a function works: before each block of 64 elements `bytes` more of
+/// every stream, of which there may be none; the first ones are only read.
 struct TapeFetch {
   static constexpr int most = 16;
   static constexpr std::int64_t block = 64;
-  std::int64_t lines = 0;  // for a block
-  int streams = 0, now = 0;
-  const std::byte *at[most], *end[most];
-  bool writes[most];
+  int reads = 0, streams = 0;
+  const std::byte* at[most];
+  std::int64_t bytes[most];
 };
 /// out[i] = f(x[i]), and if there is `also`, also[i] = g(x[i]), for i < n; arrays as of a TapeFn.
 using TapeFunction = void (*)(void* out, void* also, const void* x, std::int64_t n,

@@ -109,15 +109,14 @@ struct Log1pNear {
 };
 
 static inline void bring(TapeFetch& fetch) {
-  for (int64_t line = 0; line < fetch.lines; ++line) {
-    const int s = fetch.now;
+  for (int s = 0; s < fetch.streams; ++s) {
     const std::byte* const at = fetch.at[s];
-    if (at < fetch.end[s]) {
-      if (fetch.writes[s]) __builtin_prefetch(at, 1);
-      else __builtin_prefetch(at, 0);
-      fetch.at[s] = at + 64;
-    }
-    fetch.now = s + 1 < fetch.streams ? s + 1 : 0;
+    const int64_t bytes = fetch.bytes[s];
+    if (s < fetch.reads)
+      for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(at + b, 0);
+    else
+      for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(at + b, 1);
+    fetch.at[s] = at + bytes;
   }
 }
 

@@ -118,7 +118,8 @@ class TapeProgram::NextChunk {
 
   void run(const TapeInstruction& step, std::byte* const* at, std::int64_t n) {
     TapeFetch fetch;
-    const std::int64_t blocks = step.function ? n / TapeFetch::block : 0;
+    const bool is_long = step.function && step.work == TapeInstruction::long_work;
+    const std::int64_t blocks = is_long ? n / TapeFetch::block : 0;
     const std::int64_t end = std::min(n_, rounded(step.fetched * static_cast<float>(n_)));
     for (const TapeStore& store : tape_.stores) bring(store, end);
     if (blocks > 0 && count_ <= TapeFetch::most) hand_out(end, blocks, fetch);
@@ -138,17 +139,17 @@ class TapeProgram::NextChunk {
 
   void hand_out(std::int64_t end, std::int64_t blocks, TapeFetch& fetch) {
     if (done_ >= end) return;
-    std::int64_t most = 0;
-    for (std::size_t s = 0; s < count_; ++s) {
-      const std::int64_t size = registers_[s]->size;
-      fetch.at[s] = from_[s] + done_ * size;
-      fetch.end[s] = from_[s] + end * size;
-      fetch.writes[s] = writes(*registers_[s]);
-      most = std::max(most, ((end - done_) * size + line - 1) / line);
+    const std::int64_t each = ((end - done_ + blocks - 1) / blocks + unit - 1) / unit * unit;
+    for (const bool is_written : {false, true}) {
+      for (std::size_t s = 0; s < count_; ++s) {
+        if (writes(*registers_[s]) != is_written) continue;
+        const std::int64_t size = registers_[s]->size;
+        fetch.at[fetch.streams] = from_[s] + done_ * size;
+        fetch.bytes[fetch.streams++] = each * size;
+      }
+      if (!is_written) fetch.reads = fetch.streams;
     }
-    fetch.streams = static_cast<int>(count_);
-    fetch.lines = (most * fetch.streams + blocks - 1) / blocks;
-    done_ = end;
+    done_ += each * blocks;
   }
 
   void bring(const TapeStore& store, std::int64_t end) const {

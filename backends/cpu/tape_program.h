@@ -31,8 +31,9 @@ struct TapeInstruction {
   TapeFn run = nullptr;
   SweepFn sweep = nullptr;
   SweepOperands operands;
-  std::int32_t also = -1;           // the register of a function's second value
-  float work = 0;                   // for an element, beside a sum
+  std::int32_t also = -1;  // the register of a function's second value
+  static constexpr float long_work = 20;
+  float work = 0;                   // for an element, beside others
   float fetched = 1;                // share of the next chunk that comes near up to its end
   MagnitudeFn magnitude = nullptr;  // of `out`; null where it is not floating
   bool is_result = false;
@@ -81,7 +82,8 @@ struct TapeProgram {
   std::vector<TapeStore> stores;
   std::shared_ptr<std::byte> constants;  // one block of each
 
-  /// Sets what each instruction fetches, in proportion to its work.
+  /// Sets what each instruction fetches, in proportion to its work. Functions of long_work fetch
+  /// meanwhile, others would take longer by it.
   void share_fetches();
   std::int64_t parts() const;
   /// Nanoseconds of one thread, roughly: what is moved through memory takes as long as a sum, a

@@ -192,20 +192,9 @@ std::vector<TapeStep> tape_steps(const ScalarFn& fn, std::span<const char> is_nu
   return StepFinder(fn, is_number, isa, joins_functions).run();
 }
 
-float work_of(const TapeStep& step, ScalarOp op) {
-  if (step.sweep) return op == ScalarOp::divide ? 4 : 1;
-  switch (op) {
-    case ScalarOp::pow: return 32;
-    case ScalarOp::normal_cdf:
-    case ScalarOp::normal_cdf_tanh:
-    case ScalarOp::gelu_value:
-    case ScalarOp::gelu_slope: return 20;
-    case ScalarOp::tanh:
-    case ScalarOp::erf:
-    case ScalarOp::sigmoid:
-    case ScalarOp::softplus: return 8;
-    default: return 4;
-  }
+bool is_long(ScalarOp op) {
+  return op == ScalarOp::normal_cdf || op == ScalarOp::normal_cdf_tanh ||
+         op == ScalarOp::gelu_value || op == ScalarOp::gelu_slope;
 }
 
 bool takes_long(const ScalarFn& fn, std::span<const TapeStep> steps,

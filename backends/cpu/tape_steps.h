@@ -47,8 +47,8 @@ struct TapeStep {
 std::vector<TapeStep> tape_steps(const ScalarFn& fn, std::span<const char> is_number, Isa isa,
                                  bool joins_functions);
 
-/// How long a step takes for an element beside a sum, roughly.
-float work_of(const TapeStep& step, ScalarOp op);
+/// Of functions: whether one takes so much longer than the others that it can fetch meanwhile.
+bool is_long(ScalarOp op);
 
 /// Whether one of the steps over elements, as exp or a division, takes much longer than its loads
 /// and stores.
