@@ -109,6 +109,7 @@ class TapeProgram::NextChunk {
     first_ = first;
     n_ = n;
     done_ = 0;
+    stores_ = 0;
     for (std::size_t s = 0; s < count_; ++s) {
       const TapeRegister& reg = *registers_[s];
       const std::byte* base = writes(reg) ? call_.out[reg.index] : call_.in[reg.index];
@@ -121,7 +122,9 @@ class TapeProgram::NextChunk {
     const bool is_long = step.function && step.work == TapeInstruction::long_work;
     const std::int64_t blocks = is_long ? n / TapeFetch::block : 0;
     const std::int64_t end = std::min(n_, rounded(step.fetched * static_cast<float>(n_)));
-    for (const TapeStore& store : tape_.stores) bring(store, end);
+    const auto stores = static_cast<float>(tape_.stores.size());
+    const auto until = static_cast<std::size_t>(step.fetched * stores + 0.01f);
+    for (; stores_ < until; ++stores_) bring(tape_.stores[stores_]);
     if (blocks > 0 && count_ <= TapeFetch::most) hand_out(end, blocks, fetch);
     for (; done_ < end; done_ += unit) {
       for (std::size_t s = 0; s < count_; ++s) {
@@ -152,10 +155,10 @@ class TapeProgram::NextChunk {
     done_ += each * blocks;
   }
 
-  void bring(const TapeStore& store, std::int64_t end) const {
+  void bring(const TapeStore& store) const {
     const std::int64_t size = tape_.registers[static_cast<std::size_t>(store.reg)].size;
     if (store.walk.step() != 1) return;
-    store.walk.runs(first_ + done_, end - done_, [&](std::int64_t place, std::int64_t run) {
+    store.walk.runs(first_, n_, [&](std::int64_t place, std::int64_t run) {
       bring_near(call_.out[store.output] + place * size, run * size, true);
     });
   }
@@ -167,6 +170,7 @@ class TapeProgram::NextChunk {
   const std::byte* known_[most_registers];     // where each is in the first chunk
   const std::byte* from_[most_registers];      // and in the next
   std::int64_t first_ = 0, n_ = 0, done_ = 0;  // elements
+  std::size_t stores_ = 0;                     // that are near
 };
 
 template <bool watches>
