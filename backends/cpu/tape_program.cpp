@@ -126,12 +126,11 @@ class TapeProgram::NextChunk {
     const auto until = static_cast<std::size_t>(step.fetched * stores + 0.01f);
     for (; stores_ < until; ++stores_) bring(tape_.stores[stores_]);
     if (blocks > 0 && count_ <= TapeFetch::most) hand_out(end, blocks, fetch);
-    for (; done_ < end; done_ += unit) {
-      for (std::size_t s = 0; s < count_; ++s) {
-        const std::int64_t size = registers_[s]->size;
-        bring_near(from_[s] + done_ * size, unit * size, writes(*registers_[s]));
-      }
+    for (std::size_t s = 0; done_ < end && s < count_; ++s) {
+      const std::int64_t size = registers_[s]->size;
+      bring_near(from_[s] + done_ * size, (end - done_) * size, writes(*registers_[s]));
     }
+    done_ = std::max(done_, end);
     run_instruction(step, at, n, fetch);
   }
 
