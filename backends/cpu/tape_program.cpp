@@ -122,8 +122,8 @@ class TapeProgram::NextChunk {
     const bool is_long = step.function && step.work == TapeInstruction::long_work;
     const std::int64_t blocks = is_long ? n / TapeFetch::block : 0;
     const std::int64_t end = std::min(n_, rounded(step.fetched * static_cast<float>(n_)));
-    const auto stores = static_cast<float>(tape_.stores.size());
-    const auto until = static_cast<std::size_t>(step.fetched * stores + 0.01f);
+    const auto all_stores = static_cast<float>(tape_.stores.size());
+    const auto until = static_cast<std::size_t>(step.fetched * all_stores + 0.01f);
     for (; stores_ < until; ++stores_) bring(tape_.stores[stores_]);
     if (blocks > 0 && count_ <= TapeFetch::most) hand_out(end, blocks, fetch);
     for (std::size_t s = 0; done_ < end && s < count_; ++s) {

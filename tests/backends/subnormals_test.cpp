@@ -6,12 +6,15 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "backends/cpu/isa.h"
 #include "blockgrad/blockgrad.h"
+#include "graph/scalar_math.h"
 #include "tests/support/checks.h"
 #include "tests/support/instruction_sets.h"
 
@@ -63,6 +66,21 @@ bool has_subnormal(const std::vector<std::uint32_t>& values) {
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(subnormals)
+
+using Floats = std::tuple<float, double>;
+BOOST_AUTO_TEST_CASE_TEMPLATE(only_what_is_below_the_least_normal_number_is_flushed, T, Floats) {
+  using Limits = std::numeric_limits<T>;
+  const T least_normal = Limits::min(), below = least_normal - Limits::denorm_min();
+  for (const T sign : {T(1), T(-1)}) {
+    BOOST_TEST(math::flush_subnormal(sign * least_normal) == sign * least_normal);
+    for (const T x : {below, Limits::denorm_min(), T(0)}) {
+      const T y = math::flush_subnormal(sign * x);
+      BOOST_TEST((y == 0 && !std::signbit(y)));
+    }
+    BOOST_TEST(std::isinf(math::flush_subnormal(sign * Limits::infinity())));
+  }
+  BOOST_TEST(std::isnan(math::flush_subnormal(Limits::quiet_NaN())));
+}
 
 BOOST_AUTO_TEST_CASE(a_program_keeps_them_unless_it_is_told_otherwise) {
   const Product product;

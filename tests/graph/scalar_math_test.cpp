@@ -130,7 +130,6 @@ using Floats = std::tuple<float, double>;
 BOOST_AUTO_TEST_CASE_TEMPLATE(the_edges_have_their_values, T, Floats) {
   const T nan = std::numeric_limits<T>::quiet_NaN(), least = std::numeric_limits<T>::denorm_min();
   const T low = -std::numeric_limits<T>::max(), high = std::numeric_limits<T>::max();
-  const T normal = std::numeric_limits<T>::min();
   struct Row {
     const char* name;
     T (*function)(T);
@@ -210,14 +209,6 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_edges_have_their_values, T, Floats) {
                       BG_AT(relu, -inf<T>, 0),
                       BG_AT(relu, inf<T>, inf<T>),
                       BG_AT(relu, least, least),
-                      BG_AT(flush_subnormal, least, 0),
-                      BG_AT(flush_subnormal, -least, 0),
-                      BG_AT(flush_subnormal, -0.0, 0),
-                      BG_AT(flush_subnormal, normal, normal),
-                      BG_AT(flush_subnormal, -normal, -normal),
-                      BG_AT(flush_subnormal, normal - least, 0),
-                      BG_AT(flush_subnormal, -inf<T>, -inf<T>),
-                      BG_AT(flush_subnormal, nan, nan),
                       BG_AT(sign, -0.0, 0),
                       BG_AT(sign, nan, nan),
                       BG_AT(sign, -inf<T>, -1),
