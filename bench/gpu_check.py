@@ -4,6 +4,7 @@ the rest. Exit status: 0 all is right, 1 something is not, 3 there is no GPU, 4 
 
 import argparse
 import concurrent.futures
+import contextlib
 import datetime
 import hashlib
 import os
@@ -11,6 +12,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 from gpu.archive import pack
@@ -31,7 +33,7 @@ STAGES = tuple(TARGETS)
 SIDE_BY_SIDE = ("correctness", "sanitizers")  # what takes no times
 LONGEST = {"correctness": 480, "tune": 3600}  # seconds of an item; who hangs takes no more of the others' time
 USUALLY_LONGEST = 300
-NO_GPU, LEFT = 3, 4
+NO_GPU, LEFT, INTERRUPTED = 3, 4, 130
 
 
 def output_of(*command):
@@ -76,12 +78,14 @@ def timed(item, seconds, is_all):
     return outcome
 
 
-def run_stage(stage, todo, results, seconds, jobs=1, is_whole_call=True, say=print, clock=time.monotonic):
-    """Runs what is not done yet, so many items at a time. True if nothing is left. What does not fit into a whole call has failed."""
+def run_stage(stage, todo, results, seconds, jobs=1, is_whole_call=True, say=print, clock=time.monotonic, stop=lambda: None):
+    """Runs what is not done yet, so many items at a time. True if nothing is left. What does not fit into a whole call has failed.
+    Who interrupts it waits for no item: `stop` ends those that run."""
     end, longest = clock() + seconds, LONGEST.get(stage, USUALLY_LONGEST)
     todo = [item for item in todo if item.name not in results.items(stage)]
     count, is_whole, running = len(todo), True, {}
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool, contextlib.ExitStack() as interrupted:
+        interrupted.callback(stop)
         while todo or running:
             while todo and len(running) < jobs:
                 left, is_first = end - clock(), is_whole_call and len(todo) > count - jobs
@@ -98,6 +102,7 @@ def run_stage(stage, todo, results, seconds, jobs=1, is_whole_call=True, say=pri
                 results.keep(stage, item.name, outcome)
                 say(f"{outcome.status:8} {item.name}, {outcome.seconds:.1f} s" + (f": {outcome.detail.splitlines()[0][:200]}" if outcome.detail else ""),
                     flush=True)
+        interrupted.pop_all()
     return is_whole
 
 
@@ -109,6 +114,8 @@ def check(options, stages):
         return NO_GPU
     print(said.strip(), flush=True)
     programs.log = options.results / "said.log"
+    options.results.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=options.results).close()  # an item that is not kept ran in vain
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     results = Results.of_commit(options.results, options.commit or commit_of(programs), date, about(said))
     end = time.monotonic() + 60 * options.minutes
@@ -123,11 +130,8 @@ def check(options, stages):
                 continue
             todo = [item for item in items(programs, stage) if re.search(options.only, item.name)]
             jobs = options.jobs if stage in SIDE_BY_SIDE else 1
-            if not run_stage(stage, todo, results, seconds, jobs, is_whole_call=stage == stages[0]):
+            if not run_stage(stage, todo, results, seconds, jobs, is_whole_call=stage == stages[0], stop=programs.stop):
                 left.append(stage)
-    except KeyboardInterrupt:
-        programs.stop()
-        raise
     finally:
         print(summary(results, stages))
     if left:
@@ -146,6 +150,19 @@ def packed(options):
     print(f"{options.to}: {size / 2**20:.1f} MiB; there: ./run gpu-check all --build {options.to}")
 
 
+def pattern(text):
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no regular expression: {error}") from error
+
+
+def at_least_one(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1 on")
+    return int(text)
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="./run gpu-check", description=__doc__)
     parser.add_argument("stage", choices=[*STAGES, "all", "pack", "page", "look", "targets"],
@@ -159,8 +176,8 @@ def main(arguments=None):
     parser.add_argument("--to", type=pathlib.Path, default=ROOT / "build" / "gpu_programs.tar.xz", help="the file of pack")
     parser.add_argument("--commit", default="", help="of the build, where neither git nor the packed programs tell")
     parser.add_argument("--minutes", type=float, default=8.5, help="after which a call ends, with what is left for the next")
-    parser.add_argument("--only", default="", help="items whose name has this regular expression")
-    parser.add_argument("--jobs", type=int, default=min(8, os.cpu_count() or 1), help="items at a time, of stages that take no times")
+    parser.add_argument("--only", type=pattern, default="", help="items whose name has this regular expression")
+    parser.add_argument("--jobs", type=at_least_one, default=min(8, os.cpu_count() or 1), help="items at a time, of stages that take no times")
     parser.add_argument("--python", type=pathlib.Path, help="the interpreter that has PyTorch and JAX; build/peers, else the one of this script")
     parser.add_argument("--again", action="store_true", help="do the stage anew")
     options = parser.parse_args(arguments)
@@ -178,8 +195,11 @@ def main(arguments=None):
             packed(options)
         else:
             return check(options, STAGES if options.stage == "all" else (options.stage,))
-    except Unreadable as error:
+    except (OSError, Unreadable) as error:
         sys.exit(f"gpu-check: {error}")
+    except KeyboardInterrupt:
+        print("gpu-check: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

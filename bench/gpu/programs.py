@@ -1,5 +1,7 @@
 """Executables of a build, on the GPU: where they are, what they find there, and what they say."""
 
+import contextlib
+import lzma
 import os
 import pathlib
 import re
@@ -7,9 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
+
+from gpu.results import Unreadable
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ON_GPU = {"BLOCKGRAD_TEST_DEVICE": "cuda", "BLOCKGRAD_TEST_ALL": "1"}  # every dtype of every row, not a tenth
@@ -45,12 +50,16 @@ class Programs:
         self.build = pathlib.Path(build)
         if self.build.is_file():
             self.unpacked = tempfile.TemporaryDirectory()  # goes with this
-            shutil.unpack_archive(self.build, self.unpacked.name)
+            try:
+                shutil.unpack_archive(self.build, self.unpacked.name)
+            except (OSError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
+                self.unpacked.cleanup()
+                raise Unreadable(f"{build}: no programs that pack wrote, or not all of them: {error}") from error
             self.build = pathlib.Path(self.unpacked.name)
         installed = ROOT / "build" / "peers" / "bin" / "python"
         self.python = python or (installed if installed.exists() else sys.executable)
         self.sanitizer = sanitizer or self.found_sanitizer()
-        self.log, self.lock, self.running = log, threading.Lock(), set()
+        self.log, self.lock, self.running, self.is_stopped = log, threading.Lock(), set(), False
         folders = [os.environ[FOLDERS]] if os.environ.get(FOLDERS) else library_folders(self.python)
         libraries = [str(self.build / "lib")] + ([os.environ["LD_LIBRARY_PATH"]] if os.environ.get("LD_LIBRARY_PATH") else [])
         self.environment = os.environ | ON_GPU | ({FOLDERS: ":".join(folders)} if folders else {})
@@ -75,8 +84,9 @@ class Programs:
                               env=self.environment, cwd=ROOT, start_new_session=True) as program:
             with self.lock:
                 self.running.add(program)
+                is_stopped = self.is_stopped
             try:
-                said, _ = program.communicate(timeout=seconds)
+                said, _ = program.communicate(timeout=0 if is_stopped else seconds)
             except BaseException as error:
                 os.killpg(program.pid, signal.SIGKILL)  # with what it started
                 if isinstance(error, subprocess.TimeoutExpired):
@@ -99,10 +109,12 @@ class Programs:
                 log.write(f"$ {' '.join(str(word) for word in command)}\n{said[-LONGEST_SAID:]}\n[{end}, {seconds:.1f} s]\n\n")
 
     def stop(self):
-        """Ends what other threads have called."""
+        """Ends what other threads have called, and call from now on."""
         with self.lock:
+            self.is_stopped = True
             for program in self.running:
-                os.killpg(program.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(program.pid, signal.SIGKILL)
 
     def peers_beside(self, command, seconds):
         """Runs a script by the interpreter that has the peers, for so many seconds. Empty, or why it did not get to its end."""
@@ -114,6 +126,8 @@ class Programs:
 
     def why_no_gpu(self):
         """Empty where there is one; and what the engine says of its devices."""
+        if not self.build.exists():
+            return f"there is no {self.build}", ""
         if self.path("bench_device") is None:
             return "bench_device is not built", ""
         try:

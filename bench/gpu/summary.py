@@ -33,4 +33,4 @@ def summary(results, stages):
                 wrong.append(f"  {outcome.status} {name}: " + " | ".join(outcome.detail.split("\n")[:2])[:300])
             if outcome.figures:
                 told += [f"  {name}:", *(figure(row) for row in outcome.figures)]
-    return "\n".join(part for part in ("\n".join(counts), cut(wrong, LONGEST // 2), cut(told, LONGEST // 2), f"kept in {results.path}") if part)
+    return "\n".join(part for part in ("\n".join(counts), cut(wrong, LONGEST // 2), cut(told, LONGEST // 2), f"kept in {results.path}" if counts else "") if part)

@@ -137,6 +137,12 @@ class Check(unittest.TestCase):
         self.assertEqual(outcomes["test_cuda/rows"].detail, "not done in 1 s")
         self.assertEqual(outcomes["test_cuda/old"].status, "skipped")
 
+    def test_a_folder_that_cannot_be_written_ends_before_anything_runs(self):
+        self.device()
+        self.results.write_text("a file")
+        with self.assertRaisesRegex(SystemExit, "gpu-check: .*results"):
+            self.check("correctness")
+
     def test_items_side_by_side_are_all_kept(self):
         self.device()
         self.program("tests/test_cuda", "[ $1 = --list_content ] && { printf 'a*\\nb*\\nc*\\nd*\\ne*\\n'; exit 0; }; sleep 0.2; echo '*** No errors detected'")

@@ -6,7 +6,9 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import time
 import unittest
+import unittest.mock
 
 sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -15,6 +17,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 import gpu_check
 from gpu import checks
 from gpu.programs import Programs, library_folders
+from gpu.results import Results
 
 
 class OfABuild(unittest.TestCase):
@@ -46,6 +49,24 @@ class OfABuild(unittest.TestCase):
     def test_a_build_without_a_program_is_not_packed(self):
         with self.assertRaisesRegex(SystemExit, "not built in .*: ad_spend, bench_device, "):
             gpu_check.main(["pack", "--build", str(self.folder)])
+
+    def test_what_is_no_archive_of_programs_is_told_in_a_line(self):
+        archive = self.folder / "programs.tar.xz"
+        archive.write_bytes(b"none")
+        with self.assertRaisesRegex(SystemExit, "gpu-check: .*programs.tar.xz: no programs that pack wrote, or not all of them: "):
+            gpu_check.main(["look", "--build", str(archive)])
+        self.assertEqual(Programs(self.folder / "none").why_no_gpu(), (f"there is no {self.folder}/none", ""))
+
+    def test_an_interrupted_stage_waits_for_no_item(self):
+        program = self.folder / "tests" / "test_cuda"
+        program.write_text("#!/bin/sh\n[ \"$1\" = --list_content ] && { printf 'maps*\\nrows*\\n'; exit 0; }\nexec sleep 60\n")
+        program.chmod(0o755)
+        programs = Programs(self.folder)
+        todo = [item for item in checks.items(programs, "correctness") if item.name.startswith("test_cuda/")]
+        start = time.monotonic()
+        with self.assertRaises(KeyboardInterrupt), unittest.mock.patch("concurrent.futures.wait", side_effect=KeyboardInterrupt):
+            gpu_check.run_stage("correctness", todo, Results(self.folder / "x.json", {"stages": {}}), 60, jobs=2, stop=programs.stop)
+        self.assertLess(time.monotonic() - start, 30)
 
     def test_libraries_are_found_in_packages_of_the_interpreter(self):
         folder = self.folder / "lib" / "python3.12" / "site-packages" / "nvidia" / "cu13" / "lib"
