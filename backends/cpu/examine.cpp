@@ -13,6 +13,7 @@
 
 #include "backends/cpu/cpu_executable.h"
 #include "backends/cpu/numerics.h"
+#include "backends/cpu/subnormals.h"
 #include "backends/cpu/tape.h"
 #include "backends/cpu/walk.h"
 #include "backends/products.h"
@@ -199,6 +200,7 @@ bool CpuExecutable::has_bad_result(const Instruction& i) const {
 }
 
 void CpuExecutable::examine(std::span<const std::byte* const> feeds, std::int64_t step) {
+  const SubnormalMode mode(flushes_subnormals_);
   for (const auto& storage : storages_) storage->bring_home();
   bind(feeds);
   for (std::size_t k = 0; k < steps_.size(); ++k) {

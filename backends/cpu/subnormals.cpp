@@ -37,17 +37,17 @@ constexpr unsigned long flushing = 0;
 
 #endif
 
+// What arithmetic told meanwhile stays told.
+void set_flushing(unsigned long bits) { set_control((control() & ~flushing) | bits); }
+
 }  // namespace
 
-SubnormalMode::SubnormalMode(bool flushes) : flushes_(flushes) {
-  if (!flushes_) return;
-  before_ = control();
-  set_control(before_ | flushing);
+SubnormalMode::SubnormalMode(bool flushes)
+    : before_(control() & flushing), changes_(before_ != (flushes ? flushing : 0)) {
+  if (changes_) set_flushing(flushes ? flushing : 0);
 }
-
-// What arithmetic told meanwhile stays told.
 SubnormalMode::~SubnormalMode() {
-  if (flushes_) set_control((control() & ~flushing) | (before_ & flushing));
+  if (changes_) set_flushing(before_);
 }
 
 #if defined(__x86_64__)

@@ -5,8 +5,9 @@
 
 namespace blockgrad {
 
-/// While one lives and `flushes`, subnormal operands count as 0 and subnormal results become 0, on
-/// x86-64 and aarch64; elsewhere it does nothing.
+/// While one lives, subnormal operands count as 0 and subnormal results become 0 if it `flushes`,
+/// and are kept if not, whatever the thread was set to: on x86-64 and aarch64; elsewhere it does
+/// nothing.
 class SubnormalMode {
  public:
   explicit SubnormalMode(bool flushes);
@@ -15,8 +16,8 @@ class SubnormalMode {
   SubnormalMode& operator=(const SubnormalMode&) = delete;
 
  private:
-  bool flushes_;
-  unsigned long before_ = 0;
+  unsigned long before_;  // of what it sets
+  bool changes_;
 };
 
 /// Whether arithmetic met a subnormal operand since it was made. Only x86-64 tells.

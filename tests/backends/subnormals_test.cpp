@@ -43,12 +43,18 @@ struct Product {
   Expr a = input("a", {96, 64}), b = input("b", {64, 80});
   std::vector<Output> outputs{matmul(a, b), a * 0.75, exp(a * 0x1p120) * least};
 
-  std::vector<std::vector<std::uint32_t>> run(const CompileOptions& options) const {
+  std::vector<std::vector<std::uint32_t>> run(const CompileOptions& options,
+                                              bool caller_flushes = false) const {
     Program program = compile(outputs, {}, cpu(), options);
     std::vector<float> values;
     for (int i = 0; i < 96 * 64; ++i) values.push_back(static_cast<float>(std::sin(i) * 4 * least));
     const Tensor small = tensor(std::span<const float>(values), {96, 64});
-    const Results results = program.run({{a, small}, {b, all_of({64, 80}, 0.25)}});
+    const Feeds feeds{{a, small}, {b, all_of({64, 80}, 0.25)}};
+    const auto run_in_mode = [&] {
+      const SubnormalMode mode(caller_flushes);
+      return program.run(feeds);
+    };
+    const Results results = run_in_mode();
     std::vector<std::vector<std::uint32_t>> all;
     for (int i = 0; i < 3; ++i) all.push_back(bits(results.tensor(i)));
     return all;
@@ -140,6 +146,27 @@ BOOST_AUTO_TEST_CASE(the_callers_arithmetic_stays_as_it_was) {
   volatile float half = small * 0.5f;
   const float kept = half;
   BOOST_TEST(kept > 0);
+}
+
+BOOST_AUTO_TEST_CASE(the_callers_mode_is_not_a_programs) {
+  const Product product;
+  const auto kept = product.run({.threads = 1});
+  for (const int threads : {1, 2, 7}) {
+    const bool is_equal = product.run({.threads = threads}, true) == kept;
+    BOOST_TEST(is_equal, threads << " threads");
+  }
+  const SubnormalMode flushes(true);
+  {
+    const SubnormalMode keeps(false);
+    const volatile float small = 1e-40f;
+    const volatile float kept_half = small * 0.5f;
+    const bool is_kept = std::bit_cast<std::uint32_t>(float{kept_half}) != 0;
+    BOOST_TEST(is_kept);
+  }
+  const volatile float small = 1e-40f;
+  const volatile float flushed_half = small * 0.5f;
+  const bool is_flushed = std::bit_cast<std::uint32_t>(float{flushed_half}) == 0;
+  BOOST_TEST(is_flushed);
 }
 
 BOOST_AUTO_TEST_CASE(programs_side_by_side_have_their_own_modes) {
