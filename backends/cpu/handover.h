@@ -23,9 +23,14 @@ class Handover {
   void wait(std::int64_t block, std::uint64_t turn) const {
     constexpr int polls_before_yield = 2000;
     const std::atomic<std::uint64_t>& passed = blocks_[static_cast<std::size_t>(block)].turn;
-    for (int polls = 0; passed.load(std::memory_order_acquire) != turn; ++polls) {
-      if (polls < polls_before_yield) relax();
-      else std::this_thread::yield();
+    int polls = 0;
+    while (passed.load(std::memory_order_acquire) != turn) {
+      if (polls == polls_before_yield) {
+        std::this_thread::yield();
+      } else {
+        relax();
+        ++polls;
+      }
     }
   }
 
