@@ -36,15 +36,21 @@ const TileKernels<T>& table_of(const detail::GemmKernels& kernels) {
 bool WeightProduct::is_worth_it(const GemmShape& shape) {
   // Of multiply-adds: some ten microseconds for each of two threads.
   constexpr double least_work = 2e6;
-  constexpr std::int64_t least_elements_per_sum = 4, most_depth = 1024, few_columns = 12;
+  constexpr std::int64_t most_depth = 1024, few_columns = 12;
   const auto [m, n, k, type, a_row, a_col, b_row, b_col, b_panel] = shape;
   const bool sums_rows = a_row == 1 && a_col >= m && b_col == 1 && b_panel == 0;
   if (!sums_rows || m < 2 || n < 2 || k / 2 > most_depth) return false;
-  // What is read once does not need to stay.
-  const bool stays = n <= few_columns || !is_bad_stride(b_row * size_of(type));
-  return k * (m + n) >= least_elements_per_sum * m * n &&
-         static_cast<double>(m * n) * static_cast<double>(k) >= least_work &&
-         k / 2 * n * size_of(type) <= detail::second_cache_bytes() && stays;
+  // Cut along the longer side, a thread reads a quarter of the longer operand and half of the other
+  // one from afar. The result, which changes hands here, is to be little more than half of that.
+  const std::int64_t longer = std::max(m, n), shorter = std::min(m, n);
+  const bool spares_reads = k * (longer + 2 * shorter) >= 7 * m * n;
+  // Of few columns A is read once, so it does not need to stay.
+  const std::int64_t size = size_of(type);
+  const bool is_narrow = n <= few_columns;
+  const bool stays = k / 2 * (is_narrow ? n : m + n) * size <= detail::second_cache_bytes();
+  const bool spreads = is_narrow || (!is_bad_stride(a_col * size) && !is_bad_stride(b_row * size));
+  return spares_reads && static_cast<double>(m * n) * static_cast<double>(k) >= least_work &&
+         stays && spreads;
 }
 
 WeightProduct::WeightProduct(const GemmShape& shape, Isa isa)

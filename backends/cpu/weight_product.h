@@ -17,7 +17,7 @@ namespace blockgrad {
 class WeightProduct {
  public:
   /// Whether this is such a product, its operands are that much more than the result, which
-  /// changes hands, and a half of them fits a thread's cache.
+  /// changes hands, and a half of them fits a thread's cache, over all of which its rows spread.
   static bool is_worth_it(const GemmShape& shape);
 
   /// A is transposed, B is not. Throws InternalError for an instruction set not in this build.

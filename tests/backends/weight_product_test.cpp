@@ -147,7 +147,10 @@ BOOST_AUTO_TEST_CASE(it_is_for_long_sums_over_rows_that_a_cache_holds) {
   BOOST_TEST(!is_worth_it(784, 128, 64), "the result is more than the operands");
   BOOST_TEST(!is_worth_it(128, 10, 64), "little work");
   BOOST_TEST(!is_worth_it(256, 1024, 2048), "operands from afar");
-  BOOST_TEST(!is_worth_it(128, 1024, 600), "rows that meet in few sets of a cache");
+  BOOST_TEST(!is_worth_it(1790, 56, 347), "the result is much of what is read from afar");
+  BOOST_TEST(!is_worth_it(128, 1024, 600), "rows of B that meet in few sets of a cache");
+  BOOST_TEST(!is_worth_it(1024, 57, 512), "rows of A that do");
+  BOOST_TEST(is_worth_it(1024, 10, 256), "they are read once");
   GemmShape plain = shape_of(128, 128, 768);
   std::swap(plain.a_row, plain.a_col);
   BOOST_TEST(!WeightProduct::is_worth_it(plain), "sums along the rows of A");
