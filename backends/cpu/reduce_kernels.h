@@ -48,9 +48,10 @@ constexpr int64_t column_bytes = 1024;
 
 /// Adds rows k .. n-1 of a block to the lanes of `width` columns; k is a multiple of 16. Lane l of
 /// column c is lanes[l * width + c], so that rows without gaps are added 16 at a time; four rows of
-/// a lane are added at once.
+/// a lane are added at once. Where it is inlined, the caller's lanes are known to be aligned.
 template <class K, class T>
-void add_to_lanes(T* lanes, const T* x, int64_t k, int64_t n, int64_t width, int64_t stride) {
+inline __attribute__((always_inline)) void add_to_lanes(T* lanes, const T* x, int64_t k, int64_t n,
+                                                        int64_t width, int64_t stride) {
   if (stride == width) {
     for (; k + 4 * lane_count <= n; k += 4 * lane_count)
       join_four_arrays<K>(lanes, x + k * width, lane_count * width, lane_count * width);
