@@ -56,7 +56,7 @@ const Function rows[] = {
     BG_ROW(erf, std::erf(x), 2, 2),          BG_ROW(sigmoid, sigmoid(x), 3, 3),
     BG_ROW(softplus, softplus(x), 3, 3),     BG_ROW(logsigmoid, -softplus(-x), 3, 3),
     BG_ROW(normal_cdf, normal_cdf(x), 3, 3), BG_ROW(normal_cdf_tanh, normal_cdf_tanh(x), 3, 3),
-    BG_ROW(gelu, gelu(x), 4, 4, 8, 10),      BG_ROW(gelu_tanh, gelu_tanh(x), 3.5, 3.5, 8, 10),
+    BG_ROW(gelu, gelu(x), 4, 4, 0, 10),      BG_ROW(gelu_tanh, gelu_tanh(x), 3.5, 3.5, 8, 10),
     BG_ROW(silu, silu(x), 3.5, 3.5, 8, 10),
 };
 

@@ -29,8 +29,8 @@ std::string page(const std::vector<Measured>& rows, int inner, int outer) {
       "included). The bounds are stated for all arguments; `seen` is the largest error found. The "
       "bits are the same on every instruction "
       "set. NaN gives NaN; infinities, zeros with their signs and subnormal numbers give what the "
-      "mathematics says; tests/graph/scalar_math_test.cpp has their values. Of silu, gelu and "
-      "gelu_tanh, results below "
+      "mathematics says; tests/graph/scalar_math_test.cpp has their values. Of silu, gelu_tanh and "
+      "gelu in f64, results below "
       "256 times the least normal number (f64: 1024 times) are measured in the last place of that: "
       "the share of x is subnormal there.\n\n"
       "f32: seen on " +

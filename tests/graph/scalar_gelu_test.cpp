@@ -26,23 +26,25 @@ bool same(T a, T b) {
 
 BOOST_AUTO_TEST_SUITE(scalar_gelu)
 
-// The slope beside the larger of its two parts: near x = -0.75 they cancel out.
-BOOST_AUTO_TEST_CASE(the_value_is_within_4_ulp_and_the_slope_within_3_of_its_larger_part) {
+// The slope beside the larger of its two parts: near x = -0.75 they cancel out. All floats were
+// tried; the first ones here are the worst.
+BOOST_AUTO_TEST_CASE(the_value_is_within_3_5_ulp_and_the_slope_within_3_2_of_its_larger_part) {
   double value = 0, slope = 0;
-  for (int i = -320000; i < 320000; ++i) {
-    const float x = static_cast<float>(i) * 5e-5f;
+  const auto look = [&](float x) {
     const math::GeluPair pair = math::gelu_pair(x);
     const double y = static_cast<double>(x), share = std::erfc(-y * std::sqrt(0.5)) / 2;
     const double rest = y * std::exp(-y * y / 2) / std::sqrt(2 * std::acos(-1.0));
     value = std::max(value, ulps(pair.value, y * share, y * share));
     slope = std::max(slope, ulps(pair.slope, share + rest, std::max(share, std::fabs(rest))));
-    if (std::fabs(x) > 12) continue;
+    if (std::fabs(x) > 12) return;
     const math::GeluPair near = math::gelu_pair_near(x);
     BOOST_REQUIRE((same(near.value, pair.value) && same(near.slope, pair.slope)));
-  }
+  };
+  for (const float x : {0x1.f0b1p-7f, -7.31476831f}) look(x);
+  for (int i = -320000; i < 320000; ++i) look(static_cast<float>(i) * 5e-5f);
   BOOST_TEST_MESSAGE("gelu: " << value << " ulp, its slope " << slope);
-  BOOST_TEST(value <= 4);
-  BOOST_TEST(slope <= 3);
+  BOOST_TEST(value <= 3.5);
+  BOOST_TEST(slope <= 3.2);
 }
 
 using Floats = std::tuple<float, double>;
