@@ -47,7 +47,7 @@ const Formula with_gelu = [](Expr c, Expr bias, Expr) { return gelu(c + bias); }
 const Formula residual = [](Expr c, Expr bias, Expr other) { return c + bias + other; };
 const Formula masked = [](Expr c, Expr, Expr other) { return where(other > 0.0, c, 0.0); };
 // Of bf16: 28 and 33 thousand instructions on the widest tile.
-const Formula gelu_slope = [](Expr c, Expr bias, Expr other) {
+const Formula slope_of_gelu = [](Expr c, Expr bias, Expr other) {
   const Expr x = other + bias;
   return c * grad(sum(gelu(x)), {x})[0];
 };
@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(tiles_of_tensor_cores_stay_in_registers_with_usual_formulas
 
 BOOST_AUTO_TEST_CASE(long_formulas_take_a_smaller_tile) {
   std::vector<CudaText> texts;
-  for (const Formula& formula : {gelu_slope, power})
+  for (const Formula& formula : {slope_of_gelu, power})
     texts.push_back(text_of(8192, DType::bf16, formula));
   for (const CudaText& text : texts) BOOST_TEST(has_tile(text, half_as_wide));
   for (const cubin::Kernel& kernel : cubin::compiled(texts))
