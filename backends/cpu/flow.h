@@ -68,6 +68,9 @@ struct FlowTable {
 
   /// Bytes of what steps hand on.
   std::int64_t value_bytes = 0;
+  /// Whether flows take less time than loads and stores in the first cache where nothing lies in
+  /// pieces: with vectors of 64 bytes.
+  bool is_for_stretches = false;
   /// Elements of a stretch that are done at once; operands that stay have so many.
   std::int64_t block[2] = {};
   /// A step, or two in one, the operands of `then` behind those of `op`: `op` is load, add,

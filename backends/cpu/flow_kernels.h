@@ -325,6 +325,7 @@ constexpr void add_flows(FlowTable& table, int d) {
 constexpr FlowTable flow_kernels() {
   FlowTable table;
   table.value_bytes = flow_vectors * vector_bytes;
+  table.is_for_stretches = vector_bytes >= 64;
   add_flows<float>(table, 0);
   add_flows<double>(table, 1);
   return table;
