@@ -35,15 +35,23 @@ Expr smooth(const Arg& x) {
   return make(Smooth<Curve>{}, {as_expr(x, DType::f32)}, x.where());
 }
 
-struct Gelu {
-  static constexpr std::string_view name = "gelu";
-  static Scalar value(Scalar x) { return gelu_value(x); }
-  static Scalar slope(Scalar x) { return gelu_slope(x); }
-};
-
 // Beyond it the share of x is exactly 0 or 1, while squares may overflow.
 constexpr double flat_from = 40;
 Scalar near(Scalar x) { return minimum(maximum(x, -flat_from), flat_from); }
+
+// In f64 as gelu_value and gelu_slope, of which each would make the share of x.
+struct Gelu {
+  static constexpr std::string_view name = "gelu";
+  static Scalar value(Scalar x) {
+    if (x.dtype() != DType::f64) return gelu_value(x);
+    return maximum(x, -flat_from) * normal_cdf(x);
+  }
+  static Scalar slope(Scalar x) {
+    if (x.dtype() != DType::f64) return gelu_slope(x);
+    const Scalar q = near(x);
+    return fma(q, exp(q * q * -0.5) * 0.39894228040143268, normal_cdf(x));
+  }
+};
 
 // With s = sigmoid(2 u) and its slope s (1 - s): s + x s (1 - s) (2 u)'.
 struct GeluTanh {
