@@ -205,31 +205,31 @@ class Explanation {
 
   std::string copies() const {
     std::string rows;
-    std::size_t count = 0;
-    double all = 0;
-    for (std::int32_t i = 0; i < static_cast<std::int32_t>(before_.nodes.size()); ++i) {
-      const GraphNode& copy = before_.nodes[static_cast<std::size_t>(i)];
-      if (!is_copy(copy)) continue;
+    double count = 0, all = 0;
+    for (const PlanStep& step : state_.plan.steps) {
+      const GraphNode& copy = state_.graph.nodes[static_cast<std::size_t>(step.node)];
+      if (!is_copy(copy) || is_copied_to_itself(step.inputs[0], step.outputs[0])) continue;
       const auto bytes = static_cast<double>(bytes_of(copy.types[0]));
       ++count;
       all += bytes;
-      const GraphNode& source = before_.node(copy.inputs[0]);
-      rows += fmt::format("  {:>8}  {}  of {} ({}), for {}\n", with_unit(bytes, "B"),
-                          types_text(copy), op_text(source), place_text(copy), reader_of(i));
+      const GraphNode& source = state_.graph.node(copy.inputs[0]);
+      rows +=
+          fmt::format("  {:>8}  {}  of {} ({}), for {}\n", with_unit(bytes, "B"), types_text(copy),
+                      op_text(source), place_text(copy), reader_of(step.node));
     }
-    if (count == 0) return "Copies: none; every reader takes the layouts it gets\n";
+    if (count == 0) return "Copies: none\n";
     return fmt::format("Copies: {}, {}, for readers that want another layout\n",
-                       with_unit(static_cast<double>(count), ""), with_unit(all, "B")) +
+                       with_unit(count, ""), with_unit(all, "B")) +
            rows;
   }
 
   std::string reader_of(std::int32_t i) const {
-    for (const GraphNode& reader : before_.nodes) {
+    for (const GraphNode& reader : state_.graph.nodes) {
       for (const Value v : reader.inputs) {
         if (v.node == i) return op_text(reader);
       }
     }
-    for (const Value v : before_.outputs) {
+    for (const Value v : state_.graph.outputs) {
       if (v.node == i) return "an output";
     }
     return "a new value";

@@ -49,7 +49,7 @@ enum class Watch : std::uint8_t { nothing, results, all };
 struct KernelCall {
   const std::byte* const* in =
       nullptr;                      // start of each input's memory; layouts are the kernel's own
-  std::byte* const* out = nullptr;  // results, dense but for those of Maps, see PlanStep
+  std::byte* const* out = nullptr;  // results, dense but where an op `makes` others
   std::byte* scratch = nullptr;     // of this thread, 64-byte aligned
   StepErrors* errors = nullptr;     // written by kernels of one part only
   std::atomic<bool>* not_finite = nullptr;  // set where a watched value is NaN or infinite

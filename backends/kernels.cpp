@@ -56,6 +56,11 @@ Kernel bind(const KernelRequest& request, Function function) {
             to_string(in.layout));
     bound.inputs.push_back({in.dtype, in.layout.shape});
   }
+  for (const Operand& out : request.outputs) {
+    require(out.layout.is_dense(), bound.label,
+            ": its kernel writes dense results, so its makes() may admit no other layout, got ",
+            to_string(out.layout));
+  }
   const double flops = request.node.op->cost(bound.inputs, bound.outputs).flops;
   Kernel kernel;
   kernel.run = [bound = std::make_shared<const Bound>(std::move(bound))](

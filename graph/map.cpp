@@ -4,6 +4,19 @@
 
 namespace blockgrad {
 
+bool Map::makes(int result, const Layout& layout) const {
+  constexpr std::int64_t least_row = 256;  // bytes
+  const int last = layout.shape.rank() - 1;
+  if (layout.is_dense()) return true;
+  if (last < 1 || layout.strides[static_cast<std::size_t>(last)] != 1) return false;
+  for (int a = 0; a + 1 < last; ++a) {
+    const auto axis = static_cast<std::size_t>(a);
+    if (layout.strides[axis] != layout.strides[axis + 1] * layout.shape[a + 1]) return false;
+  }
+  return layout.shape[last] * static_cast<std::int64_t>(size_of(fn.result_dtype(result))) >=
+         least_row;
+}
+
 std::vector<TensorType> Map::infer(Types in) const {
   check_internal(in.size() == fn.inputs().size() && !in.empty(), "a map over ", fn.inputs().size(),
                  " inputs got ", in.size());

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "graph/disjoint_parts.h"
+
 namespace blockgrad {
 
 namespace {
@@ -47,6 +49,35 @@ bool are_columns(const Unview& op) {
     runs.emplace_back(layout.offset, layout.offset + layout.shape[last]);
   }
   return cover(std::move(runs), columns);
+}
+
+bool are_all_places(const Unview& op) {
+  std::int64_t elements = 0;
+  for (const Layout& layout : op.layouts) elements = checked_add(elements, layout.shape.size());
+  return elements == op.shape.size() && are_surely_disjoint(op.layouts, op.shape);
+}
+
+bool is_identity(const Map& map) {
+  const std::span<const ScalarInstr> code = map.fn.code();
+  return code.size() == 1 && code[0].op == ScalarOp::input && map.fn.results().size() == 1;
+}
+
+std::optional<Layout> place_in_copy(const Layout& view, const Shape& shape) {
+  if (view.offset != 0 || view.shape.size() != shape.size()) return std::nullopt;
+  const Layout from = Layout::dense(shape), to = Layout::dense(view.shape);
+  Layout place{shape, {}, 0};
+  for (int a = 0; a < shape.rank(); ++a) {
+    const auto axis = static_cast<std::size_t>(a);
+    if (shape[a] == 1) continue;
+    int found = -1;
+    for (int v = 0; v < view.shape.rank(); ++v) {
+      const auto at = static_cast<std::size_t>(v);
+      if (view.shape[v] == shape[a] && view.strides[at] == from.strides[axis]) found = v;
+    }
+    if (found < 0) return std::nullopt;
+    place.strides[axis] = to.strides[static_cast<std::size_t>(found)];
+  }
+  return place;
 }
 
 }  // namespace blockgrad

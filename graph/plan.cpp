@@ -8,8 +8,8 @@
 #include "blockgrad/graph/put_rows.h"
 #include "blockgrad/graph/view.h"
 #include "graph/arena_layout.h"
+#include "graph/made_parts.h"
 #include "graph/map_group.h"
-#include "graph/parts.h"
 #include "graph/row_program.h"
 #include "graph/row_update.h"
 
@@ -18,8 +18,6 @@ namespace blockgrad {
 namespace {
 
 constexpr std::int32_t forever = ArenaBlock::forever;
-constexpr std::int64_t least_part = 1024;  // bytes; less is copied in no time
-constexpr std::int64_t least_row = 256;    // bytes of a column's row, which is written by itself
 
 class Planner {
  public:
@@ -66,7 +64,7 @@ class Planner {
     bool pinned = false;  // read not as the dense input of a node alone: never taken over
     Value whole = {};     // lies in this one, so many bytes behind its beginning
     std::int64_t offset = 0;
-    std::int32_t column = -1;  // in columns_: how it lies there, if not densely
+    std::int32_t way = -1;  // in ways_: how it lies there, if not densely
   };
 
   const GraphNode& at(std::int32_t i) const { return graph_.nodes[static_cast<std::size_t>(i)]; }
@@ -189,49 +187,19 @@ class Planner {
     }
   }
 
-  // Parts that an Unview puts one behind the other, or side by side, which covers it, are made
-  // there.
   void find_parts() {
-    for (const PlanStep& step : plan_.steps) {
-      const Unview* op = at(step.node).op.as<Unview>();
-      if (!op) continue;
-      if (in_place_ && are_columns(*op)) find_columns(step.node, *op);
-      if (!is_row_of_parts(*op)) continue;
-      for (std::size_t p = 0; p < op->layouts.size(); ++p) {
-        const Value part = at(step.node).inputs[p];
-        const std::int64_t offset =
-            op->layouts[p].offset * static_cast<std::int64_t>(size_of(graph_.type(part).dtype));
-        if (is_leaf(at(part.node)) || is_view(part.node) || where(part).place != Place::arena ||
-            where(part).whole || bytes(part) < least_part || bytes(part) % 64 != 0 ||
-            offset % 64 != 0)
-          continue;
-        where(part).whole = {step.node, 0};
-        where(part).offset = offset;
-        where(part).pinned = where({step.node, 0}).pinned = true;
-        has_joined_ = true;
-      }
-    }
-  }
-
-  // Maps write results where columns of a value lie, if nobody else reads them. A replay, for which
-  // nothing is in place, looks at each value by itself.
-  void find_columns(std::int32_t node, const Unview& op) {
-    for (std::size_t p = 0; p < op.layouts.size(); ++p) {
-      const Value part = at(node).inputs[p];
-      const Layout& layout = op.layouts[p];
-      const auto size = static_cast<std::int64_t>(size_of(graph_.type(part).dtype));
-      const std::int64_t row = layout.shape[layout.shape.rank() - 1] * size;
-      const std::int64_t offset = layout.offset * size;
-      if (!at(part.node).op.as<Map>() || uses_[part] != 1 || where(part).place != Place::arena ||
-          where(part).whole || bytes(part) < least_part || row < least_row || row % 64 != 0 ||
-          offset % 64 != 0)
-        continue;
-      where(part).whole = {node, 0};
-      where(part).offset = offset;
-      where(part).column = static_cast<std::int32_t>(columns_.size());
-      where(part).pinned = where({node, 0}).pinned = true;
-      columns_.push_back({layout.shape, layout.strides, 0});
+    const auto may_move = [this](Value v) { return where(v).place == Place::arena; };
+    for (const MadePart& made : made_parts(graph_, uses_, in_place_, may_move)) {
+      Where& w = where(made.part);
+      w.whole = made.whole;
+      w.offset =
+          made.layout.offset * static_cast<std::int64_t>(size_of(graph_.type(made.part).dtype));
+      w.pinned = where(made.whole).pinned = true;
       has_joined_ = true;
+      const Layout place{made.layout.shape, made.layout.strides, 0};
+      if (place.is_dense()) continue;
+      w.way = static_cast<std::int32_t>(ways_.size());
+      ways_.push_back(place);
     }
   }
 
@@ -331,10 +299,13 @@ class Planner {
   Operand operand(Value v) {
     const Where& w = where(graph_.base(v));
     const View* view = at(v.node).op.as<View>();
-    return {w.place, w.at, graph_.type(v).dtype,
-            view            ? view->layout
-            : w.column >= 0 ? columns_[static_cast<std::size_t>(w.column)]
-                            : Layout::dense(graph_.type(v).shape)};
+    Layout layout = view ? view->layout : Layout::dense(graph_.type(v).shape);
+    if (w.way >= 0) {
+      const Layout& place = ways_[static_cast<std::size_t>(w.way)];
+      if (!view) layout = place;
+      else check_internal(compose(view->layout, place, layout), "no layout of a view of a part");
+    }
+    return {w.place, w.at, graph_.type(v).dtype, layout};
   }
 
   void fill_operands() {
@@ -363,7 +334,7 @@ class Planner {
   std::vector<std::vector<GraphUpdate>> update_of_;  // per node that makes a new value
   std::vector<char> late_;                           // nodes that write storage in place
   std::vector<Value> guards_;
-  std::vector<Layout> columns_;
+  std::vector<Layout> ways_;
   std::vector<ArenaBlock> blocks_;
   Plan plan_;
 };

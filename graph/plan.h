@@ -21,10 +21,21 @@ struct Operand {
   Layout layout;
 };
 
+/// Whether the part of a whole that has this layout in it was made there.
+inline bool is_made_there(const Operand& part, const Operand& whole, const Layout& layout) {
+  return part.place == Place::arena && whole.place == Place::arena &&
+         part.at == whole.at + layout.offset * static_cast<std::int64_t>(size_of(whole.dtype));
+}
+
+/// Whether a copy reads where it writes: its source was made there, or has just died.
+inline bool is_copied_to_itself(const Operand& source, const Operand& copy) {
+  return source.layout.is_dense() && is_made_there(source, copy, source.layout);
+}
+
 struct PlanStep {
   std::int32_t node = -1;
   std::int32_t guard = -1;               // of an update: the number in Plan::guards
-  std::vector<Operand> inputs, outputs;  // results: dense, or columns of a join
+  std::vector<Operand> inputs, outputs;  // results: dense, or parts made in a whole
 };
 
 /// A new value that is copied into storage at the end.

@@ -163,6 +163,10 @@ bool Attention::accepts(int input, const Layout& layout) const {
   return has_dense_rows(layout, input == 3);
 }
 
+bool Attention::makes(int result, const Layout& layout) const {
+  return result == 0 ? has_dense_rows(layout, false) : layout.is_dense();
+}
+
 Cost Attention::cost(Types in, Types out) const {
   Cost cost = detail::default_cost(in, out);
   const Shape &q = in[0].shape, &v = in[2].shape;
@@ -217,6 +221,10 @@ std::vector<Expr> AttentionGradient::expand(std::span<const Expr> inputs) const 
 
 bool AttentionGradient::accepts(int input, const Layout& layout) const {
   return input == 4 || input == 5 ? layout.is_dense() : has_dense_rows(layout, input == 6);
+}
+
+bool AttentionGradient::makes(int, const Layout& layout) const {
+  return has_dense_rows(layout, false);
 }
 
 Cost AttentionGradient::cost(Types in, Types out) const {

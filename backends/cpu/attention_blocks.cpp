@@ -103,10 +103,10 @@ void AttentionBlocks<T>::multiply_seen(const ScoreBlock<T>& block, const T* a, s
 template <class T>
 void AttentionBlocks<T>::add_weighted(const ScoreBlock<T>& block, const T* w, const T* b,
                                       std::int64_t ldb, std::int64_t columns, T* sum,
-                                      bool adds) const {
+                                      std::int64_t row, bool adds) const {
   for_bands(block, [&](std::int64_t r, std::int64_t count, std::int64_t end) {
-    product_.run(count, columns, end, {w + r * block.ld, block.ld}, b, ldb, sum + r * columns,
-                 columns, adds);
+    product_.run(count, columns, end, {w + r * block.ld, block.ld}, b, ldb, sum + r * row, row,
+                 adds);
   });
 }
 

@@ -66,14 +66,24 @@ class AttentionBlocks {
   /// like its keys.
   void multiply_seen(const ScoreBlock<T>& block, const T* a, std::int64_t lda, std::int64_t depth,
                      const T* b, T* to) const;
-  /// sum += w b, or w b, for the weights w of the block: 0 where a key is not seen.
+  /// sum += w b, or w b, for the weights w of the block: 0 where a key is not seen. The rows of sum
+  /// are `row` apart.
   void add_weighted(const ScoreBlock<T>& block, const T* w, const T* b, std::int64_t ldb,
-                    std::int64_t columns, T* sum, bool adds) const;
+                    std::int64_t columns, T* sum, std::int64_t row, bool adds) const;
   /// Matrices of the batch, from row `from` on.
   const T* rows_of(const KernelCall& call, int input, const Matrices& matrices, std::int64_t batch,
                    std::int64_t from) const {
     return reinterpret_cast<const T*>(call.in[input]) +
            matrices.starts[static_cast<std::size_t>(batch)] + from * matrices.row;
+  }
+  static T* rows_of(std::byte* result, const Matrices& matrices, std::int64_t batch,
+                    std::int64_t from) {
+    return reinterpret_cast<T*>(result) + matrices.starts[static_cast<std::size_t>(batch)] +
+           from * matrices.row;
+  }
+  /// Zeros in so many rows and columns.
+  static void clear(T* x, std::int64_t row, std::int64_t rows, std::int64_t columns) {
+    for (std::int64_t r = 0; r < rows; ++r) std::fill_n(x + r * row, columns, T{0});
   }
   /// `columns` columns of the rows from..from+height of a matrix, as columns x height.
   void transpose(const T* from, std::int64_t ld, std::int64_t height, std::int64_t columns,

@@ -24,7 +24,10 @@ class Gradient : AttentionBlocks<T> {
       : AttentionBlocks<T>(request, 6, request.node.op.as<AttentionGradient>()->causal,
                            request.node.op.as<AttentionGradient>()->scale.value, most_queries,
                            most_keys),
-        dy_(request.inputs[3].layout) {
+        dy_(request.inputs[3].layout),
+        dq_(request.outputs[0].layout),
+        dk_(request.outputs[1].layout),
+        dv_(request.outputs[2].layout) {
     is_split_ = this->batches() < few_batches && this->query_cut_.blocks >= groups_of_few &&
                 this->key_cut_.blocks >= groups_of_few;
   }
@@ -91,10 +94,10 @@ class Gradient : AttentionBlocks<T> {
 
   void run_task(const KernelCall& call, const Task& task) const {
     const Scratch scratch = place(call.scratch);
-    T* const dq = reinterpret_cast<T*>(call.out[0]) + task.batch * this->queries_ * this->depth_;
-    T* const dk = reinterpret_cast<T*>(call.out[1]) + task.batch * this->keys_ * this->depth_;
-    T* const dv = reinterpret_cast<T*>(call.out[2]) + task.batch * this->keys_ * this->value_depth_;
-    if (this->keys_ == 0) std::fill_n(dq, this->queries_ * this->depth_, T{0});
+    T* const dq = this->rows_of(call.out[0], dq_, task.batch, 0);
+    T* const dk = this->rows_of(call.out[1], dk_, task.batch, 0);
+    T* const dv = this->rows_of(call.out[2], dv_, task.batch, 0);
+    if (this->keys_ == 0) this->clear(dq, dq_.row, this->queries_, this->depth_);
     for (std::int64_t j = 0; j < task.keys.count(); ++j) {
       const std::int64_t key = task.keys.block(j) * this->key_cut_.size;
       if (key >= this->keys_) continue;
@@ -115,20 +118,19 @@ class Gradient : AttentionBlocks<T> {
         const T* const dy = this->rows_of(call, 3, dy_, task.batch, query);
         if (task.makes_dkv) {
           add_transposed(block, scratch.p, seen, dy, dy_.row, this->value_depth_,
-                         dv + key * this->value_depth_);
-          add_transposed(block, scratch.ds, seen, q, this->q_.row, this->depth_,
-                         dk + key * this->depth_);
+                         dv + key * dv_.row, dv_.row);
+          add_transposed(block, scratch.ds, seen, q, this->q_.row, this->depth_, dk + key * dk_.row,
+                         dk_.row);
         }
         if (task.makes_dq) {
           this->add_weighted(block, scratch.ds, this->rows_of(call, 1, this->k_, task.batch, key),
-                             this->k_.row, this->depth_, dq + query * this->depth_, key > 0);
+                             this->k_.row, this->depth_, dq + query * dq_.row, dq_.row, key > 0);
         }
         seen = std::max(seen, width);
       }
       if (task.makes_dkv) {
-        std::fill_n(dk + (key + seen) * this->depth_, (height - seen) * this->depth_, T{0});
-        std::fill_n(dv + (key + seen) * this->value_depth_, (height - seen) * this->value_depth_,
-                    T{0});
+        this->clear(dk + (key + seen) * dk_.row, dk_.row, height - seen, this->depth_);
+        this->clear(dv + (key + seen) * dv_.row, dv_.row, height - seen, this->value_depth_);
       }
     }
   }
@@ -150,9 +152,10 @@ class Gradient : AttentionBlocks<T> {
   }
 
   // sum[j] += the rows of b weighted by column j of the block; the columns from `started` on are
-  // the first ones of theirs. Rows that see none of some columns are left out.
+  // the first ones of theirs. Rows that see none of some columns are left out, those of sum are
+  // `ld` apart.
   void add_transposed(const ScoreBlock<T>& block, const T* w, std::int64_t started, const T* b,
-                      std::int64_t ldb, std::int64_t columns, T* sum) const {
+                      std::int64_t ldb, std::int64_t columns, T* sum, std::int64_t ld) const {
     const bool is_whole = block.seen >= block.width;
     for (std::int64_t from = 0, to = 0; from < block.width; from = to) {
       to = is_whole ? block.width : std::min(block.width, from + this->band_rows);
@@ -160,11 +163,11 @@ class Gradient : AttentionBlocks<T> {
       const std::int64_t row = std::clamp<std::int64_t>(from - block.seen + 1, 0, block.rows);
       this->product_.run(to - from, columns, block.rows - row,
                          {w + row * block.ld + from, block.ld, detail::LayoutA::columns},
-                         b + row * ldb, ldb, sum + from * columns, columns, from < started);
+                         b + row * ldb, ldb, sum + from * ld, ld, from < started);
     }
   }
 
-  Matrices dy_;
+  Matrices dy_, dq_, dk_, dv_;
   bool is_split_ = false;
 };
 

@@ -21,7 +21,8 @@ class Forward : AttentionBlocks<T> {
   explicit Forward(const KernelRequest& request)
       : AttentionBlocks<T>(request, 3, request.node.op.as<Attention>()->causal,
                            request.node.op.as<Attention>()->scale.value, most_queries(request),
-                           most_keys(request)) {
+                           most_keys(request)),
+        y_(request.outputs[0].layout) {
     log_ = tape_table(request.isa).find(ScalarOp::log, dtype_of<T>(), dtype_of<T>());
     // Sixteen parts are enough for all threads; with as many heads no keys are packed twice.
     const std::int64_t batches = std::max<std::int64_t>(1, this->batches());
@@ -89,10 +90,10 @@ class Forward : AttentionBlocks<T> {
                  std::int64_t query, std::int64_t& packed) const {
     const std::int64_t rows = std::min(this->query_cut_.size, this->queries_ - query);
     const std::int64_t first = batch * this->queries_ + query, columns = this->value_depth_;
-    T* const y = reinterpret_cast<T*>(call.out[0]) + first * columns;
+    T* const y = this->rows_of(call.out[0], y_, batch, query);
     std::fill_n(scratch.highest, rows, -std::numeric_limits<T>::infinity());
     std::fill_n(scratch.total, rows, T{0});
-    if (this->keys_ == 0) std::fill_n(y, rows * columns, T{0});
+    if (this->keys_ == 0) this->clear(y, y_.row, rows, columns);
     for (std::int64_t key = 0; key < this->keys_; key += this->key_cut_.size) {
       const std::int64_t width = this->width(query, rows, key);
       if (width == 0) break;
@@ -110,7 +111,7 @@ class Forward : AttentionBlocks<T> {
       this->rows_->powers(block, scratch.highest, scratch.sums);
       for (std::int64_t r = 0; r < rows; ++r) scratch.total[r] += scratch.sums[r];
       this->add_weighted(block, scratch.s, this->rows_of(call, 2, this->v_, batch, key),
-                         this->v_.row, columns, y, key > 0);
+                         this->v_.row, columns, y, y_.row, key > 0);
     }
     finish(scratch, rows, y, reinterpret_cast<T*>(call.out[1]) + first);
   }
@@ -123,18 +124,19 @@ class Forward : AttentionBlocks<T> {
     }
     this->exp_in_place(scratch.before, rows);
     for (std::int64_t r = 0; r < rows; ++r) scratch.total[r] *= scratch.before[r];
-    this->rows_->rescale(y, rows, this->value_depth_, this->value_depth_, scratch.before);
+    this->rows_->rescale(y, rows, this->value_depth_, y_.row, scratch.before);
   }
 
   void finish(const Scratch& scratch, std::int64_t rows, T* y, T* lse) const {
     const T* const total = scratch.total;
     for (std::int64_t r = 0; r < rows; ++r) scratch.sums[r] = total[r] == 0 ? T{0} : 1 / total[r];
-    this->rows_->rescale(y, rows, this->value_depth_, this->value_depth_, scratch.sums);
+    this->rows_->rescale(y, rows, this->value_depth_, y_.row, scratch.sums);
     log_(lse, total, total, total, rows);
     for (std::int64_t r = 0; r < rows; ++r)
       lse[r] = total[r] == 0 ? T{0} : scratch.highest[r] + lse[r];
   }
 
+  Matrices y_;
   std::int64_t groups_ = 1;
   TapeFn log_;
 };

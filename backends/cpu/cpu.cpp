@@ -252,7 +252,8 @@ CpuExecutable::Instruction CpuExecutable::instruction(const PlanStep& step) {
   }
   for (const Operand& out : step.outputs) {
     outputs_.push_back(place(out));
-    made.results.emplace_back(out.dtype, out.layout.shape.size());
+    // What is made in its place in another value is looked at there.
+    made.results.emplace_back(out.dtype, out.layout.is_dense() ? out.layout.shape.size() : 0);
   }
   made.threads = threads_of(made.kernel, threads_);
   made.scratch = scratch_of(made.kernel, is_watched_);

@@ -4,8 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include "backends/cpu/disjoint_parts.h"
 #include "backends/cpu/walk.h"
+#include "graph/disjoint_parts.h"
 #include "graph/parts.h"
 
 namespace blockgrad {

@@ -173,13 +173,6 @@ struct Copies {
   }
 };
 
-// Whether the part was made in its place.
-bool is_there(const KernelRequest& request, std::size_t part, const Layout& layout) {
-  const Operand &in = request.inputs[part], &out = request.outputs[0];
-  return in.place == Place::arena && out.place == Place::arena &&
-         in.at == out.at + layout.offset * static_cast<std::int64_t>(size_of(out.dtype));
-}
-
 // The parts as copies, or null if two elements share a place, or may share one and are too many for
 // a look: a plan for a batch that fits no memory costs no memory.
 std::shared_ptr<const Copies> as_copies(const KernelRequest& request) {
@@ -191,7 +184,7 @@ std::shared_ptr<const Copies> as_copies(const KernelRequest& request) {
   std::int64_t elements = 0;
   for (const Layout& layout : op.layouts) elements = checked_add(elements, layout.shape.size());
   for (std::size_t p = 0; p < op.layouts.size(); ++p) {
-    if (is_there(request, p, op.layouts[p])) continue;
+    if (is_made_there(request.inputs[p], request.outputs[0], op.layouts[p])) continue;
     copies->inputs.push_back(p);
     copies->walks.emplace_back(op.layouts[p]);
     copies->starts.push_back(copies->elements() + op.layouts[p].shape.size());

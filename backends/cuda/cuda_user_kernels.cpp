@@ -146,19 +146,22 @@ struct UserKernel {
   }
 };
 
-std::vector<TensorType> types_of(std::span<const Operand> operands) {
+std::vector<TensorType> types_of(std::span<const Operand> operands, std::string_view does,
+                                 std::string_view rule) {
   std::vector<TensorType> types;
   for (const Operand& operand : operands) {
-    require(operand.layout.is_dense(),
-            "its CUDA kernel reads dense inputs, so its accepts() may admit no other layout, got ",
-            to_string(operand.layout));
+    require(operand.layout.is_dense(), "its CUDA kernel ", does, ", so its ", rule,
+            " may admit no other layout, got ", to_string(operand.layout));
     types.push_back({operand.dtype, operand.layout.shape});
   }
   return types;
 }
 
 CudaWork work_of(const CudaRequest& request) {
-  UserKernel user{types_of(request.inputs), types_of(request.outputs), {}, {}};
+  UserKernel user{types_of(request.inputs, "reads dense inputs", "accepts()"),
+                  types_of(request.outputs, "writes dense results", "makes()"),
+                  {},
+                  {}};
   CudaWork work;
   const bool is_empty = std::ranges::all_of(
       user.outputs, [](const TensorType& type) { return type.shape.size() == 0; });

@@ -73,6 +73,14 @@ struct Same {
   std::vector<Expr> vjp(const Backward& b) const { return {b.dy()}; }
 };
 
+struct Scattered {
+  static constexpr std::string_view name = "scattered";
+  bool operator==(const Scattered&) const = default;
+  TensorType infer(Types in) const { return in[0]; }
+  std::vector<Expr> vjp(const Backward& b) const { return {b.dy()}; }
+  bool makes(int, const Layout&) const { return true; }
+};
+
 template <int number>
 struct Loose : Same<number> {
   bool accepts(int, const Layout&) const { return true; }
@@ -292,6 +300,18 @@ BOOST_AUTO_TEST_CASE(an_op_that_accepts_other_layouts_cannot_have_a_kernel_on_de
              "same (" + at_line(line) +
                  "): its kernel reads dense inputs, so its accepts() may admit no other layout, "
                  "got [3, 2] strides [1, 3] offset 0");
+}
+
+BOOST_AUTO_TEST_CASE(an_op_that_makes_other_layouts_cannot_have_a_kernel_on_dense_spans) {
+  cpu_kernels().add<Scattered>(copy_f32);
+  const Expr x = input("x", {8, 16, 64});
+  const int line = __LINE__ + 1;
+  const Expr y = make(Scattered{}, {x});
+  const Expr swapped = reshape(permute_dims(y, {{1, 0, 2}}), {16, 512});
+  BOOST_TEST(text_of([&] { compile({swapped}); }) ==
+             "scattered (" + at_line(line) +
+                 "): its kernel writes dense results, so its makes() may admit no other layout, "
+                 "got [8, 16, 64] strides [64, 512, 1] offset 0");
 }
 
 BOOST_AUTO_TEST_CASE(kernels_may_be_added_while_others_compile) {

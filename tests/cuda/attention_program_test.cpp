@@ -69,6 +69,26 @@ constexpr double f32_order = 1e-5, f64_order = 1e-13;
 
 BOOST_AUTO_TEST_SUITE(attention_program)
 
+// y and the gradients written where a layer wants them: heads side by side, three parts in one.
+BOOST_AUTO_TEST_CASE(results_are_made_in_their_places) {
+  if (test_support::skips_cuda_programs()) return;
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
+    Outputs outputs;
+    const Expr x = outputs.input({2, 70, 3 * 2 * 32}, dtype);
+    std::vector<Expr> parts = split(x, 3, -1);
+    for (Expr& part : parts) part = permute_dims(reshape(part, {2, 70, 2, 32}), {{0, 2, 1, 3}});
+    const Expr heads = attention(parts[0], parts[1], parts[2], {.causal = true});
+    const Expr y = reshape(permute_dims(heads, {{0, 2, 1, 3}}), {2, 70, 64});
+    outputs.all.push_back(matmul(y, outputs.input({2, 64, 8}, dtype)));
+    const Expr weights = outputs.input(y.shape(), dtype);
+    outputs.all.push_back(grad(sum(y * weights), {x})[0]);
+    test_support::check_on_cuda(outputs.all, outputs.feeds,
+                                dtype == DType::f64   ? f64_order
+                                : dtype == DType::f32 ? f32_order
+                                                      : 1e-2);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(tiles_give_what_the_cpu_gives) {
   if (test_support::skips_cuda_programs()) return;
   const Case cases[] = {{2, 1, 1, 1, 1},

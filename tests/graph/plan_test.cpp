@@ -8,6 +8,7 @@
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/put_rows.h"
 #include "graph/memory_peak.h"
+#include "graph/parts.h"
 #include "graph/passes/passes.h"
 
 using namespace blockgrad;
@@ -92,7 +93,7 @@ void check_plan(const Graph& graph, const Plan& plan) {
         const Operand& o = step.outputs[r];
         if (o.place != Place::arena) continue;
         BOOST_TEST_REQUIRE(o.at % 64 == 0);
-        BOOST_TEST_REQUIRE((o.layout.is_dense() || node.op.as<Map>()));
+        BOOST_TEST_REQUIRE(node.op->makes(static_cast<int>(r), o.layout));
         const auto own = ranges_of(o, {step.node, static_cast<std::int32_t>(r)});
         for (const Range& range : own) {
           BOOST_TEST_REQUIRE(range.at + range.bytes <= plan.arena_bytes);
@@ -117,6 +118,9 @@ void check_plan(const Graph& graph, const Plan& plan) {
       }
       std::vector<Range> written = made;
       if (const Unview* op = node.op.as<Unview>()) written = copied_parts(graph, step, *op);
+      const Map* map = node.op.as<Map>();
+      if (map && is_identity(*map) && is_copied_to_itself(step.inputs[0], step.outputs[0]))
+        written = {};
       for (const Range& range : written) {
         for (std::size_t i = 0; i < node.inputs.size() && node.op.as<Unview>(); ++i) {
           if (step.inputs[i].place != Place::arena) continue;
@@ -145,9 +149,89 @@ void check_plan(const Graph& graph, const Plan& plan) {
   BOOST_TEST(commit == plan.commits.size());
 }
 
+// Writes any layout, reads dense values.
+struct Doubled {
+  static constexpr std::string_view name = "doubled";
+  bool operator==(const Doubled&) const = default;
+  TensorType infer(Types in) const { return in[0]; }
+  std::vector<Expr> vjp(const Backward& b) const { return {b.dy() * 2.0}; }
+  bool makes(int, const Layout&) const { return true; }
+};
+Expr doubled(const Expr& x) { return make(Doubled{}, {x}); }
+
+// Of each step of such an op, what it reads and writes.
+template <class T>
+std::vector<PlanStep> steps_of(const Graph& graph, const Plan& plan) {
+  std::vector<PlanStep> found;
+  for (const PlanStep& step : plan.steps) {
+    if (graph.nodes[static_cast<std::size_t>(step.node)].op.as<T>()) found.push_back(step);
+  }
+  return found;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(plan)
+
+// [2, 4, 16, 32] and, with axes 1 and 2 exchanged and the last two joined, [2, 16, 128].
+BOOST_AUTO_TEST_CASE(what_a_copy_reads_in_another_order_is_made_there) {
+  const Expr x = input("x", {2, 4, 16, 32});
+  const auto joined = [](const Expr& e) {
+    return reshape(permute_dims(e, {{0, 2, 1, 3}}), {2, 16, 128});
+  };
+  const auto is_made_in_copy = [](const std::vector<Expr>& outputs) {
+    const Graph graph = graph_of(outputs);
+    const Plan plan = make_plan(graph, true);
+    check_plan(graph, plan);
+    check_plan(graph, make_plan(graph, false));
+    check_plan(graph, make_plan(graph, true, false));
+    const std::vector<PlanStep> steps = steps_of<Doubled>(graph, plan);
+    return !steps.at(0).outputs[0].layout.is_dense();
+  };
+  const Expr y = doubled(x);
+  BOOST_TEST(is_made_in_copy({joined(y)}));
+  BOOST_TEST(is_made_in_copy({joined(y), exp(y)}));  // Maps read it there
+  BOOST_TEST(is_made_in_copy({joined(y), exp(permute_dims(y, {{3, 2, 1, 0}}))}));
+  BOOST_TEST(!is_made_in_copy({joined(y), doubled(y)}));  // which reads dense values only
+  BOOST_TEST(!is_made_in_copy({joined(y), y}));           // the user's
+  // No whole lines of 64 bytes change places.
+  BOOST_TEST(!is_made_in_copy({reshape(permute_dims(y, {{0, 1, 3, 2}}), {2, 4, 512})}));
+  const Expr narrow = doubled(input("narrow", {8, 32, 8}));
+  BOOST_TEST(!is_made_in_copy({reshape(permute_dims(narrow, {{1, 0, 2}}), {32, 64})}));
+  // Half of it.
+  const Expr half = permute_dims(slice(y, 2, 0, 8), {{0, 2, 1, 3}});
+  BOOST_TEST(!is_made_in_copy({reshape(half, {2, 8, 128})}));
+}
+
+BOOST_AUTO_TEST_CASE(parts_in_another_order_are_made_in_their_whole) {
+  const auto part = [](int i) { return input("x" + std::to_string(i), {2, 4, 16, 32}); };
+  const auto layout = [](std::int64_t first) {
+    Layout made = Layout::dense({2, 4, 16, 32});
+    made.strides[0] = 16 * 3 * 128, made.strides[1] = 32, made.strides[2] = 3 * 128;
+    made.strides[3] = 1, made.offset = first;
+    return made;
+  };
+  const auto whole = [&](const std::vector<Expr>& parts) {
+    Unview op{{layout(0), layout(128), layout(256)}, {2, 16, 384}, Number(0.0)};
+    return make(op, parts);
+  };
+  const auto made = [](const std::vector<Expr>& outputs) {
+    const Graph graph = graph_of(outputs);
+    const Plan plan = make_plan(graph, true);
+    check_plan(graph, plan);
+    std::vector<int> there;
+    for (const PlanStep& step : steps_of<Unview>(graph, plan)) {
+      for (const Operand& in : step.inputs) there.push_back(!in.layout.is_dense());
+    }
+    return there;
+  };
+  using Parts = std::vector<int>;
+  const Expr a = doubled(part(0)), b = doubled(part(1)), c = doubled(part(2));
+  BOOST_TEST((made({whole({a, b, c})}) == Parts{1, 1, 1}));
+  BOOST_TEST((made({whole({a, exp(b), part(2)})}) == Parts{1, 0, 0}));  // Maps write even rows
+  BOOST_TEST((made({whole({a, b, b})}) == Parts{1, 0, 0}));
+  BOOST_TEST((made({whole({a, b, c}), whole({c, doubled(a), a})}) == Parts{0, 1, 0, 0, 1, 0}));
+}
 
 // Three Maps side by side, and whether each is made there.
 BOOST_AUTO_TEST_CASE(maps_write_the_columns_that_are_joined) {

@@ -74,6 +74,18 @@ __device__ __forceinline__ Part<T> part_of(const Operand<const T>& x, long batch
   return {&x.at(batch, 0, 0), x.row_stride, rows, columns};
 }
 
+/// Where the rows of a matrix of a result go.
+template <class T>
+struct ResultRows {
+  T* data;
+  long stride;
+};
+
+template <template <class> class Operand, class T>
+__device__ __forceinline__ ResultRows<T> rows_of(const Operand<T>& x, long batch) {
+  return {&x.at(batch, 0, 0), x.row_stride};
+}
+
 /// The first rows and columns of a part, 0 where there are none. All threads of the block.
 template <class C, int height, int width, int pitch, class T, class From>
 __device__ __forceinline__ void fetch(T (&to)[height][pitch], const Part<From>& from) {
@@ -188,16 +200,16 @@ __device__ __forceinline__ void put(typename Shared<C>::Weights& to, const Score
     for (int j = 0; j < C::own_others; ++j) to[C::row(i)][C::other(j)] = s[i][j];
 }
 
-/// Puts the sums at a dense matrix [height, width], from (row, column) on.
+/// Puts the sums at a matrix [height, width], from (row, column) on.
 template <class C, class T>
-__device__ __forceinline__ void put(T* to, long row, long height, long column, long width,
-                                    const Sums<C>& sums) {
+__device__ __forceinline__ void put(const ResultRows<T>& to, long row, long height, long column,
+                                    long width, const Sums<C>& sums) {
 #pragma unroll
   for (int i = 0; i < C::own_rows; ++i)
 #pragma unroll
     for (int c = 0; c < C::own_columns; ++c) {
       const long y = row + C::row(i), x = column + C::column(c);
-      if (y < height && x < width) to[y * width + x] = sums[i][c];
+      if (y < height && x < width) to.data[y * to.stride + x] = sums[i][c];
     }
 }
 
@@ -278,8 +290,8 @@ __device__ __forceinline__ T power(T x, T highest) {
 }
 
 /// y = softmax(scores) v and lse = log of the sum of exp(scores), 0 where a query sees nothing.
-template <class C, class P, class T>
-__device__ void forward(const P& p, T* y, T* lse) {
+template <class C, class P, class Y, class T>
+__device__ void forward(const P& p, const Y& y, T* lse) {
   struct Memory {
     Shared<C> shared;
     typename Shared<C>::Weights weights;
@@ -336,8 +348,7 @@ __device__ void forward(const P& p, T* y, T* lse) {
     if (at.part == 0 && C::lane() == 0 && row < p.queries)
       lse[at.batch * p.queries + row] = total[i] == T(0) ? T(0) : highest[i] + math::log(total[i]);
   }
-  put<C>(y + at.batch * p.queries * p.value_depth, at.row, p.queries, at.column, p.value_depth,
-         sums);
+  put<C>(rows_of(y, at.batch), at.row, p.queries, at.column, p.value_depth, sums);
 }
 
 }  // namespace blockgrad::gpu::attention

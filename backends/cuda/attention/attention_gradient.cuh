@@ -14,8 +14,9 @@ struct Slopes {
 };
 
 /// dq = scale ds k for a tile of queries, where ds = p (dy v^T - delta) and p = exp(s - lse).
-template <class C, class P, class Of, class T>
-__device__ void gradient_of_queries(const P& p, const Of& of, T* dq) {
+template <class C, class P, class Of, class Result>
+__device__ void gradient_of_queries(const P& p, const Of& of, const Result& dq) {
+  using T = typename C::Type;
   struct Memory {
     Shared<C> shared;
     typename Shared<C>::Weights weights;
@@ -56,12 +57,13 @@ __device__ void gradient_of_queries(const P& p, const Of& of, T* dq) {
     put<C>(memory.weights, s);
     mix<C>(sums, memory.shared, memory.weights, k.from(key, at.column));
   }
-  put<C>(dq + at.batch * p.queries * p.depth, at.row, p.queries, at.column, p.depth, sums);
+  put<C>(rows_of(dq, at.batch), at.row, p.queries, at.column, p.depth, sums);
 }
 
 /// dk = scale ds^T q and dv = p^T dy for a tile of keys.
-template <class C, class P, class Of, class T>
-__device__ void gradient_of_keys(const P& p, const Of& of, T* dk, T* dv) {
+template <class C, class P, class Of, class K, class V>
+__device__ void gradient_of_keys(const P& p, const Of& of, const K& dk, const V& dv) {
+  using T = typename C::Type;
   struct Memory {
     Shared<C> shared;
     typename Shared<C>::Weights p, ds;
@@ -103,8 +105,8 @@ __device__ void gradient_of_keys(const P& p, const Of& of, T* dk, T* dv) {
     mix<C>(sums_v, memory.shared, memory.p, dy.from(query, at.column));
     mix<C>(sums_k, memory.shared, memory.ds, q.from(query, at.column));
   }
-  put<C>(dk + at.batch * p.keys * p.depth, at.row, p.keys, at.column, p.depth, sums_k);
-  put<C>(dv + at.batch * p.keys * p.value_depth, at.row, p.keys, at.column, p.value_depth, sums_v);
+  put<C>(rows_of(dk, at.batch), at.row, p.keys, at.column, p.depth, sums_k);
+  put<C>(rows_of(dv, at.batch), at.row, p.keys, at.column, p.value_depth, sums_v);
 }
 
 }  // namespace blockgrad::gpu::attention

@@ -121,22 +121,22 @@ __device__ __forceinline__ float quick_power(float x, float highest) {
   return power_of_two(d * 0x1.715476p+0f);  // 1 / ln 2
 }
 
-/// Puts factor * sums at a dense matrix [height, width], from a row on.
+/// Puts factor * sums at a matrix [height, width], from a row on.
 template <class C, int padded>
-__device__ __forceinline__ void put(float* to, long row, long height, long width,
+__device__ __forceinline__ void put(const ResultRows<float>& to, long row, long height, long width,
                                     const Fragments<padded>& sums, float factor) {
 #pragma unroll
   for (int t = 0; t < padded / 8; ++t)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const long y = row + C::row(i / 2), x = C::column(t) + i % 2;
-      if (y < height && x < width) to[y * width + x] = sums[t][i] * factor;
+      if (y < height && x < width) to.data[y * to.stride + x] = sums[t][i] * factor;
     }
 }
 
 /// As forward().
-template <class C, class P>
-__device__ void forward_of_halves(const P& p, float* y, float* lse) {
+template <class C, class P, class Y>
+__device__ void forward_of_halves(const P& p, const Y& y, float* lse) {
   using T = typename C::Type;
   struct Memory {
     HalfTile<T, C::rows, C::depth> q;
@@ -211,14 +211,13 @@ __device__ void forward_of_halves(const P& p, float* y, float* lse) {
     if (C::lane() % 4 == 0 && row < p.queries)
       lse[at.batch * p.queries + row] = total[h] == 0.0f ? 0.0f : highest[h] + math::log(total[h]);
   }
-  put<C, C::value_depth>(y + at.batch * p.queries * p.value_depth, at.row, p.queries, p.value_depth,
-                         sums, 1.0f);
+  put<C, C::value_depth>(rows_of(y, at.batch), at.row, p.queries, p.value_depth, sums, 1.0f);
 }
 
 /// dq for a tile of queries, or dk and dv for one of keys: the same two products of rows and others
 /// give p and ds, then ds meets the others' k or q, and p their dy.
-template <class C, bool is_of_keys, class P, class Of>
-__device__ void gradient_of_halves(const P& p, const Of& of, float* dx, float* dv) {
+template <class C, bool is_of_keys, class P, class Of, class X, class V>
+__device__ void gradient_of_halves(const P& p, const Of& of, const X& dx, const V& dv) {
   using T = typename C::Type;
   struct Stage {
     HalfTile<T, C::others, C::depth> x;         // q or k
@@ -303,10 +302,9 @@ __device__ void gradient_of_halves(const P& p, const Of& of, float* dx, float* d
     stage = 1 - stage;
   }
   wait_copies<0>();
-  put<C, C::depth>(dx + at.batch * count * p.depth, at.row, count, p.depth, sums, p.scale);
+  put<C, C::depth>(rows_of(dx, at.batch), at.row, count, p.depth, sums, p.scale);
   if constexpr (is_of_keys)
-    put<C, C::value_depth>(dv + at.batch * count * p.value_depth, at.row, count, p.value_depth,
-                           sums_v, 1.0f);
+    put<C, C::value_depth>(rows_of(dv, at.batch), at.row, count, p.value_depth, sums_v, 1.0f);
 }
 
 }  // namespace blockgrad::gpu::attention

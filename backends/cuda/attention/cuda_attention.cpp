@@ -121,7 +121,7 @@ class Launch {
     const std::string_view element = cuda_type(problem.dtype());
     std::string types, values;
     for (const auto& [name, input] : {std::pair("q", 0), {"k", 1}, {"v", 2}}) {
-      const auto [type, value] = matrix(name, element, static_cast<std::size_t>(input));
+      const auto [type, value] = matrix_read(name, element, static_cast<std::size_t>(input));
       types += type + ", ";
       values += value + ", ";
     }
@@ -142,12 +142,21 @@ class Launch {
     parameters_ += fmt::format("{}{} {}", parameters_.empty() ? "" : ", ", type, name);
     launch_.args.push_back(argument);
   }
+  /// A dense result.
   void add_result(std::string_view name, int output) {
     add(fmt::format("{}*", cuda_type(problem_.wide())), name, {Kind::output, output});
   }
+  /// One of matrices.
+  void add_matrices(std::string_view name, int output) {
+    const Operand& y = problem_.request.outputs[static_cast<std::size_t>(output)];
+    const CudaFactor factor = cuda_matrix(CudaSide::c, {Kind::output, output}, y.dtype, y.layout);
+    const std::string data = fmt::format("{}_data", name);
+    const auto [type, value] = matrix(data, cuda_type(y.dtype), factor);
+    line(fmt::format("const {} {}{};", type, name, value));
+  }
   /// What the gradients read beside q, k and v.
   void add_slopes() {
-    const auto [type, value] = matrix("dy", cuda_type(problem_.dtype()), 3);
+    const auto [type, value] = matrix_read("dy", cuda_type(problem_.dtype()), 3);
     const std::string pointer = fmt::format("const {}*", cuda_type(problem_.wide()));
     add(pointer, "lse", start_of(4));
     add(pointer, "delta", start_of(5));
@@ -181,9 +190,9 @@ class Launch {
             x.layout.offset * static_cast<std::int64_t>(size_of(x.dtype))};
   }
 
-  /// An input as Matrix or Matrices, with its parameters: type and value.
-  std::pair<std::string, std::string> matrix(std::string_view name, std::string_view element,
-                                             std::size_t input) {
+  /// An input, see matrix().
+  std::pair<std::string, std::string> matrix_read(std::string_view name, std::string_view element,
+                                                  std::size_t input) {
     const Operand& x = problem_.request.inputs[input];
     const CudaFactor factor = cuda_matrix(
         CudaSide::a, {Kind::input, static_cast<std::int32_t>(input)}, x.dtype, x.layout);
@@ -192,7 +201,13 @@ class Launch {
       in_packs_ = in_packs_ && factor.reads == gpu::Reads::along_k &&
                   width * static_cast<std::int64_t>(size_of(x.dtype)) % 16 == 0;
     }
-    add(fmt::format("const {}*", cuda_type(x.dtype)), name, factor.memory);
+    return matrix(name, fmt::format("const {}", element), factor);
+  }
+
+  /// An operand as Matrix or Matrices, with its parameters: type and value.
+  std::pair<std::string, std::string> matrix(std::string_view name, std::string_view element,
+                                             const CudaFactor& factor) {
+    add(fmt::format("{}*", element), name, factor.memory);
     std::string value = fmt::format("{{{}", name);
     for (const auto& [field, number] : factor.fields) {
       const std::string parameter = fmt::format("{}_{}", name, field);
@@ -207,7 +222,7 @@ class Launch {
       for (const std::int64_t start : factor.starts)
         launch_.table.push_back({Kind::number, 0, start});
     }
-    return {fmt::format("{}<const {}>", factor.type, element), value + "}"};
+    return {fmt::format("{}<{}>", factor.type, element), value + "}"};
   }
 
   void add_mask(std::string& types, std::string& values) {
@@ -216,8 +231,9 @@ class Launch {
       values += "{}, ";
       return;
     }
-    const bool is_bool = problem_.request.inputs[problem_.mask].dtype == DType::boolean;
-    const auto [type, value] = matrix("mask", is_bool ? "bool" : "T", problem_.mask);
+    const DType of_mask = problem_.request.inputs[problem_.mask].dtype;
+    const bool is_bool = of_mask == DType::boolean;
+    const auto [type, value] = matrix_read("mask", cuda_type(of_mask), problem_.mask);
     types += fmt::format("attention::{}<{}>", is_bool ? "Allowed" : "Added", type);
     values += fmt::format("{{{}}}, ", value);
   }
@@ -250,7 +266,7 @@ CudaWork attention_kernel(const CudaRequest& request) {
   CudaWork work;
   const Cut cut(problem, Work::forward);
   Launch launch(problem, cut);
-  launch.add_result("y", 0);
+  launch.add_matrices("y", 0);
   launch.add_result("lse", 1);
   launch.finish(work, problem.queries(), "attention", "y, lse");
   work.why = fmt::format("{}, {}", tiles_text(problem), text_of(cut));
@@ -265,15 +281,15 @@ CudaWork attention_gradient_kernel(const CudaRequest& request) {
   const Cut of_queries(problem, Work::of_queries);
   Launch queries(problem, of_queries);
   queries.add_slopes();
-  queries.add_result("dq", 0);
+  queries.add_matrices("dq", 0);
   if (is_for_tensor_cores)
     queries.finish(work, problem.queries(), "attention_dq", "of, dq, nullptr", ", false");
   else queries.finish(work, problem.queries(), "attention_dq", "of, dq");
   const Cut of_keys(problem, Work::of_keys);
   Launch keys(problem, of_keys);
   keys.add_slopes();
-  keys.add_result("dk", 1);
-  keys.add_result("dv", 2);
+  keys.add_matrices("dk", 1);
+  keys.add_matrices("dv", 2);
   keys.finish(work, problem.keys(), "attention_dkv", "of, dk, dv",
               is_for_tensor_cores ? ", true" : "");
   work.why = fmt::format("{}, dq: {}; dk and dv: {}", tiles_text(problem), text_of(of_queries),

@@ -6,6 +6,7 @@
 
 #include "backends/cuda/maps/emit.h"
 #include "blockgrad/graph/map.h"
+#include "graph/parts.h"
 
 namespace blockgrad {
 
@@ -219,7 +220,12 @@ CudaLaunch cuda_map_launch(const CudaRequest& request, const ScalarFn& fn, std::
 
 CudaWork map_kernel(const CudaRequest& request) {
   CudaWork work;
-  work.launches.push_back(cuda_map_launch(request, request.node.op.as<Map>()->fn, 0, 0));
+  const Map& map = *request.node.op.as<Map>();
+  if (is_identity(map) && is_copied_to_itself(request.inputs[0], request.outputs[0])) {
+    work.why = "made in place";
+    return work;
+  }
+  work.launches.push_back(cuda_map_launch(request, map.fn, 0, 0));
   const CudaLaunch& launch = work.launches[0];
   work.why = fmt::format("{} blocks of {} threads", launch.blocks, launch.threads);
   return work;

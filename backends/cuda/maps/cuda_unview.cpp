@@ -43,15 +43,6 @@ std::vector<Group> groups_of(const Unview& op, bool is_ordered) {
   return groups;
 }
 
-// Whether the part was made in its place.
-bool is_there(const CudaRequest& request, int part) {
-  const Unview& op = *request.node.op.as<Unview>();
-  const Operand &in = request.inputs[at(part)], &out = request.outputs[0];
-  const std::int64_t offset = op.layouts[at(part)].offset;
-  return in.place == Place::arena && out.place == Place::arena &&
-         in.at == out.at + offset * static_cast<std::int64_t>(size_of(out.dtype));
-}
-
 // A part as words of up to 16 bytes.
 struct Words {
   Walk walk;
@@ -339,7 +330,9 @@ CudaWork unview_kernel(const CudaRequest& request) {
   if (elements < op.shape.size()) add_fill(work, request);
   for (Group& group : groups_of(op, false)) {
     const std::size_t all = group.inputs.size();
-    std::erase_if(group.inputs, [&](int part) { return is_there(request, part); });
+    std::erase_if(group.inputs, [&](int part) {
+      return is_made_there(request.inputs[at(part)], request.outputs[0], op.layouts[at(part)]);
+    });
     there += all - group.inputs.size();
     if (!group.inputs.empty()) add_copies(work, request, group);
   }

@@ -30,6 +30,8 @@ struct Map {
   std::string print() const;
   std::size_t hash() const { return fn.hash(); }
   bool accepts(int, const Layout&) const { return true; }
+  /// Rows at one distance from each other, long enough to be written one by one.
+  bool makes(int result, const Layout& layout) const;
   Cost cost(Types in, Types out) const;
 };
 

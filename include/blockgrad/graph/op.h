@@ -69,6 +69,8 @@ struct Cost {
 /// * `print()` gives the attributes for dumps.
 /// * `cost(Types inputs, Types results)` where elements and bytes of all operands are wrong.
 /// * `accepts(int input, const Layout&)` says which layouts an input may have; default: dense only.
+/// * `makes(int result, const Layout&)` says which layouts a result may be written in; default:
+///   dense only.
 template <class T>
 concept OpLike = requires(const T& op, Types in, const Backward& b) {
   // First, so that the question is settled for Op itself before it asks whether an Op can be
@@ -95,6 +97,7 @@ struct OpModel {
   virtual Expr log(std::span<const Expr> inputs) const = 0;
   virtual bool not_differentiable(int input) const = 0;
   virtual bool accepts(int input, const Layout& layout) const = 0;
+  virtual bool makes(int result, const Layout& layout) const = 0;
   virtual Cost cost(Types in, Types out) const = 0;
   virtual bool equals(const OpModel& other) const = 0;
   virtual std::size_t hash() const = 0;
@@ -150,6 +153,10 @@ struct OpHolder final : OpModel {
   }
   bool accepts([[maybe_unused]] int input, const Layout& layout) const override {
     if constexpr (requires { op.accepts(input, layout); }) return op.accepts(input, layout);
+    else return layout.is_dense();
+  }
+  bool makes([[maybe_unused]] int result, const Layout& layout) const override {
+    if constexpr (requires { op.makes(result, layout); }) return op.makes(result, layout);
     else return layout.is_dense();
   }
   Cost cost(Types in, Types out) const override {

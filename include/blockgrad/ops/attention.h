@@ -23,6 +23,7 @@ struct Attention {
   std::vector<Expr> vjp(const Backward& b) const;
   std::vector<Expr> expand(std::span<const Expr> in) const;
   bool accepts(int input, const Layout& layout) const;
+  bool makes(int result, const Layout& layout) const;
   Cost cost(Types in, Types out) const;
   std::string print() const;
 };
@@ -41,6 +42,7 @@ struct AttentionGradient {
   std::vector<Expr> vjp(const Backward& b) const;
   std::vector<Expr> expand(std::span<const Expr> in) const;
   bool accepts(int input, const Layout& layout) const;
+  bool makes(int result, const Layout& layout) const;
   Cost cost(Types in, Types out) const;
   std::string print() const;
 };

@@ -1,5 +1,6 @@
-#include "backends/cpu/disjoint_parts.h"
+#include "graph/disjoint_parts.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <numeric>
@@ -27,6 +28,35 @@ int axis_of(std::int64_t step, const Shape& whole, const Layout& dense) {
     if (whole[a] > 1 && stride <= step) return step % stride == 0 ? a : -1;
   }
   return -1;
+}
+
+/// The shape with axes cut in two where parts step by less than a step of the axis before, but by
+/// more than one of their own: heads of a layer side by side.
+Shape refined(std::span<const Layout> parts, const Shape& whole) {
+  if (whole.size() == 0) return whole;
+  std::vector<std::int64_t> steps;  // of each axis, descending
+  const Layout dense = Layout::dense(whole);
+  for (int a = 0; a < whole.rank(); ++a) {
+    if (whole[a] > 1) steps.push_back(dense.strides[static_cast<std::size_t>(a)]);
+  }
+  for (const Layout& part : parts) {
+    for (int a = 0; a < part.shape.rank(); ++a) {
+      const std::int64_t step = std::abs(part.strides[static_cast<std::size_t>(a)]);
+      if (part.shape[a] <= 1 || step == 0 || steps.size() == max_rank) continue;
+      const auto next = std::find_if(steps.begin(), steps.end(),
+                                     [&](std::int64_t other) { return other <= step; });
+      const std::int64_t above = next == steps.begin() ? whole.size() : *(next - 1);
+      if (next == steps.end() || *next == step || step % *next != 0 || above % step != 0) continue;
+      steps.insert(next, step);
+    }
+  }
+  std::vector<std::int64_t> sizes;
+  std::int64_t above = whole.size();
+  for (const std::int64_t step : steps) {
+    sizes.push_back(above / step);
+    above = step;
+  }
+  return Shape(sizes);
 }
 
 std::optional<Box> box_of(const Layout& part, const Shape& whole, const Layout& dense) {
@@ -67,10 +97,7 @@ bool are_apart(const Box& a, const Box& b, int rank) {
   return false;
 }
 
-}  // namespace
-
-bool are_surely_disjoint(std::span<const Layout> parts, const Shape& whole) {
-  if (parts.size() > most_parts) return false;
+bool are_disjoint_boxes(std::span<const Layout> parts, const Shape& whole) {
   const Layout dense = Layout::dense(whole);
   std::vector<Box> boxes;
   for (const Layout& part : parts) {
@@ -84,6 +111,13 @@ bool are_surely_disjoint(std::span<const Layout> parts, const Shape& whole) {
     boxes.push_back(*box);
   }
   return true;
+}
+
+}  // namespace
+
+bool are_surely_disjoint(std::span<const Layout> parts, const Shape& whole) {
+  if (parts.size() > most_parts) return false;
+  return are_disjoint_boxes(parts, whole) || are_disjoint_boxes(parts, refined(parts, whole));
 }
 
 }  // namespace blockgrad

@@ -1,5 +1,5 @@
 // Parts that are told to be apart are; what is planned for parts of any size takes no memory.
-#include "backends/cpu/disjoint_parts.h"
+#include "graph/disjoint_parts.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
@@ -75,6 +75,19 @@ BOOST_AUTO_TEST_CASE(halves_thirds_and_every_other_element_are_apart) {
   BOOST_TEST(are_surely_disjoint(std::vector{part({}, {}, 0), part({1}, {0}, 1)}, {2}));
 }
 
+// Two parts of three heads each, which have four elements, side by side in a row.
+BOOST_AUTO_TEST_CASE(axes_side_by_side_in_one_are_apart) {
+  const Layout left = part({2, 3, 5, 4}, {120, 4, 24, 1}, 0);
+  Layout right = left;
+  right.offset = 12;
+  BOOST_TEST(are_surely_disjoint(std::vector{left, right}, {2, 5, 24}));
+  right.offset = 8;  // its first head is the third one
+  BOOST_TEST(!are_surely_disjoint(std::vector{left, right}, {2, 5, 24}));
+  right.offset = 10;
+  BOOST_TEST(!are_surely_disjoint(std::vector{left, right}, {2, 5, 24}));
+  BOOST_TEST(!are_surely_disjoint(std::vector{part({3, 5}, {4, 1}, 0)}, {24}));
+}
+
 BOOST_AUTO_TEST_CASE(nothing_is_told_of_windows_repeats_and_parts_across_rows) {
   BOOST_TEST(!are_surely_disjoint(std::vector{part({3, 2}, {1, 1}, 0)}, {4}));
   BOOST_TEST(!are_surely_disjoint(std::vector{part({3}, {0}, 0)}, {4}));
@@ -92,6 +105,8 @@ BOOST_AUTO_TEST_CASE(random_slices_that_are_told_apart_are) {
       parts.push_back(random_slice(whole, random));
     const bool sure = are_surely_disjoint(parts, whole), overlaps = overlap(parts, whole);
     BOOST_TEST_REQUIRE(!(sure && overlaps), "trial " << i);
+    const bool is_sure_of_one_axis = are_surely_disjoint(parts, {whole.size()});
+    BOOST_TEST_REQUIRE(!(is_sure_of_one_axis && overlaps), "one axis, trial " << i);
     told += sure;
     apart += !overlaps;
   }
