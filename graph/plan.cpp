@@ -61,7 +61,7 @@ class Planner {
     Place place = Place::arena;
     std::int64_t at = -1;
     std::int32_t last_use = -1;
-    bool pinned = false;  // read not as the dense input of a node alone: never taken over
+    bool pinned = false;  // read not only densely, by nodes alone: never taken over
     Value whole = {};     // lies in this one, so many bytes behind its beginning
     std::int64_t offset = 0;
     std::int32_t way = -1;  // in ways_: how it lies there, if not densely
@@ -71,6 +71,12 @@ class Planner {
   std::int32_t size() const { return static_cast<std::int32_t>(graph_.nodes.size()); }
   Where& where(Value v) { return where_[v]; }
   bool is_view(std::int32_t i) const { return at(i).op.as<View>() != nullptr; }
+  // Whether it is all of a value that a node makes, in the same order.
+  bool is_dense_whole(Value v) const {
+    const View* view = at(v.node).op.as<View>();
+    return !view || (view->layout.is_dense() && graph_.type(v).shape.size() ==
+                                                    graph_.type(graph_.base(v)).shape.size());
+  }
   std::int64_t bytes(Value v) const { return bytes_of(graph_.type(v)); }
   // The value in whose memory v lies.
   Value whole(Value v) {
@@ -208,7 +214,7 @@ class Planner {
     const auto use = [&](Value v, std::int32_t when) {
       Where& w = where(whole(graph_.base(v)));
       if (w.place == Place::arena) w.last_use = std::max(w.last_use, when);
-      if (is_view(v.node)) w.pinned = true;
+      if (!is_dense_whole(v)) w.pinned = true;
     };
     for (const auto* phase : {&plan_.steps, &plan_.updates}) {
       for (const PlanStep& step : *phase) {
@@ -284,8 +290,8 @@ class Planner {
     for (const Value in : at(v.node).inputs) {
       if (at(v.node).op.as<PutRows>() && !replaces_rows_of(graph_, v, in)) continue;
       if (graph_.type(in).shape.size() != graph_.type(v).shape.size()) continue;
-      Where& w = where(in);
-      if (is_view(in.node) || w.place != Place::arena || w.pinned || w.last_use != time ||
+      Where& w = where(graph_.base(in));
+      if (!is_dense_whole(in) || w.place != Place::arena || w.pinned || w.last_use != time ||
           bytes(in) != bytes(v))
         continue;
       where(v).at = w.at;

@@ -264,6 +264,23 @@ BOOST_AUTO_TEST_CASE(maps_write_the_columns_that_are_joined) {
   BOOST_TEST((made_in_place({joined({exp(thin), sin(thin)})}) == Parts{0, 0}));
 }
 
+BOOST_AUTO_TEST_CASE(maps_take_over_what_they_read_in_another_shape) {
+  const Expr p = matmul(input("x", {8, 64}), input("w", {64, 64}));
+  const auto in_place = [](const std::vector<Expr>& outputs) {
+    const Graph graph = graph_of(outputs);
+    const Plan plan = make_plan(graph, true);
+    check_plan(graph, plan);
+    BOOST_TEST(make_plan(graph, true, false).in_place == 0);
+    return plan.in_place;
+  };
+  const Expr y = reshape(p, {2, 4, 64});
+  BOOST_TEST(in_place({exp(y)}) == 1);
+  BOOST_TEST(in_place({exp(y), sin(reshape(p, {4, 2, 64}))}) == 1);  // the last one
+  BOOST_TEST(in_place({exp(y), p}) == 0);
+  BOOST_TEST(in_place({exp(transpose(p))}) == 0);
+  BOOST_TEST(in_place({reshape(p, {64, 8}) + transpose(p)}) == 0);
+}
+
 BOOST_AUTO_TEST_CASE(a_chain_needs_two_buffers_however_long_it_is) {
   const Expr x = input("x", {1000});
   Expr y = x;
