@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <stdexcept>
+#include <thread>
 
 namespace example_test {
 
@@ -64,7 +66,7 @@ Answer call(const std::string& example, const std::vector<std::string>& argument
     }
     if (!is_interrupted && answer.out.find(options.interrupt_after) != std::string::npos) {
       is_interrupted = true;
-      ::usleep(200'000);  // well into the training
+      std::this_thread::sleep_for(std::chrono::milliseconds(options.interrupt_delay));
       ::kill(child, SIGINT);
     }
   }

@@ -15,7 +15,8 @@ struct Answer {
 
 struct CallOptions {
   std::optional<std::string> path = {};  // PATH of the call
-  std::string interrupt_after = {};      // SIGINT once standard output holds this text
+  std::string interrupt_after = {};      // SIGINT once standard output holds this text,
+  int interrupt_delay = 200;             // and so many milliseconds have passed
 };
 
 /// Runs an example by name and waits for it, at most two minutes.
