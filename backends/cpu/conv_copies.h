@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "backends/cpu/conv_kernels.h"
@@ -12,6 +13,24 @@
 
 namespace blockgrad::detail {
 namespace {
+
+/// See ConvPlane. copy_rows(plane, to, from) copies the rows of the source, whose stores may reach
+/// behind a row: what comes there comes after them. So may those of the zeros above.
+template <class V, class F>
+void copy_planes_by(const ConvPlane& plane, typename V::Scalar* to, const typename V::Scalar* from,
+                    const F& copy_rows) {
+  const std::int64_t above = plane.above * plane.row.length;
+  const std::int64_t below = above + plane.rows * plane.row.length;
+  const std::int64_t last = plane.size - V::lanes;
+  for (std::int64_t p = 0; p < plane.count; ++p) {
+    for (std::int64_t i = 0; i < std::min(above, last); i += V::lanes) V::store(to + i, V::zero());
+    copy_rows(plane, to + above, from);
+    for (std::int64_t i = below; i < last; i += V::lanes) V::store(to + i, V::zero());
+    V::store(to + last, V::zero());
+    to += plane.to_plane;
+    from += plane.from_plane;
+  }
+}
 
 #if defined(__AVX512F__)
 /// Elements p[0], p[step], .. where lanes low .. high-1 are wanted, zeros in the other lanes; no
@@ -52,37 +71,48 @@ struct LanesBetween {
 
 /// Rows of so many vectors. What a store writes behind a row's end the next row writes again.
 template <class V, int step, int vectors>
-void copy_rows(const ConvPlane& plane, typename V::Scalar* to, const typename V::Scalar* from) {
+struct CopiedRows {
   LanesBetween<V, step> lanes[vectors];
+
+  explicit CopiedRows(const ConvPlane& plane) {
 #pragma GCC unroll 4
-  for (int v = 0; v < vectors; ++v) {
-    const auto in = [&](std::int64_t at) {
-      at -= v * V::lanes;
-      return at < 0 ? 0 : at < V::lanes ? at : V::lanes;
-    };
-    lanes[v] = {in(plane.row.before), in(plane.row.before + plane.row.count)};
+    for (int v = 0; v < vectors; ++v) {
+      const auto in = [&](std::int64_t at) {
+        at -= v * V::lanes;
+        return at < 0 ? 0 : at < V::lanes ? at : V::lanes;
+      };
+      lanes[v] = {in(plane.row.before), in(plane.row.before + plane.row.count)};
+    }
   }
-  from -= step * plane.row.before;
-  for (std::int64_t r = 0; r < plane.rows; ++r) {
+  void operator()(const ConvPlane& plane, typename V::Scalar* to,
+                  const typename V::Scalar* from) const {
+    from -= step * plane.row.before;
+    for (std::int64_t r = 0; r < plane.rows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v)
-      V::store(to + v * V::lanes, lanes[v].load(from + v * step * V::lanes));
-    to += plane.row.length;
-    from += plane.from_row;
+      for (int v = 0; v < vectors; ++v)
+        V::store(to + v * V::lanes, lanes[v].load(from + v * step * V::lanes));
+      to += plane.row.length;
+      from += plane.from_row;
+    }
   }
-}
+};
 
 /// Of rows of half a vector two at a time.
 template <class V>
-void copy_paired_rows(const ConvPlane& plane, typename V::Scalar* to,
-                      const typename V::Scalar* from) {
-  const LanesBetween<V, 2> lanes(plane.row.before, plane.row.before + plane.row.count);
-  from -= 2 * plane.row.before;
-  std::int64_t r = 0;
-  for (; r + 2 <= plane.rows; r += 2, to += V::lanes, from += 2 * plane.from_row)
-    V::store(to, lanes.load_two(from, from + plane.from_row));
-  if (r < plane.rows) V::store(to, lanes.load(from));
-}
+struct CopiedPairs {
+  LanesBetween<V, 2> lanes;
+
+  explicit CopiedPairs(const ConvPlane& plane)
+      : lanes(plane.row.before, plane.row.before + plane.row.count) {}
+  void operator()(const ConvPlane& plane, typename V::Scalar* to,
+                  const typename V::Scalar* from) const {
+    from -= 2 * plane.row.before;
+    std::int64_t r = 0;
+    for (; r + 2 <= plane.rows; r += 2, to += V::lanes, from += 2 * plane.from_row)
+      V::store(to, lanes.load_two(from, from + plane.from_row));
+    if (r < plane.rows) V::store(to, lanes.load(from));
+  }
+};
 
 /// True if it was done: rows of at most four vectors.
 template <class V, int step>
@@ -90,15 +120,19 @@ bool copy_in_vectors(const ConvPlane& plane, typename V::Scalar* to,
                      const typename V::Scalar* from) {
   if constexpr (step == 2) {
     if (plane.row.length * 2 == V::lanes) {
-      copy_paired_rows<V>(plane, to, from);
+      copy_planes_by<V>(plane, to, from, CopiedPairs<V>(plane));
       return true;
     }
   }
+  const auto copy = [&](auto vectors) {
+    copy_planes_by<V>(plane, to, from, CopiedRows<V, step, vectors()>(plane));
+    return true;
+  };
   switch ((plane.row.length + V::lanes - 1) / V::lanes) {
-    case 1: copy_rows<V, step, 1>(plane, to, from); return true;
-    case 2: copy_rows<V, step, 2>(plane, to, from); return true;
-    case 3: copy_rows<V, step, 3>(plane, to, from); return true;
-    case 4: copy_rows<V, step, 4>(plane, to, from); return true;
+    case 1: return copy(std::integral_constant<int, 1>());
+    case 2: return copy(std::integral_constant<int, 2>());
+    case 3: return copy(std::integral_constant<int, 3>());
+    case 4: return copy(std::integral_constant<int, 4>());
     default: return false;
   }
 }
@@ -203,33 +237,21 @@ void copy_spaced_rows(const ConvPlane& plane, T* to, const T* from) {
   }
 }
 
-/// See ConvPlane. Stores may reach behind the zeros above and behind a row: what comes there comes
-/// after them.
 template <class V>
-void copy_plane(const ConvPlane& plane, typename V::Scalar* to, const typename V::Scalar* from) {
-  const std::int64_t above = plane.above * plane.row.length;
-  const std::int64_t last = plane.size - V::lanes;
-  for (std::int64_t i = 0; i < std::min(above, last); i += V::lanes) V::store(to + i, V::zero());
-  typename V::Scalar* const inside = to + above;
-  const std::int64_t step = plane.row.step;
-  const bool is_done = (step == 1 && copy_in_vectors<V, 1>(plane, inside, from)) ||
-                       (step == 2 && copy_in_vectors<V, 2>(plane, inside, from));
-  if (!is_done) {
-    if (step == 1) copy_long_rows<V>(plane, inside, from);
-    else if (step == 2 && plane.from_row > 0) copy_halved_rows<V>(plane, inside, from);
-    else copy_spaced_rows(plane, inside, from);
-  }
-  for (std::int64_t i = above + plane.rows * plane.row.length; i < last; i += V::lanes)
-    V::store(to + i, V::zero());
-  V::store(to + last, V::zero());
+void copy_other_rows(const ConvPlane& plane, typename V::Scalar* to,
+                     const typename V::Scalar* from) {
+  if (plane.row.step == 1) copy_long_rows<V>(plane, to, from);
+  else if (plane.row.step == 2 && plane.from_row > 0) copy_halved_rows<V>(plane, to, from);
+  else copy_spaced_rows(plane, to, from);
 }
 
 /// See ConvPlane.
 template <class V>
 void copy_planes(const ConvPlane& plane, typename V::Scalar* to, const typename V::Scalar* from) {
-  if (copy_in_order<V>(plane, to, from)) return;
-  for (std::int64_t i = 0; i < plane.count; ++i)
-    copy_plane<V>(plane, to + i * plane.to_plane, from + i * plane.from_plane);
+  const bool is_done = copy_in_order<V>(plane, to, from) ||
+                       (plane.row.step == 1 && copy_in_vectors<V, 1>(plane, to, from)) ||
+                       (plane.row.step == 2 && copy_in_vectors<V, 2>(plane, to, from));
+  if (!is_done) copy_planes_by<V>(plane, to, from, copy_other_rows<V>);
 }
 
 template <class T>

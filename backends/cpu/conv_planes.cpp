@@ -16,6 +16,8 @@ constexpr std::int64_t most_pattern = 256;
 // What a line costs beside its vectors, in vectors: short ones make narrow tiles. Lines of whole
 // vectors are multiplied as one, but these vectors mostly cross the lines of the cache.
 constexpr double line_start = 0.3, unaligned = 0.05;
+// Of sources that are copied to all their planes before the next ones.
+constexpr std::int64_t near_bytes = 16 * 1024;
 // What a copied vector costs, in vectors of products.
 constexpr double copy_cost = 6;
 
@@ -136,9 +138,8 @@ std::int64_t ConvPlanes::place(std::size_t row_tap, std::size_t column_tap) cons
 }
 
 template <class T>
-const T* ConvPlanes::build(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
-                           std::int64_t first, T* to) const {
-  if (is_in_place_) return source + in_place_from_ + first * row_step_;
+void ConvPlanes::build_near(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
+                            std::int64_t first, T* to) const {
   for (const RowClass& rows : row_classes_) {
     // Rows h with 0 <= top + h * stride < source_rows.
     const std::int64_t height = block_ + rows.more;
@@ -163,6 +164,21 @@ const T* ConvPlanes::build(const ConvKernels<T>& kernels, const T* source, std::
       kernels.copy_planes(plane, of_class, image + columns.from);
       of_class += plane.size;
     }
+  }
+}
+
+template <class T>
+const T* ConvPlanes::build(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
+                           std::int64_t first, T* to) const {
+  if (is_in_place_) return source + in_place_from_ + first * row_step_;
+  // Few enough that their rows stay in the first cache level for all classes.
+  const std::int64_t channel = source_rows_ * source_columns_;
+  constexpr std::int64_t most = near_bytes / static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t few = std::max<std::int64_t>(1, most / std::max<std::int64_t>(1, channel));
+  const std::int64_t each = row_classes_.size() * column_classes_.size() == 1 ? channels : few;
+  for (std::int64_t k = 0; k < channels; k += each) {
+    build_near(kernels, source + k * channel, std::min(each, channels - k), first,
+               to + k * channel_);
   }
   return to;
 }

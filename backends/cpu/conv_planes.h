@@ -75,6 +75,9 @@ class ConvPlanes {
     std::int64_t shift;  // in it
   };
   struct Classes;
+  template <class T>
+  void build_near(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
+                  std::int64_t first, T* to) const;
   std::int64_t plane_size(std::int64_t more) const;
   std::vector<std::uint64_t> pattern(const ConvRow& row) const;
 

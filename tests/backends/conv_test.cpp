@@ -56,6 +56,9 @@ const Layer layers[] = {
     {{1, 3, 8, 12}, {4, 3, 4, 5}, {.stride = {2, 3}, .padding = {2, 1}, .dilation = {1, 2}}},
     {{1, 2, 32, 32}, {100, 2, 3, 3}, {.stride = 2, .padding = 1}},  // residues, blocks of channels
     {{3, 2, 16, 16}, {9, 2, 3, 3}, {.stride = 2, .padding = 1}},    // of half a vector
+    {{1, 6, 32, 32}, {5, 6, 3, 3}, {.stride = 2, .padding = 1}},    // channels copied in groups
+    {{2, 2, 6, 16}, {9, 2, 3, 3}, {.stride = 2, .padding = 1}},  // residues of three half vectors
+    {{1, 2, 4, 48}, {3, 2, 3, 3}, {.stride = 2, .padding = 1}},  // whose lines end within one
     {{1, 1, 2, 2}, {1, 1, 2, 2}},
     {{2, 2, 3, 3}, {2, 2, 1, 1}, {.stride = 4}},  // residues that no element has
 };
