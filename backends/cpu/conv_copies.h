@@ -165,6 +165,36 @@ bool copy_in_order(const ConvPlane& plane, typename V::Scalar* to, const typenam
   }
   return true;
 }
+
+/// a[from], b[from], a[from + 1], ..
+template <class V, int from, int... e>
+typename V::Reg zip(typename V::Reg a, typename V::Reg b, std::integer_sequence<int, e...>) {
+  return __builtin_shufflevector(a, b, (from + e / 2 + e % 2 * V::lanes)...);
+}
+
+/// See ConvKernels::interleave, of lines of whole halves of vectors: each fills a vector.
+template <class V>
+void interleave_halves(typename V::Scalar* to, std::int64_t to_line, const typename V::Scalar* even,
+                       const typename V::Scalar* odd, std::int64_t count, std::int64_t lines) {
+  constexpr auto all = std::make_integer_sequence<int, V::lanes>();
+  constexpr int half = V::lanes / 2;
+  const std::int64_t per_line = count / half;
+  std::int64_t in_line = 0;
+  const auto store = [&](typename V::Reg x) {
+    V::store(to + in_line * V::lanes, x);
+    if (++in_line < per_line) return;
+    in_line = 0;
+    to += to_line;
+  };
+  std::int64_t left = per_line * lines;
+  for (; left >= 2; left -= 2, even += V::lanes, odd += V::lanes) {
+    const auto first = V::load(even), second = V::load(odd);
+    store(zip<V, 0>(first, second, all));
+    store(zip<V, half>(first, second, all));
+  }
+  const auto rest = V::first(half);
+  if (left > 0) store(zip<V, 0>(V::load(even, rest), V::load(odd, rest), all));
+}
 #else
 template <class V>
 bool copy_in_order(const ConvPlane&, typename V::Scalar*, const typename V::Scalar*) {
@@ -259,12 +289,24 @@ void spread(T* to, const T* from, std::int64_t count, std::int64_t step) {
   for (std::int64_t i = 0; i < count; ++i) to[i * step] = from[i];
 }
 
-template <class T>
-void interleave(T* __restrict to, const T* __restrict even, const T* __restrict odd,
-                std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    to[2 * i] = even[i];
-    to[2 * i + 1] = odd[i];
+/// See ConvKernels::interleave.
+template <class V>
+void interleave(typename V::Scalar* to, std::int64_t to_line, const typename V::Scalar* even,
+                const typename V::Scalar* odd, std::int64_t count, std::int64_t lines) {
+  using T = typename V::Scalar;
+#if defined(__AVX512F__)
+  constexpr std::int64_t half = V::lanes / 2;
+  if (count > 0 && count % half == 0)
+    return interleave_halves<V>(to, to_line, even, odd, count, lines);
+#endif
+  for (std::int64_t l = 0; l < lines; ++l) {
+    T* __restrict const line = to + l * to_line;
+    const T* __restrict const first = even + l * count;
+    const T* __restrict const second = odd + l * count;
+    for (std::int64_t i = 0; i < count; ++i) {
+      line[2 * i] = first[i];
+      line[2 * i + 1] = second[i];
+    }
   }
 }
 

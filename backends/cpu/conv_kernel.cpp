@@ -294,18 +294,24 @@ class InputGradient {
         odd.product.run(kernels_, weight, at_rows, made + made_, rows * odd_width, 0, s_.in,
                         scratch, next, is_made);
       }
-      const std::int64_t step = s_.columns.stride;
-      for (std::int64_t line = 0; line < s_.in * rows; ++line) {
-        const std::int64_t row = even.row + (top + line % rows) * s_.rows.stride;
-        T* const x = to + (line / rows * s_.rows.x + row) * s_.columns.x + even.column;
-        const T* const first = made + line * width;
-        const T* const second = made + made_ + line * odd_width;
-        if (is_pair && step == 2) {
-          kernels_.interleave(x, first, second, odd_width);
-          if (width > odd_width) x[2 * odd_width] = first[odd_width];
-        } else {
-          kernels_.spread(x, first, width, step);
-          if (is_pair) kernels_.spread(x + 1, second, odd_width, step);
+      const std::int64_t step = s_.columns.stride, to_line = s_.rows.stride * s_.columns.x;
+      for (std::int64_t k = 0; k < s_.in; ++k) {
+        const std::int64_t row = k * s_.rows.x + even.row + top * s_.rows.stride;
+        T* const x = to + row * s_.columns.x + even.column;
+        const T* const first = made + k * rows * width;
+        const T* const second = made + made_ + k * rows * odd_width;
+        const bool is_zipped = is_pair && step == 2;
+        const std::int64_t at_once = is_zipped && width == odd_width ? rows : 1;
+        for (std::int64_t r = 0; r < rows; r += at_once) {
+          T* const line = x + r * to_line;
+          const T *const evens = first + r * width, *const odds = second + r * odd_width;
+          if (is_zipped) {
+            kernels_.interleave(line, to_line, evens, odds, odd_width, at_once);
+            if (width > odd_width) line[2 * odd_width] = evens[odd_width];
+          } else {
+            kernels_.spread(line, evens, width, step);
+            if (is_pair) kernels_.spread(line + 1, odds, odd_width, step);
+          }
         }
       }
     }

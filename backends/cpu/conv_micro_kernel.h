@@ -242,7 +242,7 @@ constexpr ConvKernels<typename V::Scalar> conv_kernels() {
   table.copy_planes = copy_planes<V>;
   table.copy_to_panel = copy_to_panel<V>;
   table.spread = spread<T>;
-  table.interleave = interleave<T>;
+  table.interleave = interleave<V>;
   return table;
 }
 
