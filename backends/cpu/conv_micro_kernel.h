@@ -176,10 +176,36 @@ void copy_to_panel(typename V::Scalar* to, const typename V::Scalar* from, std::
   for (std::int64_t e = 0; e < width; ++e) to[e] = e < count ? from[e] : 0;
 }
 
+#if defined(__AVX512F__)
+/// Of 16 sums. Pairs are joined so that lane i of the result belongs to sum i.
+inline __m512 added_lanes(const float* sums) {
+  const auto two = [&](int i) {
+    const __m512 a = _mm512_loadu_ps(sums + 16 * i), b = _mm512_loadu_ps(sums + 16 * (i + 4));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  };
+  const auto four = [&](int i) {
+    const __m512 a = two(i), b = two(i + 8);
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  };
+  const auto eight = [&](int i) {
+    const __m512 a = four(i), b = four(i + 1);
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+  };
+  const __m512 a = eight(0), b = eight(2);
+  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+}
+#endif
+
 template <class T>
 void add_lanes(T* y, const T* sums, std::int64_t count) {
   constexpr int lanes = static_cast<int>(dot_lanes<T>);
-  for (std::int64_t i = 0; i < count; ++i) {
+  std::int64_t i = 0;
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == sizeof(float)) {
+    for (; i + lanes <= count; i += lanes) _mm512_storeu_ps(y + i, added_lanes(sums + i * lanes));
+  }
+#endif
+  for (; i < count; ++i) {
     T lane[lanes];
 #pragma GCC unroll 16
     for (int e = 0; e < lanes; ++e) lane[e] = sums[i * lanes + e];

@@ -117,8 +117,9 @@ ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
       }
     }
   }
-  panel_size_ = std::max(
-      taps, is_a_in_place_ ? 0 : static_cast<std::int64_t>(steps_.size()) * dot_panel * lanes);
+  panel_size_ =
+      std::max(dot_panel * taps,
+               is_a_in_place_ ? 0 : static_cast<std::int64_t>(steps_.size()) * dot_panel * lanes);
   const std::size_t across = form.columns.offsets.size();
   for (std::int64_t k = 0; k < channels_at_a_time_; ++k) {
     for (std::size_t q = 0; q < across; ++q) {
@@ -223,22 +224,22 @@ void ConvSums::end_sums(const ConvKernels<T>& kernels, const Operands<T>& from, 
   T* const made = scratch + planes_size_;
   const T* const sums = made + panel_size_;
   const Tiles tiles(kernels, from.results, from.channels * taps_per_channel_);
-  for (std::int64_t r = 0; r < from.results; ++r, to += to_result) {
-    const std::int64_t in_tile = r % dot_panel % tiles.most_rows, top = r - in_tile;
-    std::int64_t t = 0;
-    for (std::int64_t j = 0; j < tiles.across; ++j) {
-      const std::int64_t width = tiles.width(j);
-      const T* const lanes =
-          sums + (top * tiles.taps + t * tiles.height(top) + in_tile * width) * dot_lanes<T>;
-      kernels.add_lanes(made, lanes, width);
-      for (std::int64_t i = 0; i < width; ++i, ++t) {
-        const std::int64_t place = places_[static_cast<std::size_t>(t)];
-        if (std::isnan(made[i])) {
-          made[i] = mended(kernels, lanes + i * dot_lanes<T>, from.a + r * rows_ * columns_,
-                           from.source + place / taps_per_channel_ * source_channel_,
-                           place % taps_per_channel_);
+  for (std::int64_t top = 0, height = 0; top < from.results;
+       top += height, to += height * to_result) {
+    height = tiles.height(top);
+    const T* lanes = sums + top * tiles.taps * dot_lanes<T>;
+    kernels.add_lanes(made, lanes, height * tiles.taps);
+    const T* sum = made;
+    for (std::int64_t j = 0, t = 0; j < tiles.across; t += tiles.width(j++)) {
+      for (std::int64_t r = 0; r < height; ++r) {
+        for (std::int64_t i = t; i < t + tiles.width(j); ++i, ++sum, lanes += dot_lanes<T>) {
+          const std::int64_t place = places_[static_cast<std::size_t>(i)];
+          to[r * to_result + place] =
+              !std::isnan(*sum) ? *sum
+                                : mended(kernels, lanes, from.a + (top + r) * rows_ * columns_,
+                                         from.source + place / taps_per_channel_ * source_channel_,
+                                         place % taps_per_channel_);
         }
-        to[place] = made[i];
       }
     }
   }
