@@ -19,8 +19,8 @@ namespace {
 template <class V, class F>
 void copy_planes_by(const ConvPlane& plane, typename V::Scalar* to, const typename V::Scalar* from,
                     const F& copy_rows) {
-  const std::int64_t above = plane.above * plane.row.length;
-  const std::int64_t below = above + plane.rows * plane.row.length;
+  const std::int64_t above = plane.above * plane.to_row;
+  const std::int64_t below = above + plane.rows * plane.to_row;
   const std::int64_t last = plane.size - V::lanes;
   for (std::int64_t p = 0; p < plane.count; ++p) {
     for (std::int64_t i = 0; i < std::min(above, last); i += V::lanes) V::store(to + i, V::zero());
@@ -91,7 +91,7 @@ struct CopiedRows {
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; ++v)
         V::store(to + v * V::lanes, lanes[v].load(from + v * step * V::lanes));
-      to += plane.row.length;
+      to += plane.to_row;
       from += plane.from_row;
     }
   }
@@ -224,7 +224,7 @@ void copy_long_rows(const ConvPlane& plane, typename V::Scalar* to,
       j += V::lanes;
     }
     for (; row.before + j < row.length; j += V::lanes) V::store(inside + j, V::zero());
-    to += row.length;
+    to += plane.to_row;
     from += plane.from_row;
   }
 }
@@ -250,7 +250,7 @@ void copy_halved_rows(const ConvPlane& plane, typename V::Scalar* to,
       for (std::int64_t j = 0; j < row.count; ++j) inside[j] = from[2 * j];
     }
     for (std::int64_t j = row.before + row.count; j < row.length; ++j) to[j] = 0;
-    to += row.length;
+    to += plane.to_row;
     from += plane.from_row;
   }
 }
@@ -262,7 +262,7 @@ void copy_spaced_rows(const ConvPlane& plane, T* to, const T* from) {
     for (std::int64_t j = 0; j < row.before; ++j) to[j] = 0;
     for (std::int64_t j = 0; j < row.count; ++j) to[row.before + j] = from[j * row.step];
     for (std::int64_t j = row.before + row.count; j < row.length; ++j) to[j] = 0;
-    to += row.length;
+    to += plane.to_row;
     from += plane.from_row;
   }
 }

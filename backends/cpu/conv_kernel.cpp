@@ -44,6 +44,7 @@ using detail::ConvAxis;
 using detail::ConvForm;
 using detail::ConvKernels;
 using detail::ConvProduct;
+using detail::ConvScratch;
 using detail::ConvSums;
 using detail::ConvSumsForm;
 
@@ -170,6 +171,7 @@ Kernel forward_kernel(const Sizes& s, Isa isa) {
       const Piece p = piece(part);
       product->run(kernels, w + p.of % s.groups * s.out * s.in * s.taps(), place(p), p.to,
                    s.y_channel(), p.first, p.last, reinterpret_cast<T*>(call.scratch),
+                   part > first ? ConvScratch::of_product : ConvScratch::unknown,
                    part + 1 < last ? place(piece(part + 1)) : Place{});
     }
   };
@@ -231,7 +233,8 @@ class InputGradient {
       }
       const ConvProduct& product = phases_[0].product;
       product.run(kernels_, weight, at, to + at.block * product.block() * s_.columns.x,
-                  s_.x_channel(), 0, s_.in, scratch, next);
+                  s_.x_channel(), 0, s_.in, scratch,
+                  part > first ? ConvScratch::of_product : ConvScratch::unknown, next);
     }
   }
 
@@ -276,9 +279,9 @@ class InputGradient {
   void run_phases(const T* weight, const Place& at_rows, T* to, T* scratch,
                   const Place& next) const {
     const bool is_made = is_alike() && phases_[0].product.is_made_once();
+    ConvScratch left = ConvScratch::unknown;
     for (std::size_t at = 0; at < phases_.size();) {
       const Phase& even = phases_[at];
-      const bool is_first = at == 0;
       const bool is_pair = at + 1 < phases_.size() && phases_[at + 1].row == even.row;
       const Phase& odd = phases_[is_pair ? at + 1 : at];
       at += is_pair ? 2 : 1;
@@ -288,30 +291,26 @@ class InputGradient {
       if (rows <= 0) continue;
       T* const made = scratch + planes_;
       const std::int64_t width = product.columns(), odd_width = odd.product.columns();
-      product.run(kernels_, weight, at_rows, made, rows * width, 0, s_.in, scratch,
-                  is_pair ? Place{} : next, is_made && !is_first);
+      product.run(kernels_, weight, at_rows, made, rows * width, 0, s_.in, scratch, left,
+                  is_pair ? Place{} : next);
+      if (is_made) left = ConvScratch::of_place;
       if (is_pair) {
         odd.product.run(kernels_, weight, at_rows, made + made_, rows * odd_width, 0, s_.in,
-                        scratch, next, is_made);
+                        scratch, left, next);
       }
       const std::int64_t step = s_.columns.stride, to_line = s_.rows.stride * s_.columns.x;
+      const bool is_zipped = is_pair && step == 2;
+      const std::int64_t at_once = is_zipped && width == odd_width ? rows : 1;
       for (std::int64_t k = 0; k < s_.in; ++k) {
-        const std::int64_t row = k * s_.rows.x + even.row + top * s_.rows.stride;
-        T* const x = to + row * s_.columns.x + even.column;
-        const T* const first = made + k * rows * width;
-        const T* const second = made + made_ + k * rows * odd_width;
-        const bool is_zipped = is_pair && step == 2;
-        const std::int64_t at_once = is_zipped && width == odd_width ? rows : 1;
         for (std::int64_t r = 0; r < rows; r += at_once) {
-          T* const line = x + r * to_line;
-          const T *const evens = first + r * width, *const odds = second + r * odd_width;
-          if (is_zipped) {
-            kernels_.interleave(line, to_line, evens, odds, odd_width, at_once);
-            if (width > odd_width) line[2 * odd_width] = evens[odd_width];
-          } else {
-            kernels_.spread(line, evens, width, step);
-            if (is_pair) kernels_.spread(line + 1, odds, odd_width, step);
-          }
+          const std::int64_t row = k * s_.rows.x + even.row + (top + r) * s_.rows.stride;
+          T* const line = to + row * s_.columns.x + even.column;
+          const T* const evens = made + (k * rows + r) * width;
+          const T* const odds = made + made_ + (k * rows + r) * odd_width;
+          if (is_zipped) kernels_.interleave(line, to_line, evens, odds, odd_width, at_once);
+          else if (is_pair) kernels_.spread(line + 1, odds, odd_width, step);
+          if (!is_zipped) kernels_.spread(line, evens, width, step);
+          else if (width > odd_width) line[2 * odd_width] = evens[odd_width];
         }
       }
     }

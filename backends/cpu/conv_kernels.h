@@ -48,11 +48,12 @@ struct ConvRow {
 };
 
 /// A plane: `above` rows of zeros, `rows` from sources `from_row` elements apart, zeros up to
-/// `size` elements, at least one vector of them, all in all whole vectors. `count` such planes,
-/// from sources `from_plane` apart to places `to_plane` apart.
+/// `size` elements, at least one vector of them, all in all whole vectors. Rows begin `to_row`
+/// elements apart; what is between them stays as it was. `count` such planes, from sources
+/// `from_plane` apart to places `to_plane` apart.
 struct ConvPlane {
   ConvRow row;
-  std::int64_t above = 0, rows = 0, from_row = 0, size = 0;
+  std::int64_t above = 0, rows = 0, from_row = 0, to_row = 0, size = 0;
   std::int64_t count = 0, from_plane = 0, to_plane = 0;
   /// Where the source's rows follow each other as the plane's do: which elements of a row are the
   /// source's, repeated for all rows, a bit for each element of the plane from the lowest bit of

@@ -50,6 +50,17 @@ struct ConvPlanes::Classes {
       more[tap.at] = std::max(more[tap.at], tap.shift);
     }
   }
+  /// Puts the source behind `zeros` elements of which the next row's are the padding behind this
+  /// one. What it is behind then: 0 if it has other neighbours.
+  std::int64_t move_behind(std::int64_t zeros, const ConvAxis& axis) {
+    if (first.size() != 1 || axis.stride != 1 || first[0] >= 0 || axis.source > axis.result)
+      return 0;
+    const std::int64_t moved = zeros + first[0];
+    if (moved < 0 || moved + more[0] > 2 * zeros) return 0;
+    first[0] = -zeros;
+    for (Tap& tap : taps) tap.shift += moved;
+    return zeros;
+  }
   std::int64_t most() const {
     return more.empty() ? 0 : *std::max_element(more.begin(), more.end());
   }
@@ -88,10 +99,13 @@ ConvPlanes::ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64
   is_flat_ = is_flat_in_place || cost(1, block_ * columns_, apart.first.size(), columns_) <
                                      cost(block_, columns_, fits ? 0 : joint.first.size(), width);
   is_in_place_ = fits && (is_flat_in_place || !is_flat_);
-  const Classes& classes = is_flat_ && !is_in_place_ ? apart : joint;
-  column_taps_ = classes.taps;
+  Classes classes = is_flat_ && !is_in_place_ ? apart : joint;
   row_step_ = is_in_place_ ? source_columns_ * row_stride_ : columns_ + classes.most();
-  if (are_whole && !is_in_place_) row_step_ = up(row_step_, lanes) * lanes;
+  if (are_whole && !is_in_place_) {
+    gap_ = is_flat_ ? 0 : classes.move_behind(lanes, columns);
+    row_step_ = gap_ > 0 ? columns_ + gap_ : up(row_step_, lanes) * lanes;
+  }
+  column_taps_ = classes.taps;
   if (is_in_place_) {
     channel_ = source_rows_ * source_columns_;
     in_place_from_ = row_classes.first[0] * source_columns_ + joint.first[0];
@@ -139,7 +153,8 @@ std::int64_t ConvPlanes::place(std::size_t row_tap, std::size_t column_tap) cons
 
 template <class T>
 void ConvPlanes::build_near(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
-                            std::int64_t first, T* to) const {
+                            std::int64_t first, T* to, bool has_gaps) const {
+  const std::int64_t gap = has_gaps ? gap_ : 0;
   for (const RowClass& rows : row_classes_) {
     // Rows h with 0 <= top + h * stride < source_rows.
     const std::int64_t height = block_ + rows.more;
@@ -151,25 +166,28 @@ void ConvPlanes::build_near(const ConvKernels<T>& kernels, const T* source, std:
     plane.above = above;
     plane.rows = std::min(inside, height - above);
     plane.from_row = row_stride_ * source_columns_;
-    plane.size = plane_size(rows.more);
+    plane.to_row = row_step_;
+    plane.size = plane_size(rows.more) - gap;
     plane.count = channels;
     plane.from_plane = source_rows_ * source_columns_;
     plane.to_plane = channel_;
     const T* const image = source + (plane.rows > 0 ? from * source_columns_ : 0);
-    T* of_class = to + rows.begin;
+    T* of_class = to + rows.begin + gap;
     for (const ColumnClass& columns : column_classes_) {
       plane.row = columns.row;
+      plane.row.before -= gap;
+      plane.row.length -= gap;
       plane.inside = columns.inside.empty() ? nullptr : columns.inside.data();
       plane.words = static_cast<std::int64_t>(columns.inside.size());
       kernels.copy_planes(plane, of_class, image + columns.from);
-      of_class += plane.size;
+      of_class += plane_size(rows.more);
     }
   }
 }
 
 template <class T>
 const T* ConvPlanes::build(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
-                           std::int64_t first, T* to) const {
+                           std::int64_t first, T* to, bool has_gaps) const {
   if (is_in_place_) return source + in_place_from_ + first * row_step_;
   // Few enough that their rows stay in the first cache level for all classes.
   const std::int64_t channel = source_rows_ * source_columns_;
@@ -178,7 +196,7 @@ const T* ConvPlanes::build(const ConvKernels<T>& kernels, const T* source, std::
   const std::int64_t each = row_classes_.size() * column_classes_.size() == 1 ? channels : few;
   for (std::int64_t k = 0; k < channels; k += each) {
     build_near(kernels, source + k * channel, std::min(each, channels - k), first,
-               to + k * channel_);
+               to + k * channel_, has_gaps);
   }
   return to;
 }
@@ -193,9 +211,9 @@ ConvSpans<T> ConvPlanes::spans(const T* source, std::int64_t channels, std::int6
 }
 
 template const float* ConvPlanes::build(const ConvKernels<float>&, const float*, std::int64_t,
-                                        std::int64_t, float*) const;
+                                        std::int64_t, float*, bool) const;
 template const double* ConvPlanes::build(const ConvKernels<double>&, const double*, std::int64_t,
-                                         std::int64_t, double*) const;
+                                         std::int64_t, double*, bool) const;
 template ConvSpans<float> ConvPlanes::spans(const float*, std::int64_t, std::int64_t) const;
 template ConvSpans<double> ConvPlanes::spans(const double*, std::int64_t, std::int64_t) const;
 

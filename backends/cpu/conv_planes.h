@@ -8,7 +8,8 @@
 // meets element i * columns + j of the plane, shifted by whole rows for each row of the kernel. So
 // a channel has as many planes as the kernel has columns, and the lines run on over the ends of
 // rows. Where rows are long enough to fill vectors, one plane per residue of the stride suffices,
-// and a line is a row, which begins at a whole vector if it is made of such; where no padding is
+// and a line is a row, which begins at a whole vector if it is made of such; if so, a vector of
+// zeros between two rows is the padding of both, and stays from image to image. Where no padding is
 // met and nothing is skipped, the image itself is the plane.
 
 #include <cstdint>
@@ -51,9 +52,11 @@ class ConvPlanes {
 
   /// The planes of `channels` channels for the result's rows from `first` on: where their first
   /// element lies, in `to` or in the source. Behind each plane in `to` are zeros for a vector.
+  /// `has_gaps`: build() made planes of as many channels there before, and what lies between rows
+  /// is still zero.
   template <class T>
   const T* build(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
-                 std::int64_t first, T* to) const;
+                 std::int64_t first, T* to, bool has_gaps) const;
 
   /// About what build() reads that it did not read for the rows before `first`: without the rows
   /// that only taps reach.
@@ -77,7 +80,7 @@ class ConvPlanes {
   struct Classes;
   template <class T>
   void build_near(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
-                  std::int64_t first, T* to) const;
+                  std::int64_t first, T* to, bool has_gaps) const;
   std::int64_t plane_size(std::int64_t more) const;
   std::vector<std::uint64_t> pattern(const ConvRow& row) const;
 
@@ -85,6 +88,7 @@ class ConvPlanes {
   std::int64_t source_rows_, source_columns_, row_stride_;
   bool is_flat_ = false, is_in_place_ = false;
   std::int64_t row_step_ = 0, channel_ = 0;
+  std::int64_t gap_ = 0;  // zeros between rows that nothing else is ever written to
   std::int64_t in_place_from_ = 0;
   std::vector<RowClass> row_classes_;
   std::vector<ColumnClass> column_classes_;

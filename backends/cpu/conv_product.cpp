@@ -118,7 +118,7 @@ ConvSpans<T> ConvProduct::spans(const Place<T>& at, std::int64_t k) const {
 template <class T>
 void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Place<T>& at, T* to,
                       std::int64_t to_result, std::int64_t first, std::int64_t last, T* scratch,
-                      const Place<T>& next, bool is_made) const noexcept {
+                      ConvScratch left, const Place<T>& next) const noexcept {
   const std::int64_t top = at.block * planes_.block();
   const std::int64_t height = std::min(planes_.block(), rows_ - top);
   // Lines of whole vectors are one line, but for where its vectors come from.
@@ -134,9 +134,10 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Plac
   do {
     const std::int64_t channels = std::min(channels_at_a_time_, channels_ - k);
     const T* const planes =
-        is_made && !planes_.is_in_place()
+        left == ConvScratch::of_place && !planes_.is_in_place()
             ? scratch
-            : planes_.build(kernels, at.source + k * source_channel_, channels, top, scratch);
+            : planes_.build(kernels, at.source + k * source_channel_, channels, top, scratch,
+                            k > 0 || left == ConvScratch::of_product);
     const std::int64_t then = k + channels_at_a_time_;
     const std::int64_t terms = channels * taps_per_channel_;
     ConvAhead<T> ahead(lines * strips.count * tiles.count * terms, planes,
@@ -232,10 +233,10 @@ template ConvBlock conv_block<double>(const ConvForm&);
 template ConvProduct::ConvProduct(const ConvForm&, const ConvKernels<float>&);
 template ConvProduct::ConvProduct(const ConvForm&, const ConvKernels<double>&);
 template void ConvProduct::run(const ConvKernels<float>&, const float*, const Place<float>&, float*,
-                               std::int64_t, std::int64_t, std::int64_t, float*,
-                               const Place<float>&, bool) const noexcept;
+                               std::int64_t, std::int64_t, std::int64_t, float*, ConvScratch,
+                               const Place<float>&) const noexcept;
 template void ConvProduct::run(const ConvKernels<double>&, const double*, const Place<double>&,
                                double*, std::int64_t, std::int64_t, std::int64_t, double*,
-                               const Place<double>&, bool) const noexcept;
+                               ConvScratch, const Place<double>&) const noexcept;
 
 }  // namespace blockgrad::detail

@@ -20,6 +20,10 @@ struct ConvForm {
   std::int64_t block = 0;                 // rows made at a time; 0: what fits the cache
 };
 
+/// What is in scratch: anything, what run() of the same product left, or what that of a product
+/// left which reads the same planes, of the same place.
+enum class ConvScratch { unknown, of_product, of_place };
+
 /// Every element is one fma chain from +0 over k, p, q in this order, of the terms inside of the
 /// source: an infinite weight adds nothing where it meets no element.
 class ConvProduct {
@@ -49,12 +53,11 @@ class ConvProduct {
 
   /// The results first .. last-1 of the rows of `at`, to `to`, which is where the first of these
   /// results' row 0 of this block goes; results lie `to_result` apart. Fetches what `next` reads
-  /// and writes meanwhile, if there is a next one. `is_made`: scratch is as another product left
-  /// it.
+  /// and writes meanwhile, if there is a next one.
   template <class T>
   void run(const ConvKernels<T>& kernels, const T* weight, const Place<T>& at, T* to,
            std::int64_t to_result, std::int64_t first, std::int64_t last, T* scratch,
-           const Place<T>& next = {}, bool is_made = false) const noexcept;
+           ConvScratch left, const Place<T>& next = {}) const noexcept;
 
  private:
   template <class T>

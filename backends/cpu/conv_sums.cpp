@@ -158,10 +158,10 @@ ConvSpans<T> ConvSums::spans_of_source(const Unit& unit, const Operands<T>& from
 
 template <class T>
 void ConvSums::build(const ConvKernels<T>& kernels, const Unit& unit, const Operands<T>& from,
-                     T* planes) const noexcept {
+                     T* planes, bool has_gaps) const noexcept {
   for (std::int64_t i = 0; i < unit.images; ++i) {
     planes_.build(kernels, from.source + (unit.image + i) * source_image_, from.channels, unit.top,
-                  planes + i * image_planes_);
+                  planes + i * image_planes_, has_gaps);
   }
 }
 
@@ -258,7 +258,7 @@ void ConvSums::run(const ConvKernels<T>& kernels, const T* a, const T* source, T
                            std::min(most_results, end - o), channels};
     bool is_first = true;
     for (Unit unit = unit_at(0, 0); unit.images > 0 && unit.rows > 0; unit = next(unit)) {
-      build(kernels, unit, from, scratch);
+      build(kernels, unit, from, scratch, !is_first);
       add_unit(kernels, unit, from, scratch, !is_first);
       is_first = false;
     }

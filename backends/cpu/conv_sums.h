@@ -62,8 +62,8 @@ class ConvSums {
   template <class T>
   ConvSpans<T> spans_of_source(const Unit& unit, const Operands<T>& from) const;
   template <class T>
-  void build(const ConvKernels<T>& kernels, const Unit& unit, const Operands<T>& from,
-             T* planes) const noexcept;
+  void build(const ConvKernels<T>& kernels, const Unit& unit, const Operands<T>& from, T* planes,
+             bool has_gaps) const noexcept;
   template <class T>
   void copy_to_panel(const ConvKernels<T>& kernels, const Unit& unit, const T* a,
                      std::int64_t results, T* panel) const noexcept;

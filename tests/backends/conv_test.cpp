@@ -56,9 +56,12 @@ const Layer layers[] = {
     {{1, 3, 8, 12}, {4, 3, 4, 5}, {.stride = {2, 3}, .padding = {2, 1}, .dilation = {1, 2}}},
     {{1, 2, 32, 32}, {100, 2, 3, 3}, {.stride = 2, .padding = 1}},  // residues, blocks of channels
     {{3, 2, 16, 16}, {9, 2, 3, 3}, {.stride = 2, .padding = 1}},    // of half a vector
-    {{1, 6, 32, 32}, {5, 6, 3, 3}, {.stride = 2, .padding = 1}},    // channels copied in groups
-    {{2, 2, 6, 16}, {9, 2, 3, 3}, {.stride = 2, .padding = 1}},  // residues of three half vectors
-    {{1, 2, 4, 48}, {3, 2, 3, 3}, {.stride = 2, .padding = 1}},  // whose lines end within one
+    {{2, 24, 40, 32}, {2, 24, 3, 3}, {.padding = 1}},               // zeros between rows, in blocks
+    {{2, 2, 4, 32}, {3, 2, 3, 5}, {.padding = {1, 2}}},             // of two neighbours each
+    {{2, 2, 3, 32}, {3, 2, 3, 3}, {.padding = {1, 16}, .dilation = {1, 16}}},  // all of them
+    {{1, 6, 32, 32}, {5, 6, 3, 3}, {.stride = 2, .padding = 1}},  // channels copied in groups
+    {{2, 2, 6, 16}, {9, 2, 3, 3}, {.stride = 2, .padding = 1}},   // residues of three half vectors
+    {{1, 2, 4, 48}, {3, 2, 3, 3}, {.stride = 2, .padding = 1}},   // whose lines end within one
     {{1, 1, 2, 2}, {1, 1, 2, 2}},
     {{2, 2, 3, 3}, {2, 2, 1, 1}, {.stride = 4}},  // residues that no element has
 };
