@@ -41,6 +41,24 @@ template <class T>
 using ConvDots = void (*)(std::int64_t count, const ConvTap* steps, const T* a, std::int64_t a_row,
                           const T* b, const ConvTap* tap, T* sums, bool load, ConvFetch<T> ahead);
 
+/// Taps of a slide, all of a kernel's column.
+constexpr std::int64_t slide_taps = 3;
+
+/// Where the steps of a slide lie: lines of vectors, `count` in each image.
+struct ConvLines {
+  std::int64_t images = 0, count = 0;
+  std::int64_t a_image = 0, a_step = 0, a_row = 0;  // a_step: from one vector to the next
+  std::int64_t b_image = 0, b_line = 0;
+};
+
+/// As ConvDots for steps that are the vectors of lines, and taps a line behind each other:
+/// sums[(r * slide_taps + t) * dot_lanes + e] is lane e of the sum over images n, lines l and
+/// vectors v of a[n * a_image + (l * vectors + v) * a_step + r * a_row + e] * b[n * b_image +
+/// (l + t) * b_line + v * dot_lanes + e], for a fixed number of vectors and rows.
+template <class T>
+using ConvSlide = void (*)(const ConvLines& lines, const T* a, const T* b, T* sums, bool load,
+                           ConvFetch<T> ahead);
+
 /// Rows of a plane: `before` zeros, then `count` elements of the source, each `step` behind the one
 /// before, then zeros up to `length`.
 struct ConvRow {
@@ -76,6 +94,8 @@ struct ConvKernels {
   ConvTile<T> tiles[2][max_vectors][max_rows] = {};
   /// [taps - 1][rows - 1]; null where there is none.
   ConvDots<T> dots[max_vectors][max_rows] = {};
+  /// [vectors - 1][rows - 1]; null where there is none.
+  ConvSlide<T> slides[max_vectors][max_rows] = {};
   /// y[i] = the sum of the dot_lanes of sums[i]: lane e with e + 8, then e + 4, e + 2, e + 1; fewer
   /// lanes begin further down.
   void (*add_lanes)(T* y, const T* sums, std::int64_t count) = nullptr;

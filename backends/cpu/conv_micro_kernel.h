@@ -7,36 +7,12 @@
 
 #include "backends/cpu/conv_copies.h"
 #include "backends/cpu/conv_kernels.h"
+#include "backends/cpu/conv_registers.h"
+#include "backends/cpu/conv_slide.h"
 #include "backends/cpu/simd.h"
 
 namespace blockgrad::detail {
 namespace {
-
-/// Compilers would rather add up each address from its parts, or keep each multiple of a distance,
-/// than let an access add and multiply.
-template <class T>
-void hide(T& x) {
-  asm("" : "+r"(x));
-}
-
-template <class T>
-const T* at_byte(const T* p, std::int64_t bytes) {
-  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(p) + bytes);
-}
-
-/// Up to eight rows of a matrix by two pointers, the second one at row 3, and two distances, which
-/// accesses multiply by 1, 2 or 4.
-template <class T>
-struct RowPointers {
-  const T* first;
-  std::int64_t row, three_rows;  // in bytes
-
-  const T* operator[](int r) const {
-    const T* const begin = r < 5 ? first : at_byte(first, three_rows);
-    const int rows = r < 5 ? r : r - 3;
-    return at_byte(begin, rows == 3 ? three_rows : rows * row);
-  }
-};
 
 /// See ConvTile. Every loop over the accumulators is unrolled in full: a single one that is not
 /// moves the whole array to the stack.
@@ -95,16 +71,6 @@ void conv_tile(std::int64_t count, const ConvTap* taps, const typename V::Scalar
       }
     }
   }
-}
-
-/// Compilers would rather read a vector again for each use than keep it, and loads are scarce.
-template <class Reg>
-void keep_in_register(Reg& x) {
-#if defined(__x86_64__)
-  asm("" : "+v"(x));
-#elif defined(__aarch64__)
-  asm("" : "+w"(x));
-#endif
 }
 
 /// One pass of ConvDots: V::lanes lanes of each sum.
@@ -236,6 +202,18 @@ constexpr ConvDots<typename V::Scalar> conv_dots_or_null() {
   }
 }
 
+/// Where a line's vectors fit beside the sums, of vectors as wide as lanes are many.
+template <class V, int accumulators, int vectors, int rows>
+constexpr ConvSlide<typename V::Scalar> conv_slide_or_null() {
+  constexpr int registers = 32;
+  if constexpr (V::lanes == dot_lanes<typename V::Scalar> && rows * slide_taps <= accumulators &&
+                (rows + vectors) * slide_taps < registers) {
+    return conv_slide<V, vectors, rows>;
+  } else {
+    return nullptr;
+  }
+}
+
 template <class V, int accumulators, int most_taps, int... index>
 constexpr void add_conv_kernels(ConvKernels<typename V::Scalar>& table,
                                 std::integer_sequence<int, index...>) {
@@ -249,6 +227,11 @@ constexpr void add_conv_kernels(ConvKernels<typename V::Scalar>& table,
   ((table.dots[index / rows][index % rows] =
         conv_dots_or_null<V, accumulators, most_taps, index / rows + 1, index % rows + 1>()),
    ...);
+  if constexpr (most_taps == slide_taps) {
+    ((table.slides[index / rows][index % rows] =
+          conv_slide_or_null<V, accumulators, index / rows + 1, index % rows + 1>()),
+     ...);
+  }
 }
 
 /// The table of the vector type V, which has room for `accumulators` sums beside its operands.

@@ -68,7 +68,7 @@ double work_of(const ConvSumsForm& form) { return static_cast<double>(form.resul
 }  // namespace
 
 template <class T>
-ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
+ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>& kernels)
     : row_axis_(form.rows),
       column_axis_(form.columns),
       planes_(form.rows, form.columns, rows_of<T>(form), work_of(form), 0, dot_lanes<T>, false),
@@ -120,6 +120,7 @@ ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
   panel_size_ =
       std::max(dot_panel * taps,
                is_a_in_place_ ? 0 : static_cast<std::int64_t>(steps_.size()) * dot_panel * lanes);
+  slides_ = has_slides(kernels);
   const std::size_t across = form.columns.offsets.size();
   for (std::int64_t k = 0; k < channels_at_a_time_; ++k) {
     for (std::size_t q = 0; q < across; ++q) {
@@ -129,6 +130,18 @@ ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>&)
       }
     }
   }
+}
+
+// Whether three taps of a column lie a line behind each other, and lines are few vectors.
+template <class T>
+bool ConvSums::has_slides(const ConvKernels<T>& kernels) const {
+  const std::int64_t vectors = columns_ / dot_lanes<T>;
+  if (columns_ % dot_lanes<T> != 0 || vectors < 1 || vectors > ConvKernels<T>::max_vectors ||
+      row_axis_.offsets.size() != slide_taps || column_axis_.offsets.empty() ||
+      kernels.dot_taps != slide_taps || !kernels.slides[vectors - 1][kernels.dot_rows - 1])
+    return false;
+  const std::int64_t first = planes_.place(0, 0), step = planes_.line_step();
+  return planes_.place(1, 0) == first + step && planes_.place(2, 0) == first + 2 * step;
 }
 
 ConvSums::Unit ConvSums::unit_at(std::int64_t image, std::int64_t top) const {
@@ -192,7 +205,17 @@ void ConvSums::add_unit(const ConvKernels<T>& kernels, const Unit& unit, const O
   const std::int64_t steps = unit.images * planes_.line_count(unit.rows) *
                              up(planes_.line_length(unit.rows), dot_lanes<T>);
   const T* const a = from.a + unit.image * a_image_ + unit.top * columns_;
+  const ConvTap* const tap = taps_.data();
   const std::int64_t a_row = is_a_in_place_ ? rows_ * columns_ : dot_lanes<T>;
+  const std::int64_t vectors = columns_ / dot_lanes<T>;
+  const std::int64_t a_step = is_a_in_place_ ? dot_lanes<T> : dot_panel * dot_lanes<T>;
+  const ConvLines lines{unit.images,
+                        unit.rows,
+                        is_a_in_place_ ? a_image_ : unit.rows * vectors * a_step,
+                        a_step,
+                        a_row,
+                        image_planes_,
+                        planes_.line_step()};
   const Unit then = next(unit);
   ConvAhead<T> ahead(steps * tiles.count(), scratch,
                      then.images > 0 ? spans_of_source(then, from) : ConvSpans<T>{},
@@ -209,9 +232,15 @@ void ConvSums::add_unit(const ConvKernels<T>& kernels, const Unit& unit, const O
       const std::int64_t width = tiles.width(j);
       for (std::int64_t r = o; r < end; r += tiles.most_rows) {
         const std::int64_t height = tiles.height(r);
-        kernels.dots[width - 1][height - 1](
-            steps, steps_.data(), left + (r - o) * a_row, a_row, scratch, taps_.data() + t,
-            sums + (r * tiles.taps + t * height) * dot_lanes<T>, load, ahead.take(steps));
+        const T* const own = left + (r - o) * a_row;
+        T* const made = sums + (r * tiles.taps + t * height) * dot_lanes<T>;
+        if (slides_) {
+          kernels.slides[vectors - 1][height - 1](lines, own, scratch + tap[t].source, made, load,
+                                                  ahead.take(steps));
+        } else {
+          kernels.dots[width - 1][height - 1](steps, steps_.data(), own, a_row, scratch, tap + t,
+                                              made, load, ahead.take(steps));
+        }
       }
       t += width;
     }

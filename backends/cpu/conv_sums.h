@@ -54,6 +54,8 @@ class ConvSums {
     std::int64_t results, channels;
   };
 
+  template <class T>
+  bool has_slides(const ConvKernels<T>& kernels) const;
   Unit unit_at(std::int64_t image, std::int64_t top) const;
   Unit next(const Unit& unit) const;
   /// What a unit reads of the operands.
@@ -92,6 +94,7 @@ class ConvSums {
   std::int64_t channels_at_a_time_, images_at_a_time_, channel_blocks_, result_blocks_;
   std::int64_t image_planes_, planes_size_, panel_size_, sums_size_;
   bool is_a_in_place_;  // read where it lies, not from a panel
+  bool slides_;         // taps of a column are made by slides
 };
 
 }  // namespace blockgrad::detail
