@@ -351,9 +351,8 @@ class RowRun {
   void spread_whole(const RowInstruction& step) {
     std::byte* to = at(step.registers[0]);
     const std::byte* from = at(step.registers[1]);
-    const std::int32_t size = size_of(step.registers[1]);
-    if (step.spread_elements > 0) spread(size, to, from, 1, step.spread_elements, 1);
-    else spread(size, to, from, block_.outers, tape_.space.n, block_.columns);
+    if (step.spread_elements > 0) step.spread(to, from, 1, step.spread_elements, 1);
+    else step.spread(to, from, block_.outers, tape_.space.n, block_.columns);
   }
 
   void reduce(const RowInstruction& step) {

@@ -43,6 +43,7 @@ struct RowInstruction {
   DType dtype = DType::f32;  // of the result
   ReduceFn reduce = nullptr;
   ReduceKind reduces = ReduceKind::sum;
+  SpreadFn spread = nullptr;
   RowJoin join = nullptr;    // of the chunks of a line that goes in passes
   std::int32_t levels = -1;  // slot: what chunks made so far, joined as a binary counter carries
   bool is_together = false;  // a Reduce of RowPhase::together

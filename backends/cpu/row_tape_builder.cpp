@@ -198,18 +198,17 @@ class RowTapeBuilder {
   void add_instruction(std::int32_t i) {
     const RowDraftInstruction& draft = draft_.code[static_cast<std::size_t>(i)];
     RowDraftValue& made = value(draft.out);
-    RowInstruction step;
-    step.kind = draft.kind;
-    step.by_line = draft.by_line;
+    RowInstruction step{.kind = draft.kind, .by_line = draft.by_line};
     const DType operand = value(draft.args[0]).dtype;
+    const auto bytes = static_cast<std::int32_t>(size_of(operand));
     step.run = draft.run;
     step.sweep = draft.sweep;
     step.form = draft.form;
     step.dtype = made.dtype;
     step.reduces = draft.reduce;
-    if (draft.kind == Kind::copy) {
-      step.sweep = sweep_table(request_.isa).find_copy(static_cast<std::int32_t>(size_of(operand)));
-    } else if (draft.kind == Kind::reduce) {
+    if (draft.kind == Kind::copy) step.sweep = sweep_table(request_.isa).find_copy(bytes);
+    if (draft.kind == Kind::spread) step.spread = sweep_table(request_.isa).find_spread(bytes);
+    if (draft.kind == Kind::reduce) {
       step.reduce = space_.inner == 1 || is_long_ ? table_.find_rows(draft.reduce, operand)
                                                   : table_.find_columns(draft.reduce, operand);
       check_internal(step.reduce != nullptr, "no kernel for ", name(draft.reduce), " of ", operand);
@@ -365,10 +364,9 @@ class RowTapeBuilder {
     tape_.constant_bytes = (tape_.chunk * 8 + 63) / 64 * 64;
     tape_.constants =
         allocate_bytes(static_cast<std::int64_t>(constants_.size()) * tape_.constant_bytes);
-    for (std::size_t k = 0; k < constants_.size(); ++k) {
-      std::byte* memory =
-          tape_.constants.get() + static_cast<std::int64_t>(k) * tape_.constant_bytes;
-      const RowDraftValue& constant = value(constants_[k]);
+    std::byte* memory = tape_.constants.get();
+    for (const std::int32_t v : constants_) {
+      const RowDraftValue& constant = value(v);
       visit(constant.dtype, [&](auto zero) {
         using T = decltype(zero);
         T number{};
@@ -377,6 +375,7 @@ class RowTapeBuilder {
         else number = static_cast<T>(static_cast<std::int64_t>(constant.bits));
         std::fill_n(reinterpret_cast<T*>(memory), tape_.chunk, number);
       });
+      memory += tape_.constant_bytes;
     }
   }
 

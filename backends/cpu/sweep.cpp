@@ -18,6 +18,8 @@ int arithmetic(ScalarOp op) {
   return op == ScalarOp::add ? 0 : op == ScalarOp::subtract ? 1 : op == ScalarOp::multiply ? 2 : -1;
 }
 
+int by_bytes(std::int32_t bytes) { return bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3; }
+
 }  // namespace
 
 SweepFn SweepTable::find(ScalarOp op, DType value) const {
@@ -57,9 +59,8 @@ SweepFn SweepTable::find_flushed(SweepFn made) const {
   return nullptr;
 }
 
-SweepFn SweepTable::find_copy(std::int32_t bytes) const {
-  return copies[bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3];
-}
+SweepFn SweepTable::find_copy(std::int32_t bytes) const { return copies[by_bytes(bytes)]; }
+SpreadFn SweepTable::find_spread(std::int32_t bytes) const { return spreads[by_bytes(bytes)]; }
 
 const SweepTable& sweep_table(Isa isa) {
   switch (isa) {

@@ -29,6 +29,11 @@ struct SweepOperands {
 /// equal.
 using SweepFn = void (*)(std::byte* const* at, const SweepOperands& operands, std::int64_t n);
 
+/// out[o, k, i] = in[o, i] for o < outers, k < n, i < columns: values per line to all elements of
+/// their lines. `out` is apart from `in`, or the same array where n is 1.
+using SpreadFn = void (*)(std::byte* out, const std::byte* in, std::int64_t outers, std::int64_t n,
+                          std::int64_t columns);
+
 struct SweepTable {
   static constexpr int ops = static_cast<int>(ScalarOp::cast) + 1;
 
@@ -43,8 +48,9 @@ struct SweepTable {
   SweepFn find_select(ScalarOp comparison, DType value) const;
   /// flush_subnormal of what this sweep makes: a b + c d, a b + c or fma. Null for others.
   SweepFn find_flushed(SweepFn made) const;
-  /// A copy of elements of 1, 2, 4 or 8 bytes.
+  /// Of elements of 1, 2, 4 or 8 bytes.
   SweepFn find_copy(std::int32_t bytes) const;
+  SpreadFn find_spread(std::int32_t bytes) const;
 
   SweepFn single[ops][2] = {};
   SweepFn pairs[3][4][2] = {};
@@ -55,6 +61,7 @@ struct SweepTable {
   };
   Flushed flushed[3][2] = {};
   SweepFn copies[4] = {};
+  SpreadFn spreads[4] = {};
 };
 
 /// The kernels for a supported instruction set.

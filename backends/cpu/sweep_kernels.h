@@ -180,6 +180,37 @@ void sweep_where(std::byte* const* at, const SweepOperands& operands, int64_t n)
 
 #undef BG_INLINE
 
+/// Lines shorter than a few vectors would take longest in their rests: the last vector of a line
+/// reaches into the next one, which is written after it.
+template <class T>
+void spread(std::byte* to, const std::byte* from, int64_t outers, int64_t n, int64_t columns) {
+  typedef T Vector __attribute__((vector_size(vector_bytes)));
+  constexpr int64_t width = vector_bytes / sizeof(T);
+  T* out = reinterpret_cast<T*>(to);
+  const T* in = reinterpret_cast<const T*>(from);
+  const T* const end = out + outers * n * columns;
+  const auto row = static_cast<std::size_t>(columns) * sizeof(T);
+  if (n == 1) {
+    __builtin_memmove(out, in, static_cast<std::size_t>(outers) * row);
+  } else if (columns == 1) {
+    for (int64_t o = 0; o < outers; ++o) {
+      const T value = in[o];
+      const Vector values = Vector{} + value;
+      T* const next = out + n;
+      if (end - next >= width) {
+        for (T* at = out; at < next; at += width) __builtin_memcpy(at, &values, sizeof values);
+      } else {
+        for (T* at = out; at < next; ++at) *at = value;
+      }
+      out = next;
+    }
+  } else {
+    for (int64_t o = 0; o < outers; ++o, in += columns) {
+      for (int64_t k = 0; k < n; ++k, out += columns) __builtin_memcpy(out, in, row);
+    }
+  }
+}
+
 template <class F, class T>
 constexpr SweepTable::Flushed flushed() {
   return {sweep<F, T, T>, sweep<Flushed<F>, T, T>};
@@ -238,6 +269,10 @@ constexpr SweepTable sweep_kernels() {
   table.copies[1] = sweep<First, std::uint16_t, std::uint16_t>;
   table.copies[2] = sweep<First, std::uint32_t, std::uint32_t>;
   table.copies[3] = sweep<First, std::uint64_t, std::uint64_t>;
+  table.spreads[0] = spread<std::uint8_t>;
+  table.spreads[1] = spread<std::uint16_t>;
+  table.spreads[2] = spread<std::uint32_t>;
+  table.spreads[3] = spread<std::uint64_t>;
   return table;
 }
 

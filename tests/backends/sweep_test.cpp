@@ -279,6 +279,43 @@ BOOST_AUTO_TEST_CASE(a_sweep_may_write_over_an_operand_that_goes_on) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(values_per_line_are_spread_to_the_elements_of_their_lines_and_no_further) {
+  for (const Isa isa : isas()) {
+    for (const std::size_t bytes : {1U, 2U, 4U, 8U}) {
+      const SpreadFn spread = sweep_table(isa).find_spread(static_cast<std::int32_t>(bytes));
+      for (const std::size_t outers : {0U, 1U, 2U, 5U}) {
+        for (const std::size_t n : {0U, 1U, 2U, 7U, 16U, 17U, 64U, 65U, 130U}) {
+          for (const std::size_t columns : {1U, 2U, 3U, 16U, 19U}) {
+            std::vector<std::byte> in(outers * columns * bytes);
+            for (std::size_t i = 0; i < in.size(); ++i) in[i] = std::byte(i * 37 + i / 251);
+            std::vector<std::byte> out(outers * n * columns * bytes + 130, untouched);
+            std::vector<std::byte> expected;
+            for (std::size_t o = 0; o < outers; ++o) {
+              const auto row = in.begin() + static_cast<std::ptrdiff_t>(o * columns * bytes);
+              for (std::size_t k = 0; k < n; ++k)
+                expected.insert(expected.end(), row, row + static_cast<long>(columns * bytes));
+            }
+            expected.resize(out.size(), untouched);
+            spread(out.data(), in.data(), static_cast<std::int64_t>(outers),
+                   static_cast<std::int64_t>(n), static_cast<std::int64_t>(columns));
+            BOOST_TEST((out == expected), isa_name(isa) << ", " << bytes << " bytes, " << outers
+                                                        << " x " << n << " x " << columns);
+          }
+        }
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_spread_over_lines_of_one_element_may_stay_where_it_is) {
+  for (const Isa isa : isas()) {
+    std::vector<std::byte> values = numbers(DType::f32, 5);
+    const std::vector<std::byte> before = values;
+    sweep_table(isa).find_spread(4)(values.data(), values.data(), most, 1, 1);
+    BOOST_TEST((values == before), isa_name(isa));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(what_has_no_sweep_has_none) {
   const SweepTable& table = sweep_table(Isa::portable);
   BOOST_TEST(table.find(ScalarOp::exp, DType::f32) == nullptr);
