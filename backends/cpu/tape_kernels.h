@@ -60,10 +60,10 @@ struct CosNear {
 };
 
 void map_not(void* out, const void* a, const void*, const void*, int64_t n) {
-  const bool* x = static_cast<const bool*>(a);
-  bool* y = static_cast<bool*>(out);
+  const auto* x = static_cast<const unsigned char*>(a);
+  auto* y = static_cast<unsigned char*>(out);
   BG_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) y[i] = !x[i];
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] ^ 1;
 }
 
 template <class T>
