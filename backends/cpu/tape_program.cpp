@@ -62,9 +62,13 @@ std::byte* TapeProgram::start_of(const TapeRegister& reg, const KernelCall& call
 }
 
 void TapeProgram::share_fetches() {
-  float all = 0, passed = 0;
+  constexpr std::int64_t unit = TapeProgram::fetch_unit;
+  std::int64_t all = 0, fetched = 0;
   for (const TapeInstruction& step : code) all += step.work;
-  for (TapeInstruction& step : code) step.fetched = (passed += step.work) / all;
+  for (TapeInstruction& step : code) {
+    const std::int64_t share = (chunk * step.work + all - 1) / all;
+    step.fetched = fetched = std::min(chunk, fetched + (share + unit - 1) / unit * unit);
+  }
 }
 
 std::int64_t TapeProgram::parts() const {
@@ -121,10 +125,10 @@ class TapeProgram::NextChunk {
     TapeFetch fetch;
     const bool is_long = step.function && step.work == TapeInstruction::long_work;
     const std::int64_t blocks = is_long ? n / TapeFetch::block : 0;
-    const std::int64_t end = std::min(n_, rounded(step.fetched * static_cast<float>(n_)));
-    const auto all_stores = static_cast<float>(tape_.stores.size());
-    const auto until = static_cast<std::size_t>(step.fetched * all_stores + 0.01f);
-    for (; stores_ < until; ++stores_) bring(tape_.stores[stores_]);
+    const std::int64_t end = std::min(n_, step.fetched);
+    const std::int64_t stores = std::ssize(tape_.stores);
+    for (; stores_ < stores && (stores_ + 1) * n_ <= stores * end; ++stores_)
+      bring(tape_.stores[static_cast<std::size_t>(stores_)]);
     if (blocks > 0 && count_ <= TapeFetch::most) hand_out(end, blocks, fetch);
     for (std::size_t s = 0; done_ < end && s < count_; ++s) {
       const std::int64_t size = registers_[s]->size;
@@ -135,11 +139,10 @@ class TapeProgram::NextChunk {
   }
 
  private:
-  static constexpr std::int64_t unit = 16;  // elements
   static bool writes(const TapeRegister& reg) { return reg.kind == TapeRegister::Kind::output; }
-  static std::int64_t rounded(float n) { return (static_cast<std::int64_t>(n) / unit + 1) * unit; }
 
   void hand_out(std::int64_t end, std::int64_t blocks, TapeFetch& fetch) {
+    constexpr std::int64_t unit = TapeProgram::fetch_unit;
     if (done_ >= end) return;
     const std::int64_t each = ((end - done_ + blocks - 1) / blocks + unit - 1) / unit * unit;
     for (const bool is_written : {false, true}) {
@@ -169,7 +172,7 @@ class TapeProgram::NextChunk {
   const std::byte* known_[most_registers];     // where each is in the first chunk
   const std::byte* from_[most_registers];      // and in the next
   std::int64_t first_ = 0, n_ = 0, done_ = 0;  // elements
-  std::size_t stores_ = 0;                     // that are near
+  std::int64_t stores_ = 0;                    // that are near
 };
 
 template <bool watches>

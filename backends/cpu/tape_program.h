@@ -32,9 +32,9 @@ struct TapeInstruction {
   SweepFn sweep = nullptr;
   SweepOperands operands;
   std::int32_t also = -1;  // the register of a function's second value
-  static constexpr float long_work = 20;
-  float work = 0;                   // for an element, beside others
-  float fetched = 1;                // share of the next chunk that comes near up to its end
+  static constexpr std::int64_t long_work = 20;
+  std::int64_t work = 0;            // for an element, beside others
+  std::int64_t fetched = 0;         // elements of the next chunk that come near up to its end
   MagnitudeFn magnitude = nullptr;  // of `out`; null where it is not floating
   bool is_result = false;
   bool is_carried = false;  // if `out` is not finite, a later value is not either
@@ -82,8 +82,9 @@ struct TapeProgram {
   std::vector<TapeStore> stores;
   std::shared_ptr<std::byte> constants;  // one block of each
 
-  /// Sets what each instruction fetches, in proportion to its work. Functions of long_work fetch
-  /// meanwhile, others would take longer by it.
+  static constexpr std::int64_t fetch_unit = 16;  // elements
+  /// Sets what each instruction fetches, in proportion to its work and whole units at least.
+  /// Functions of long_work fetch meanwhile, others would take longer by it.
   void share_fetches();
   std::int64_t parts() const;
   /// Nanoseconds of one thread, roughly: what is moved through memory takes as long as a sum, a
