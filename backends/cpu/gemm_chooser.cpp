@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "backends/cpu/cache_size.h"
 #include "blockgrad/graph/error.h"
 
 namespace blockgrad {
@@ -94,7 +95,8 @@ void Gemm::choose(const TileKernels<T>& table) {
 /// follow where the rows are long, and the lines of all k rows meet in few sets of the caches.
 bool Gemm::jumps(std::int64_t a_bytes, std::int64_t size) const {
   if (layout_a_ != LayoutA::columns) return false;
-  return a_bytes > (lda_ * size >= 1024 ? l2_bytes / 8 : l2_bytes / 2);
+  const std::int64_t near = detail::second_cache_bytes();
+  return a_bytes > (lda_ * size >= 1024 ? near / 8 : near / 2);
 }
 
 /// Operands are packed where their rows meet in few sets of the caches or are larger than these, if
