@@ -74,8 +74,8 @@ class Planner {
   // Whether it is all of a value that a node makes, in the same order.
   bool is_dense_whole(Value v) const {
     const View* view = at(v.node).op.as<View>();
-    return !view || (view->layout.is_dense() && graph_.type(v).shape.size() ==
-                                                    graph_.type(graph_.base(v)).shape.size());
+    return !view || (view->layout.is_dense() &&
+                     graph_.type(v).shape.size() == graph_.type(graph_.base(v)).shape.size());
   }
   std::int64_t bytes(Value v) const { return bytes_of(graph_.type(v)); }
   // The value in whose memory v lies.

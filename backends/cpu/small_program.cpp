@@ -120,10 +120,15 @@ class SmallBuilder {
     std::vector<SmallSource> results;
     for (const std::int32_t r : fn.results())
       results.push_back(values[static_cast<std::size_t>(r)]);
-    // Storage that another result overwrites is set aside.
+    // An input that another result overwrites is set aside.
     for (std::size_t r = 0; r < results.size(); ++r) {
-      if (!results[r].is_kept && outputs[r].place == Place::stored &&
-          code[static_cast<std::size_t>(fn.results()[r])].op == ScalarOp::input)
+      const ScalarInstr& source = code[static_cast<std::size_t>(fn.results()[r])];
+      if (results[r].is_kept || source.op != ScalarOp::input) continue;
+      const Operand& in = inputs[static_cast<std::size_t>(source.bits)];
+      const bool is_overwritten =
+          std::any_of(outputs.begin(), outputs.end(),
+                      [&](const Operand& out) { return out.place == in.place && out.at == in.at; });
+      if (is_overwritten || outputs[r].place == Place::stored)
         results[r] = values_.copied(results[r], outputs[r].dtype);
     }
     return results;

@@ -206,6 +206,18 @@ BOOST_AUTO_TEST_CASE(large_steps_between_small_ones_read_and_feed_them) {
   });
 }
 
+// The formula takes over the memory of what it reads in another shape, and which goes on as it is.
+BOOST_AUTO_TEST_CASE(what_another_result_overwrites_is_read_before) {
+  check("a value in another shape beside a formula of it", [] {
+    std::mt19937 random(7);
+    const Expr large = parameter(random_tensor(random, {2, 4096}, DType::f64), "large");
+    const Expr e = reshape(sum(large * large, 1), {2, 1, 1});
+    Case made;
+    made.outputs = {reshape(e, {1, 2, 1}) * 0.5 + 1.0, reshape(e, {1, 2, 1})};
+    return made;
+  });
+}
+
 BOOST_AUTO_TEST_CASE(functions_casts_positions_and_random_numbers) {
   check("functions", [] {
     std::mt19937 random(13);
