@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t most_ordered = 4096;    // blocks that are tried in other orders than time
 constexpr std::size_t most_pairs = 1u << 22;  // looked at for that, after the first such order
+constexpr std::size_t most_climbed_pairs = 1u << 25;  // and when none of them is tight
 
 // Numbers of the blocks that end, in the order in which they do.
 std::vector<std::size_t> by_death(std::span<const ArenaBlock> blocks) {
@@ -106,6 +107,42 @@ std::vector<std::size_t> largest_first(std::span<const ArenaBlock> blocks, bool 
   return order;
 }
 
+bool is_tight(std::int64_t peak, std::int64_t live) { return peak - live <= live / 256; }
+
+// Hill climbing over orders of the blocks that are not small beside what is live: one that lies
+// above that goes forward, by a random distance, and stays there unless the top rises. Small blocks
+// come last, into the gaps.
+Placement climbed(std::span<const ArenaBlock> blocks, std::int64_t live) {
+  std::vector<std::size_t> order, small;
+  for (const std::size_t b : largest_first(blocks, false))
+    (blocks[b].bytes > live / 1000 ? order : small).push_back(b);
+  const std::size_t n = order.size();
+  if (n == 0) return place_in_order(blocks, small);
+  std::uint64_t state = 1;
+  const auto below = [&](std::size_t end) {  // Knuth's MMIX generator
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<std::size_t>((state >> 33) % end);
+  };
+  Placement best = place_in_order(blocks, order);
+  for (std::size_t tries = most_climbed_pairs / (n * n); tries > 0 && !is_tight(best.peak, live);
+       --tries) {
+    std::vector<std::size_t> above;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (best.at[order[i]] + whole_lines(blocks[order[i]].bytes) > live) above.push_back(i);
+    }
+    std::vector<std::size_t> next = order;
+    const std::size_t from = above[below(above.size())], to = below(from + 1);
+    std::rotate(next.begin() + to, next.begin() + from, next.begin() + from + 1);
+    if (tries % 3 == 0) std::swap(next[below(n)], next[below(n)]);
+    Placement other = place_in_order(blocks, next);
+    if (other.peak > best.peak) continue;
+    best = std::move(other);
+    order = std::move(next);
+  }
+  order.insert(order.end(), small.begin(), small.end());
+  return place_in_order(blocks, order);
+}
+
 }  // namespace
 
 Placement place(std::span<const ArenaBlock> blocks) {
@@ -125,6 +162,10 @@ Placement place(std::span<const ArenaBlock> blocks) {
       std::rotate(order.begin(), top, top + 1);
       if (other.peak < best.peak) best = std::move(other);
     }
+  }
+  if (!is_tight(best.peak, live)) {
+    Placement other = climbed(blocks, live);
+    if (other.peak < best.peak) best = std::move(other);
   }
   return best;
 }
