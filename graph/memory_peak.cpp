@@ -65,13 +65,13 @@ class Lives {
         if (in.place != Place::arena || from < 0 || from >= bytes_of(type)) continue;
         Life* const before = life(node.inputs[n]);
         if (!before || before == &lives_.back()) continue;
-        if (node.op.as<Unview>()) join(*before);
+        if (node.op.as<Unview>() || is_copied_to_itself(in, step.outputs[r])) join(*before);
         else if (from == 0) before->death = time - 1;
       }
     }
   }
 
-  // A part that was made where the last value wants it.
+  // What was made where the last value wants it.
   void join(Life& part) {
     lives_.back().birth = std::min(lives_.back().birth, part.birth);
     part.whole = static_cast<std::int32_t>(lives_.size()) - 1;

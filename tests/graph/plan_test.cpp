@@ -183,6 +183,7 @@ BOOST_AUTO_TEST_CASE(what_a_copy_reads_in_another_order_is_made_there) {
     const Graph graph = graph_of(outputs);
     const Plan plan = make_plan(graph, true);
     check_plan(graph, plan);
+    BOOST_TEST(memory_peak(graph, plan).bytes == plan.live_bytes);
     check_plan(graph, make_plan(graph, false));
     check_plan(graph, make_plan(graph, true, false));
     const std::vector<PlanStep> steps = steps_of<Doubled>(graph, plan);
