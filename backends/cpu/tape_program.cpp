@@ -126,8 +126,8 @@ class TapeProgram::NextChunk {
     const bool is_long = step.function && step.work == TapeInstruction::long_work;
     const std::int64_t blocks = is_long ? n / TapeFetch::block : 0;
     const std::int64_t end = std::min(n_, step.fetched);
-    const std::int64_t stores = std::ssize(tape_.stores);
-    for (; stores_ < stores && (stores_ + 1) * n_ <= stores * end; ++stores_)
+    const std::int64_t count = std::ssize(tape_.stores);
+    for (; stores_ < count && (stores_ + 1) * n_ <= count * end; ++stores_)
       bring(tape_.stores[static_cast<std::size_t>(stores_)]);
     if (blocks > 0 && count_ <= TapeFetch::most) hand_out(end, blocks, fetch);
     for (std::size_t s = 0; done_ < end && s < count_; ++s) {
