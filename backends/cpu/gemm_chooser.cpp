@@ -270,7 +270,8 @@ void Gemm::choose_parts() {
   };
   const double by_rows = half(tiles, main_.rows, m) + twice_b;
   const double by_columns = half(strips, static_cast<int>(main_.columns), n) + twice_a + 0.02;
-  parts_cut_rows_ = by_rows < by_columns;
+  const bool is_one_row = path_ == Path::rows || path_ == Path::dots;
+  parts_cut_rows_ = !is_one_row && by_rows < by_columns;
   units_ = parts_cut_rows_ ? tiles : strips;
   const std::int64_t wanted = static_cast<std::int64_t>(std::min(work / 131072, 64.0));
   if (shape_.b_panel > 0) {

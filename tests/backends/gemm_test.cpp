@@ -235,6 +235,17 @@ BOOST_AUTO_TEST_CASE(a_row_times_a_large_matrix_equals_the_fma_chain) {
   }
 }
 
+// Whose columns one thread makes, since they are few.
+BOOST_AUTO_TEST_CASE(a_row_times_a_large_narrow_matrix_equals_the_fma_chain) {
+  for (const std::int64_t n : {2, 5, 16, 31, 64, 100}) {
+    const std::int64_t k = 70000 / n;
+    for (const bool transposes : {false, true}) {
+      check({1, n, k, false, transposes, 1});
+      check({n, 1, k, transposes, false, 1});
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(single_rows_and_columns_equal_the_fma_chain) {
   for (const std::int64_t size : {1, 7, 8, 9, 63, 300, 1025}) {
     for (const std::int64_t k : {1, 7, 8, 100, 513}) {
