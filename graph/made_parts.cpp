@@ -23,7 +23,8 @@ class Finder {
         uses_(uses),
         in_any_layout_(in_any_layout),
         may_move_(may_move),
-        is_made_(graph, 0) {}
+        is_made_(graph, 0),
+        has_parts_(graph, 0) {}
 
   std::vector<MadePart> run() {
     for (std::int32_t i = 0; i < size(); ++i) {
@@ -71,11 +72,13 @@ class Finder {
       const int last = place.shape.rank() - 1;
       const bool has_lines =
           place.strides[static_cast<std::size_t>(last)] == 1 && is_whole(place.shape[last]);
-      if (!in_any_layout_ || !has_lines || !maker.op->makes(made.part.result, place) ||
+      // What lies in it lies there as in a dense value.
+      if (!in_any_layout_ || has_parts_[made.part] || !has_lines ||
+          !maker.op->makes(made.part.result, place) ||
           !is_read_in(made.part, place, made.whole.node))
         return;
     }
-    is_made_[made.part] = 1;
+    is_made_[made.part] = has_parts_[made.whole] = 1;
     made_.push_back(made);
   }
 
@@ -108,7 +111,7 @@ class Finder {
   const ValueTable<std::int32_t>& uses_;
   const bool in_any_layout_;
   const std::function<bool(Value)>& may_move_;
-  ValueTable<char> is_made_;
+  ValueTable<char> is_made_, has_parts_;
   std::optional<ValueTable<std::vector<Reader>>> readers_;  // made when somebody asks
   std::vector<MadePart> made_;
 };

@@ -68,6 +68,22 @@ BOOST_AUTO_TEST_CASE(attention_made_in_its_places_has_the_bits_of_copied_one) {
   }
 }
 
+// A copy in which attention is made, and which lies in a row of columns itself, cannot do both.
+BOOST_AUTO_TEST_CASE(what_holds_a_part_is_dense) {
+  std::vector<Expr> x;
+  for (int i = 0; i < 4; ++i)
+    x.push_back(parameter(waves({2, 4, 16, 64}, DType::f32, i), "x" + std::to_string(i)));
+  const Expr heads = attention(x[0], x[1], x[2]);
+  const Expr copied = elementwise([](auto v) { return v; })(permute_dims(heads, {{0, 2, 1, 3}}));
+  const Expr joined = concat({copied, permute_dims(x[3], {{0, 2, 1, 3}}) * 0.5}, 3);
+  const std::vector<Output> outputs{joined, matmul(copied, constant(ones({64, 8})))};
+  const CompileOptions keeps_copies{.skip = {"simplify"}};
+  CompileOptions apart = keeps_copies;
+  apart.reuse_memory = false;
+  BOOST_TEST(same_bits(values(outputs, keeps_copies), values(outputs, apart)));
+  BOOST_TEST(contains(compile(outputs, {}, cpu(), keeps_copies).explain(), "made in place"));
+}
+
 BOOST_AUTO_TEST_CASE(nothing_is_copied) {
   const Program program = compile(layer({2, 64, 4, 32}, DType::f32, true), {}, cpu());
   const std::string text = program.explain();
