@@ -282,6 +282,21 @@ BOOST_AUTO_TEST_CASE(maps_take_over_what_they_read_in_another_shape) {
   BOOST_TEST(in_place({reshape(p, {64, 8}) + transpose(p)}) == 0);
 }
 
+BOOST_AUTO_TEST_CASE(a_peak_names_what_is_there_then_not_what_takes_its_place_later) {
+  const Expr p = matmul(input("x", {100, 100}), input("w", {100, 100}));
+  const Expr wide = matmul(p, input("v", {100, 1000}));
+  const Expr narrow = matmul(wide, input("u", {1000, 100}));
+  const Graph graph = graph_of({matmul(p + narrow, input("t", {100, 100}))});
+  const Plan plan = make_plan(graph, true);
+  BOOST_TEST(plan.in_place == 1);
+  const MemoryPeak peak = memory_peak(graph, plan);
+  BOOST_TEST(peak.bytes == plan.live_bytes);
+  BOOST_TEST_REQUIRE(peak.largest.size() == 3u);
+  BOOST_TEST(peak.largest[0].bytes == 400000);
+  for (const MemoryPeak::Live& live : peak.largest)
+    BOOST_TEST(graph.node(live.value).op->name() == "matmul");
+}
+
 BOOST_AUTO_TEST_CASE(a_chain_needs_two_buffers_however_long_it_is) {
   const Expr x = input("x", {1000});
   Expr y = x;
