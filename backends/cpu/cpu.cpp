@@ -18,6 +18,7 @@
 #include "backends/cpu/thread_pool.h"
 #include "backends/step_error.h"
 #include "blockgrad/graph/leaf.h"
+#include "graph/step_cost.h"
 
 namespace blockgrad {
 
@@ -191,14 +192,14 @@ void CpuExecutable::describe(Report& report) const {
   report.flushes_subnormals = flushes_subnormals_;
   report.touch_seconds = touch_seconds_;
   report.peak_bytes += plan_.arena_bytes + static_cast<std::int64_t>(scratch_bytes_);
-  for (const auto* phase : {&steps_, &updates_}) {
-    for (const Instruction& i : *phase) {
-      const Cost cost = cost_of(i);
-      report.nodes.push_back({graph_.describe(i.node), i.kernel.why, cost.flops, cost.bytes});
-      report.flops += cost.flops;
-      report.bytes += cost.bytes;
-    }
-  }
+  const auto add = [&](const Instruction& i, const PlanStep& step) {
+    const Cost cost = cost_of(graph_, step);
+    report.nodes.push_back({graph_.describe(i.node), i.kernel.why, cost.flops, cost.bytes});
+    report.flops += cost.flops;
+    report.bytes += cost.bytes;
+  };
+  for (std::size_t k = 0; k < steps_.size(); ++k) add(steps_[k], plan_.steps[k]);
+  for (std::size_t k = 0; k < updates_.size(); ++k) add(updates_[k], plan_.updates[k]);
   for (std::size_t c = 0; c < copies_.size(); ++c) {
     const std::int32_t leaf = plan_.storages[static_cast<std::size_t>(plan_.commits[c].storage)];
     const double bytes = 2 * static_cast<double>(copies_[c].bytes);
@@ -207,13 +208,6 @@ void CpuExecutable::describe(Report& report) const {
     report.bytes += bytes;
   }
   report.kernels = static_cast<std::int64_t>(steps_.size() + updates_.size() + copies_.size());
-}
-
-Cost CpuExecutable::cost_of(const Instruction& i) const {
-  const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i.node)];
-  std::vector<TensorType> in;
-  for (const Value v : node.inputs) in.push_back(graph_.type(v));
-  return node.op->cost(in, node.types);
 }
 
 // NaN in floating values: reading what no kernel wrote shows.

@@ -82,8 +82,6 @@ class CpuExecutable final : public Executable {
     return *graph_.nodes[static_cast<std::size_t>(node)].op.as<T>();
   }
 
-  Cost cost_of(const Instruction& i) const;
-
   // examine.cpp
   void prepare_watch();
   void begin_watch();

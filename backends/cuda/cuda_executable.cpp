@@ -7,6 +7,7 @@
 #include "backends/cuda/cuda_commit.h"
 #include "backends/cuda/maps/emit.h"
 #include "blockgrad/graph/leaf.h"
+#include "graph/step_cost.h"
 
 namespace blockgrad {
 
@@ -147,15 +148,12 @@ CudaExecutable::CudaExecutable(const Graph& graph, const Plan& plan, const Compi
 CudaExecutable::~CudaExecutable() = default;
 
 CudaExecutable::Item CudaExecutable::node_item(const PlanStep& step, CudaWork work) {
-  const GraphNode& node = graph_.nodes[static_cast<std::size_t>(step.node)];
-  std::vector<TensorType> in;
-  for (const Value v : node.inputs) in.push_back(graph_.type(v));
   Item item{step.node,
             graph_.describe(step.node),
             std::move(work.why),
             std::move(work.thing),
             std::move(work.rule),
-            node.op->cost(in, node.types),
+            cost_of(graph_, step),
             {},
             std::move(work.declaration)};
   for (const CudaLaunch& launch : work.launches) {

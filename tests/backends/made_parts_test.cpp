@@ -90,6 +90,24 @@ BOOST_AUTO_TEST_CASE(nothing_is_copied) {
   BOOST_TEST(contains(text, "3 parts into [2, 64, 384], made in place"), text);
   BOOST_TEST(contains(text, "copy: made in place"), text);
   BOOST_TEST(!contains(text, "copied"), text);
+  int made_there = 0;
+  for (const NodeReport& node : program.report().nodes) {
+    if (!contains(node.kernel, "made in place")) continue;
+    ++made_there;
+    BOOST_TEST(node.bytes == 0, node.node);
+    BOOST_TEST(node.flops == 0, node.node);
+  }
+  BOOST_TEST(made_there == 2);
+}
+
+// A part of 4 KB is made in its place, the other one is read and written.
+BOOST_AUTO_TEST_CASE(only_what_is_copied_counts_as_moved) {
+  const Expr x = input("x", {16, 64}), y = input("y", {8, 64});
+  const Program program = compile({concat({exp(x), y}, 0)}, {}, cpu());
+  const NodeReport& joined = program.report().nodes.back();
+  BOOST_TEST(contains(joined.kernel, "1 made in place"), joined.kernel);
+  BOOST_TEST(joined.bytes == 2 * 8 * 64 * 4);
+  BOOST_TEST(program.report().bytes == joined.bytes + 2 * 16 * 64 * 4);
 }
 
 // What is made in its place is looked at where that is.

@@ -1,0 +1,12 @@
+#pragma once
+// What a step of a plan costs: what its op says, less what the plan has made where a copy goes.
+
+#include "graph/plan.h"
+
+namespace blockgrad {
+
+/// For one run of the step. Parts of an Unview that were made in it, and what a copy reads where it
+/// writes, are not moved.
+Cost cost_of(const Graph& graph, const PlanStep& step);
+
+}  // namespace blockgrad
