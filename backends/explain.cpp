@@ -206,16 +206,17 @@ class Explanation {
   std::string copies() const {
     std::string rows;
     double count = 0, all = 0;
-    for (const PlanStep& step : state_.plan.steps) {
-      const GraphNode& copy = state_.graph.nodes[static_cast<std::size_t>(step.node)];
-      if (!is_copy(copy) || is_copied_to_itself(step.inputs[0], step.outputs[0])) continue;
-      const auto bytes = static_cast<double>(bytes_of(copy.types[0]));
-      ++count;
-      all += bytes;
-      const GraphNode& source = state_.graph.node(copy.inputs[0]);
-      rows +=
-          fmt::format("  {:>8}  {}  of {} ({}), for {}\n", with_unit(bytes, "B"), types_text(copy),
-                      op_text(source), place_text(copy), reader_of(step.node));
+    for (const auto* phase : {&state_.plan.steps, &state_.plan.updates}) {
+      for (const PlanStep& step : *phase) {
+        const GraphNode& copy = state_.graph.nodes[static_cast<std::size_t>(step.node)];
+        if (!is_copy(copy) || is_copied_to_itself(step.inputs[0], step.outputs[0])) continue;
+        const auto bytes = static_cast<double>(bytes_of(copy.types[0]));
+        ++count;
+        all += bytes;
+        const std::string source = op_text(state_.graph.node(copy.inputs[0]));
+        rows += fmt::format("  {:>8}  {}  of {} ({}), for {}\n", with_unit(bytes, "B"),
+                            types_text(copy), source, place_text(copy), reader_of(step.node));
+      }
     }
     if (count == 0) return "Copies: none\n";
     return fmt::format("Copies: {}, {}, for readers that want another layout\n",

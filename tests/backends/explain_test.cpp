@@ -159,6 +159,10 @@ BOOST_AUTO_TEST_CASE(copies_name_their_bytes_their_line_and_their_reader) {
   BOOST_TEST(copies[0] == "Copies: 1, 96 B, for readers that want another layout");
   BOOST_TEST(contains(copies[1], "96 B  f32[4, 6]"));
   BOOST_TEST(contains(copies[1], "(explain_test.cpp:" + std::to_string(line) + ")"));
+  const Expr kept = state(zeros({4, 6}), "kept");
+  Updates updates;
+  updates.set(kept, transpose(x));
+  BOOST_TEST(contains(compile({sum(kept)}, updates).explain(), "96 B  f32[4, 6]  of transpose"));
   BOOST_TEST(contains(compile({x * 2.0}).explain(), "Copies: none"));
 }
 
