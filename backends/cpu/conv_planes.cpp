@@ -129,8 +129,8 @@ ConvPlanes::ConvPlanes(const ConvAxis& rows, const ConvAxis& columns, std::int64
 }
 
 std::vector<std::uint64_t> ConvPlanes::pattern(const ConvRow& row) const {
-  if (row.step != 1 || row.length != row_stride_ * source_columns_ || row.length > most_pattern)
-    return {};
+  const bool is_in_order = gap_ == 0 && row.length == row_stride_ * source_columns_;
+  if (row.step != 1 || !is_in_order || row.length > most_pattern) return {};
   std::vector<std::uint64_t> words(static_cast<std::size_t>(row.length / std::gcd(row.length, 64)));
   for (std::size_t e = 0; e < 64 * words.size(); ++e) {
     const std::int64_t column = static_cast<std::int64_t>(e) % row.length - row.before;

@@ -59,7 +59,9 @@ const Layer layers[] = {
     {{2, 24, 40, 32}, {2, 24, 3, 3}, {.padding = 1}},               // zeros between rows, in blocks
     {{2, 2, 4, 32}, {3, 2, 3, 5}, {.padding = {1, 2}}},             // of two neighbours each
     {{2, 2, 3, 32}, {3, 2, 3, 3}, {.padding = {1, 16}, .dilation = {1, 16}}},  // all of them
-    {{5, 2, 4, 16}, {9, 2, 3, 3}, {.padding = 1}},                // lines of one vector, panels
+    {{3, 2, 9, 16}, {9, 2, 3, 3}, {.stride = {2, 1}, .padding = 1}},  // where every second row lies
+    {{3, 2, 9, 8}, {9, 2, 3, 3}, {.stride = {2, 1}, .padding = 1}},   // as those with their zeros
+    {{5, 2, 4, 16}, {9, 2, 3, 3}, {.padding = 1}},                    // lines of one vector, panels
     {{5, 2, 8, 8}, {9, 2, 3, 3}, {.padding = 1}},                 // several images of such lines
     {{1, 6, 32, 32}, {5, 6, 3, 3}, {.stride = 2, .padding = 1}},  // channels copied in groups
     {{2, 2, 6, 16}, {9, 2, 3, 3}, {.stride = 2, .padding = 1}},   // residues of three half vectors
