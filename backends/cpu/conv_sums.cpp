@@ -20,7 +20,8 @@ constexpr std::int64_t most_line_bytes = 4096;
 // evenly apart it keeps few.
 constexpr std::int64_t cache_way = 4096;
 // Sums that each vector of a panel should serve, to be worth its copy: many where the cache keeps
-// them and enough parts remain, of several blocks of channels: results alike need the same planes.
+// them and enough parts remain, of several blocks of channels if these are even: results alike need
+// the same planes.
 constexpr std::int64_t many_taps = 192, wanted_taps = 96, least_parts = 4;
 
 std::int64_t up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -90,14 +91,15 @@ ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>& kernels)
     const std::int64_t most = (taps + taps_per_channel_ / 2) / taps_per_channel_;
     return even_block(channels_, std::max<std::int64_t>(1, most));
   };
-  const std::int64_t many = channels_for(many_taps);
+  const std::int64_t many = channels_for(many_taps), wanted = channels_for(wanted_taps);
   const std::int64_t elements =
       many * (images_at_a_time_ * planes_.channel() +
               std::min(results_, most_results) * taps_per_channel_ * lanes);
+  const bool has_even_blocks = many == channels_ && 2 * wanted <= channels_;
   const bool is_worth_many =
       elements * static_cast<std::int64_t>(sizeof(T)) <= second_cache_bytes() / 4 * 3 &&
-      many < channels_ && up(channels_, many) * result_blocks_ >= least_parts;
-  channels_at_a_time_ = is_worth_many ? many : channels_for(wanted_taps);
+      !has_even_blocks && up(channels_, many) * result_blocks_ >= least_parts;
+  channels_at_a_time_ = is_worth_many ? many : wanted;
   channel_blocks_ = up(channels_, channels_at_a_time_);
   image_planes_ = channels_at_a_time_ * planes_.channel();
   planes_size_ = images_at_a_time_ * image_planes_;
