@@ -189,10 +189,13 @@ template <class T>
 const T* ConvPlanes::build(const ConvKernels<T>& kernels, const T* source, std::int64_t channels,
                            std::int64_t first, T* to, bool has_gaps) const {
   if (is_in_place_) return source + in_place_from_ + first * row_step_;
-  // Few enough that their rows stay in the first cache level for all classes.
+  // Few enough that the rows read of them stay in the first cache level for all classes.
+  std::int64_t rows = block_;
+  for (const RowClass& of_class : row_classes_) rows = std::max(rows, block_ + of_class.more);
   const std::int64_t channel = source_rows_ * source_columns_;
+  const std::int64_t reads = std::min(channel, rows * row_stride_ * source_columns_);
   constexpr std::int64_t most = near_bytes / static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t few = std::max<std::int64_t>(1, most / std::max<std::int64_t>(1, channel));
+  const std::int64_t few = std::max<std::int64_t>(1, most / std::max<std::int64_t>(1, reads));
   const std::int64_t each = row_classes_.size() * column_classes_.size() == 1 ? channels : few;
   for (std::int64_t k = 0; k < channels; k += each) {
     build_near(kernels, source + k * channel, std::min(each, channels - k), first,
