@@ -172,28 +172,27 @@ typename V::Reg zip(typename V::Reg a, typename V::Reg b, std::integer_sequence<
   return __builtin_shufflevector(a, b, (from + e / 2 + e % 2 * V::lanes)...);
 }
 
-/// See ConvKernels::interleave, of lines of whole halves of vectors: each fills a vector.
+/// See ConvKernels::interleave.
 template <class V>
-void interleave_halves(typename V::Scalar* to, std::int64_t to_line, const typename V::Scalar* even,
-                       const typename V::Scalar* odd, std::int64_t count, std::int64_t lines) {
+void interleave_line(typename V::Scalar* to, const typename V::Scalar* even,
+                     const typename V::Scalar* odd, std::int64_t length) {
   constexpr auto all = std::make_integer_sequence<int, V::lanes>();
-  constexpr int half = V::lanes / 2;
-  const std::int64_t per_line = count / half;
-  std::int64_t in_line = 0;
-  const auto store = [&](typename V::Reg x) {
-    V::store(to + in_line * V::lanes, x);
-    if (++in_line < per_line) return;
-    in_line = 0;
-    to += to_line;
-  };
-  std::int64_t left = per_line * lines;
-  for (; left >= 2; left -= 2, even += V::lanes, odd += V::lanes) {
+  constexpr std::int64_t lanes = V::lanes;
+  for (; length >= 2 * lanes; length -= 2 * lanes, to += 2 * lanes, even += lanes, odd += lanes) {
     const auto first = V::load(even), second = V::load(odd);
-    store(zip<V, 0>(first, second, all));
-    store(zip<V, half>(first, second, all));
+    V::store(to, zip<V, 0>(first, second, all));
+    V::store(to + lanes, zip<V, lanes / 2>(first, second, all));
   }
-  const auto rest = V::first(half);
-  if (left > 0) store(zip<V, 0>(V::load(even, rest), V::load(odd, rest), all));
+  if (length == 0) return;
+  const auto up_to = [](std::int64_t n) -> typename V::Mask {
+    if (n <= 0) return 0;
+    return V::first(static_cast<int>(n));
+  };
+  const auto first = V::load(even, up_to((length + 1) / 2)),
+             second = V::load(odd, up_to(length / 2));
+  V::store(to, zip<V, 0>(first, second, all), up_to(std::min(length, lanes)));
+  if (length > lanes)
+    V::store(to + lanes, zip<V, lanes / 2>(first, second, all), up_to(length - lanes));
 }
 #else
 template <class V>
@@ -205,6 +204,17 @@ bool copy_in_order(const ConvPlane&, typename V::Scalar*, const typename V::Scal
 template <class V, int step>
 bool copy_in_vectors(const ConvPlane&, typename V::Scalar*, const typename V::Scalar*) {
   return false;
+}
+
+/// See ConvKernels::interleave.
+template <class V, class T = typename V::Scalar>
+void interleave_line(T* __restrict to, const T* __restrict even, const T* __restrict odd,
+                     std::int64_t length) {
+  for (std::int64_t i = 0; i < length / 2; ++i) {
+    to[2 * i] = even[i];
+    to[2 * i + 1] = odd[i];
+  }
+  if (length % 2 != 0) to[length - 1] = even[length / 2];
 }
 #endif
 
@@ -292,21 +302,12 @@ void spread(T* to, const T* from, std::int64_t count, std::int64_t step) {
 /// See ConvKernels::interleave.
 template <class V>
 void interleave(typename V::Scalar* to, std::int64_t to_line, const typename V::Scalar* even,
-                const typename V::Scalar* odd, std::int64_t count, std::int64_t lines) {
-  using T = typename V::Scalar;
-#if defined(__AVX512F__)
-  constexpr std::int64_t half = V::lanes / 2;
-  if (count > 0 && count % half == 0)
-    return interleave_halves<V>(to, to_line, even, odd, count, lines);
-#endif
+                const typename V::Scalar* odd, std::int64_t length, std::int64_t lines) {
   for (std::int64_t l = 0; l < lines; ++l) {
-    T* __restrict const line = to + l * to_line;
-    const T* __restrict const first = even + l * count;
-    const T* __restrict const second = odd + l * count;
-    for (std::int64_t i = 0; i < count; ++i) {
-      line[2 * i] = first[i];
-      line[2 * i + 1] = second[i];
-    }
+    interleave_line<V>(to, even, odd, length);
+    to += to_line;
+    even += (length + 1) / 2;
+    odd += length / 2;
   }
 }
 

@@ -299,18 +299,18 @@ class InputGradient {
                         scratch, left, next);
       }
       const std::int64_t step = s_.columns.stride, to_line = s_.rows.stride * s_.columns.x;
-      const bool is_zipped = is_pair && step == 2;
-      const std::int64_t at_once = is_zipped && width == odd_width ? rows : 1;
       for (std::int64_t k = 0; k < s_.in; ++k) {
-        for (std::int64_t r = 0; r < rows; r += at_once) {
-          const std::int64_t row = k * s_.rows.x + even.row + (top + r) * s_.rows.stride;
-          T* const line = to + row * s_.columns.x + even.column;
-          const T* const evens = made + (k * rows + r) * width;
-          const T* const odds = made + made_ + (k * rows + r) * odd_width;
-          if (is_zipped) kernels_.interleave(line, to_line, evens, odds, odd_width, at_once);
-          else if (is_pair) kernels_.spread(line + 1, odds, odd_width, step);
-          if (!is_zipped) kernels_.spread(line, evens, width, step);
-          else if (width > odd_width) line[2 * odd_width] = evens[odd_width];
+        const std::int64_t row = k * s_.rows.x + even.row + top * s_.rows.stride;
+        T* line = to + row * s_.columns.x + even.column;
+        const T* evens = made + k * rows * width;
+        const T* odds = made + made_ + k * rows * odd_width;
+        if (is_pair && step == 2) {
+          kernels_.interleave(line, to_line, evens, odds, width + odd_width, rows);
+          continue;
+        }
+        for (std::int64_t r = 0; r < rows; ++r, line += to_line, evens += width) {
+          kernels_.spread(line, evens, width, step);
+          if (is_pair) kernels_.spread(line + 1, odds + r * odd_width, odd_width, step);
         }
       }
     }

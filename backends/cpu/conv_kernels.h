@@ -104,9 +104,9 @@ struct ConvKernels {
   void (*copy_to_panel)(T* to, const T* from, std::int64_t count) = nullptr;
   /// to[i * step] = from[i].
   void (*spread)(T* to, const T* from, std::int64_t count, std::int64_t step) = nullptr;
-  /// to[2 i] = even[i] and to[2 i + 1] = odd[i] for `count` i in each of `lines`, which lie to_line
-  /// apart; those of even and odd follow each other.
-  void (*interleave)(T* to, std::int64_t to_line, const T* even, const T* odd, std::int64_t count,
+  /// to[2 i] = even[i] and to[2 i + 1] = odd[i] for the `length` elements of each of `lines`, which
+  /// lie to_line apart; those of even and odd follow each other.
+  void (*interleave)(T* to, std::int64_t to_line, const T* even, const T* odd, std::int64_t length,
                      std::int64_t lines) = nullptr;
 };
 
