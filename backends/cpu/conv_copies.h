@@ -265,12 +265,22 @@ void copy_halved_rows(const ConvPlane& plane, typename V::Scalar* to,
   }
 }
 
+/// to[i * to_step] = from[i * from_step]. Unrolled: of so short a loop the time would depend on
+/// where it lies in the code.
+template <class T>
+void copy_apart(T* to, std::int64_t to_step, const T* from, std::int64_t from_step,
+                std::int64_t count) {
+#pragma GCC unroll 8
+  for (std::int64_t i = 0; i < count; ++i) to[i * to_step] = from[i * from_step];
+}
+
 template <class T>
 void copy_spaced_rows(const ConvPlane& plane, T* to, const T* from) {
   const ConvRow& row = plane.row;
   for (std::int64_t r = 0; r < plane.rows; ++r) {
     for (std::int64_t j = 0; j < row.before; ++j) to[j] = 0;
-    for (std::int64_t j = 0; j < row.count; ++j) to[row.before + j] = from[j * row.step];
+    if (row.count == 1) to[row.before] = *from;
+    else copy_apart(to + row.before, 1, from, row.step, row.count);
     for (std::int64_t j = row.before + row.count; j < row.length; ++j) to[j] = 0;
     to += plane.to_row;
     from += plane.from_row;
@@ -296,7 +306,7 @@ void copy_planes(const ConvPlane& plane, typename V::Scalar* to, const typename 
 
 template <class T>
 void spread(T* to, const T* from, std::int64_t count, std::int64_t step) {
-  for (std::int64_t i = 0; i < count; ++i) to[i * step] = from[i];
+  copy_apart(to, step, from, 1, count);
 }
 
 /// See ConvKernels::interleave.
