@@ -19,9 +19,8 @@ class FlowRun {
   void run(void* made) {
     const FlowTable& table = *tape_.flows;
     const RowSpace& space = tape_.space;
-    const bool in_pieces = tape_.is_strided() && space.tail < FlowTable::length;
-    const FlowSpace pieces = in_pieces ? FlowSpace{space.tail, space.inner * space.tail}
-                                       : FlowSpace{FlowTable::length, chunks_.apart};
+    const FlowSpace pieces = tape_.is_in_pieces() ? FlowSpace{space.tail, space.inner * space.tail}
+                                                  : FlowSpace{FlowTable::length, chunks_.apart};
     for (std::size_t s = 0; s < flow_.steps.size(); ++s) set(s);
     const auto count = static_cast<std::int32_t>(flow_.sums.size());
     for (std::int32_t s = 0; s < count; ++s) table.begin_sum[column_](lanes(s));

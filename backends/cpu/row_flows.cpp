@@ -350,8 +350,7 @@ class FlowMaker {
 
 void find_flows(RowTape& tape, const FlowTable& table) {
   if (tape.space.length() < RowTape::group * tape.chunk) return;
-  const bool in_pieces = tape.is_strided() && tape.space.tail < FlowTable::length;
-  if (!table.is_for_stretches && !in_pieces) return;
+  if (!table.is_for_stretches && !tape.is_in_pieces()) return;
   tape.flows = &table;
   for (RowPhase& phase : tape.phases) {
     if (phase.is_chunked) phase.flow = FlowMaker(tape, phase, table).make();

@@ -175,6 +175,8 @@ struct RowTape {
   std::int64_t parts() const { return (blocks() + blocks_per_part - 1) / blocks_per_part; }
   /// Whether the elements of a block do not lie one behind the other in a dense value.
   bool is_strided() const { return columns < space.inner; }
+  /// Whether the elements of a line lie in pieces shorter than a chunk of a pass.
+  bool is_in_pieces() const { return is_strided() && space.tail < pass_chunk; }
   std::int64_t block_elements() const { return outers * space.length() * columns; }
   /// Of element k of a line, from the first one on.
   std::int64_t in_memory(std::int64_t k) const {
