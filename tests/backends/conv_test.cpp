@@ -66,6 +66,9 @@ const Layer layers[] = {
     {{1, 6, 32, 32}, {5, 6, 3, 3}, {.stride = 2, .padding = 1}},  // channels copied in groups
     {{2, 2, 6, 16}, {9, 2, 3, 3}, {.stride = 2, .padding = 1}},   // residues of three half vectors
     {{1, 2, 4, 48}, {3, 2, 3, 3}, {.stride = 2, .padding = 1}},   // whose lines end within one
+    {{1, 2, 3, 3}, {3, 2, 2, 2}, {.stride = 2, .padding = 1}},    // of two elements and one
+    {{1, 2, 5, 2}, {2, 2, 1, 1}, {.stride = 2}},
+    {{2, 3, 9, 10}, {33, 3, 7, 7}, {.padding = 3}},  // channels that have no even halves
     {{1, 1, 2, 2}, {1, 1, 2, 2}},
     {{2, 2, 3, 3}, {2, 2, 1, 1}, {.stride = 4}},  // residues that no element has
 };
