@@ -1,5 +1,6 @@
 #include "backends/mixed.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "backends/products.h"
@@ -45,6 +46,11 @@ class Mixing {
   bool is_f32_product(const GraphNode& node) const {
     return is_product(node.op) && node.types[0].dtype == DType::f32 && is_f32(node.inputs[0]);
   }
+  // Whether v is a sum of products; so the logarithms of attention's sums are not.
+  bool is_product_result(Value v) const {
+    const GraphNode& node = at(v.node);
+    return is_f32_product(node) && static_cast<std::size_t>(v.result) < result_count(node.op);
+  }
   bool shows_all(std::int32_t view) const {
     return at(view).types[0].shape.size() == graph_.type(at(view).inputs[0]).shape.size();
   }
@@ -76,14 +82,16 @@ class Mixing {
     }
     for (std::int32_t i = size(); i-- > 0;) {
       const GraphNode& node = at(i);
-      for (const Value v : node.inputs) {
+      const std::size_t operands = is_f32_product(node) ? operand_count(node.op) : 0;
+      for (std::size_t n = 0; n < node.inputs.size(); ++n) {
+        const Value v = node.inputs[n];
         if (!is_f32(v)) continue;
         Uses& uses = uses_[v];
         if (node.op.as<View>()) {
           add_view(uses, i);
           continue;
         }
-        const bool by_product = is_f32_product(node);
+        const bool by_product = n < operands;
         uses.by_product |= by_product;
         if (is_adjoint_[nth(i)] && !is_adjoint_[nth(v.node)]) {
           uses.by_gradient |= node.op.as<Map>() != nullptr;
@@ -122,13 +130,19 @@ class Mixing {
     if (node.op.as<View>()) return is_rounded(node.inputs[0]);
     if (!is_f32(v)) return false;
     const Uses& uses = uses_[v];
-    if (uses.by_product || has_half_result(v.node)) return true;
+    if (uses.by_product || (is_product_result(v) && has_half_results(v.node))) return true;
     const bool is_kept =
         uses.by_gradient && !is_adjoint_[nth(v.node)] && is_of_product_[nth(v.node)];
-    return is_kept && (node.op.as<Map>() || is_product(node.op));
+    return is_kept && (node.op.as<Map>() || is_product_result(v));
   }
-  bool has_half_result(std::int32_t i) const {
-    return is_f32_product(at(i)) && uses_[{i, 0}].ends_in_products();
+  // Results that nobody reads do not count.
+  bool has_half_results(std::int32_t i) const {
+    if (!is_f32_product(at(i))) return false;
+    const std::span<const Uses> results = uses_.of(i).first(result_count(at(i).op));
+    const auto ends_elsewhere = [](const Uses& uses) { return uses.ends_elsewhere; };
+    const auto ends_in_products = [](const Uses& uses) { return uses.ends_in_products(); };
+    return std::none_of(results.begin(), results.end(), ends_elsewhere) &&
+           std::any_of(results.begin(), results.end(), ends_in_products);
   }
   // Whether Map i reads r(v) as its input v.
   bool reads_rounded(std::int32_t i, Value v) const {
@@ -156,12 +170,22 @@ class Mixing {
   }
 
   void emit_product(std::int32_t i, const GraphNode& node) {
-    const DType dtype = has_half_result(i) ? half_ : DType::f32;
-    GraphNode product{with_result(node.op, dtype), {}, {{dtype, node.types[0].shape}}, node.origin};
-    for (const Value v : node.inputs) product.inputs.push_back(rounded(v));
-    const Value made = add(std::move(product));
-    if (dtype == half_) halves_[{i, 0}] = made;
-    rewrite_.rename({i, 0}, astype(rewrite_, made, DType::f32, node.origin));
+    const DType dtype = has_half_results(i) ? half_ : DType::f32;
+    GraphNode product{with_result(node.op, dtype), {}, node.types, node.origin};
+    for (std::size_t n = 0; n < node.inputs.size(); ++n) {
+      const bool is_operand = n < operand_count(node.op);
+      const Value v = node.inputs[n];
+      product.inputs.push_back(is_operand ? rounded(v) : rewrite_.renamed(v));
+    }
+    for (std::size_t r = 0; r < result_count(node.op); ++r) product.types[r].dtype = dtype;
+    const std::int32_t made = rewrite_.add(std::move(product));
+    for (std::int32_t r = 0; r < static_cast<std::int32_t>(node.types.size()); ++r) {
+      const bool is_half = is_product_result({i, r}) && dtype == half_;
+      if (is_half) halves_[{i, r}] = {made, r};
+      const Value wide =
+          is_half ? astype(rewrite_, {made, r}, DType::f32, node.origin) : Value{made, r};
+      rewrite_.rename({i, r}, wide);
+    }
   }
 
   // Inputs that are rounded are widened inside the formula, so that nobody stores them as f32.

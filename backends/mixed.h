@@ -6,10 +6,12 @@
 
 namespace blockgrad {
 
-/// The graph with products (MatMul, Conv2d and its gradients) of `half`, bf16 or f16, where they
-/// were of f32. It is a graph of f32 in which some values are rounded once, to r(v), and stored so:
+/// The graph with products (MatMul, Conv2d, Attention and their gradients) of `half`, bf16 or f16,
+/// where they were of f32. It is a graph of f32 in which some values are rounded once, to r(v), and
+/// stored so:
 ///
-/// * An operand of a product is rounded; a parameter's copy is made once a step, its master stays.
+/// * An operand of a product is rounded, also q, k, v and dy of attention; a parameter's copy is
+///   made once a step, its master stays.
 /// * A Map's result that is made of a product, and that a gradient reads again, element by element,
 ///   behind products of gradients, is rounded: what a step keeps for the way back is halves.
 /// * The result of a product is rounded where it *ends in products*: all its readers are products,
@@ -19,8 +21,7 @@ namespace blockgrad {
 /// of gradients, if v is a value of the forward pass of their size. All others read v as it is:
 /// reductions, softmax, norms and losses, sums of residual branches, outputs and updates; and Maps
 /// read parameters and inputs as they are. A Map computes in f32 and rounds at its end alone.
-/// Values of other dtypes are left alone, and so is what runs as neither Map, View nor product, as
-/// attention.
+/// Values of other dtypes are left alone, and so is what runs as neither Map, View nor product.
 ///
 /// torch.autocast rounds every result of a product, and gradients of parameters too; but what exp,
 /// log and pow make of one stays f32 there, and here only where no product reads it next.

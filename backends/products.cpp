@@ -19,10 +19,9 @@ bool visit_product(const Op& op, F f) {
     return product != nullptr;
   };
   return is_one(op.as<MatMul>()) || is_one(op.as<Conv2d>()) || is_one(op.as<Conv2dInput>()) ||
-         is_one(op.as<Conv2dWeight>());
+         is_one(op.as<Conv2dWeight>()) || is_one(op.as<Attention>()) ||
+         is_one(op.as<AttentionGradient>());
 }
-
-bool is_attention(const Op& op) { return op.as<Attention>() || op.as<AttentionGradient>(); }
 
 class Widening {
  public:
@@ -32,33 +31,27 @@ class Widening {
   Graph run() {
     for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph_.nodes.size()); ++i) {
       const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i)];
-      const bool is_wide = node.inputs.empty() || !is_half(graph_.type(node.inputs[0]).dtype) ||
+      const bool is_wide = !is_product(node.op) || !is_half(graph_.type(node.inputs[0]).dtype) ||
                            backend_.multiplies_halves(node.op);
       if (is_wide) rewrite_.keep(i);
-      else if (is_product(node.op)) widen(i, node);
-      else if (is_attention(node.op)) widen_attention(i, node);
-      else rewrite_.keep(i);
+      else widen(i, node);
     }
     return rewrite_.finish();
   }
 
  private:
   void widen(std::int32_t i, const GraphNode& node) {
-    const Value a = operand(node.inputs[0], node.origin), b = operand(node.inputs[1], node.origin);
-    const TensorType type = {DType::f32, node.types[0].shape};
-    const Value product = {rewrite_.add({with_result(node.op, {}), {a, b}, {type}, node.origin}),
-                           0};
-    rewrite_.rename({i, 0}, astype(rewrite_, product, node.types[0].dtype, node.origin));
-  }
-
-  // Its results are f32 already.
-  void widen_attention(std::int32_t i, const GraphNode& node) {
-    GraphNode wide{node.op, {}, node.types, node.origin};
+    GraphNode wide{with_result(node.op, {}), {}, node.types, node.origin};
     for (const Value v : node.inputs) {
       wide.inputs.push_back(is_half(graph_.type(v).dtype) ? operand(v, node.origin)
                                                           : rewrite_.renamed(v));
     }
-    rename_results(rewrite_, i, rewrite_.add(std::move(wide)));
+    for (TensorType& type : wide.types) type.dtype = DType::f32;
+    const std::int32_t made = rewrite_.add(std::move(wide));
+    for (std::int32_t r = 0; r < static_cast<std::int32_t>(node.types.size()); ++r) {
+      const DType dtype = node.types[static_cast<std::size_t>(r)].dtype;
+      rewrite_.rename({i, r}, astype(rewrite_, {made, r}, dtype, node.origin));
+    }
   }
 
   // What a View only turns is widened as it lies, and turned then.
@@ -81,6 +74,12 @@ class Widening {
 bool is_product(const Op& op) {
   return visit_product(op, [](const auto&) {});
 }
+
+std::size_t operand_count(const Op& product) {
+  return product.as<AttentionGradient>() ? 4 : product.as<Attention>() ? 3 : 2;
+}
+
+std::size_t result_count(const Op& product) { return product.as<AttentionGradient>() ? 3 : 1; }
 
 Op with_result(const Op& product, std::optional<DType> result) {
   Op changed = product;

@@ -23,6 +23,13 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 Expr widened(const Expr& x) { return is_half(x.dtype()) ? cast(x, DType::f32) : x; }
 DType widened(DType dtype) { return is_half(dtype) ? DType::f32 : dtype; }
 
+DType result_dtype(DType operands, std::optional<DType> result) {
+  const DType wide = widened(operands), dtype = result.value_or(wide);
+  require(dtype == wide || dtype == operands, "what is made of ", operands, " is ", wide,
+          " or of its dtype, not ", dtype);
+  return dtype;
+}
+
 std::vector<Expr> all_widened(std::span<const Expr> in) {
   std::vector<Expr> wide;
   for (const Expr& x : in) wide.push_back(widened(x));
@@ -112,7 +119,7 @@ std::vector<TensorType> Attention::infer(Types in) const {
     require(in[3].dtype == DType::boolean || in[3].dtype == dtype, "the mask must be bool or ",
             dtype, ", got ", in[3].dtype);
   }
-  return {{dtype, with_last(batch_of(q), q[rank - 2], v[rank - 1])},
+  return {{result_dtype(in[0].dtype, result), with_last(batch_of(q), q[rank - 2], v[rank - 1])},
           {dtype, Shape(q.sizes().first(static_cast<std::size_t>(rank - 1)))}};
 }
 
@@ -120,7 +127,7 @@ std::vector<Expr> Attention::vjp(const Backward& b) const {
   std::vector<Expr> gradients(static_cast<std::size_t>(b.input_count()));
   const Expr &q = b.input(0), &k = b.input(1), &v = b.input(2), dy = b.dy(), lse = b.y(1);
   const Expr mask = b.input_count() > 3 ? b.input(3) : Expr();
-  Expr delta = sum(dy * b.y(), -1);
+  Expr delta = sum(widened(dy) * widened(b.y()), -1);
   if (b.has_dy(1)) delta = delta - b.dy(1);
   if (b.wants(0) || b.wants(1) || b.wants(2)) {
     std::vector<Expr> in = {q, k, v, cast(dy, q.dtype()), lse, delta};
@@ -133,17 +140,20 @@ std::vector<Expr> Attention::vjp(const Backward& b) const {
   }
   if (mask && b.wants(3)) {
     const Expr p = weights_of(scores_of(widened(q), widened(k), mask, scale.value, causal), lse);
-    gradients[3] = p * (matmul(dy, widened(v), {.transpose_b = true}) - expand_dims(delta, -1));
+    gradients[3] =
+        p * (matmul(widened(dy), widened(v), {.transpose_b = true}) - expand_dims(delta, -1));
   }
   return gradients;
 }
 
 std::vector<Expr> Attention::expand(std::span<const Expr> inputs) const {
   const std::vector<Expr> in = all_widened(inputs);
+  const DType y = result_dtype(inputs[0].dtype(), result);
   const Expr scores = scores_of(in[0], in[1], optional_input(in, 3), scale.value, causal);
   if (scores.shape().size() == 0) {
     const Shape lines(scores.shape().sizes().first(static_cast<std::size_t>(scores.rank() - 1)));
-    return {matmul(scores, in[2]), broadcast_to(constant(zeros({}, scores.dtype())), lines)};
+    return {cast(matmul(scores, in[2]), y),
+            broadcast_to(constant(zeros({}, scores.dtype())), lines)};
   }
   const Expr highest = max(scores, -1, true);
   const Expr powers = map("exp", {scores, highest}, [](std::span<const Scalar> s) {
@@ -156,15 +166,15 @@ std::vector<Expr> Attention::expand(std::span<const Expr> inputs) const {
   const Expr lse = map("logsumexp", {highest, total}, [](std::span<const Scalar> s) {
     return where(equal(s[1], 0), 0, s[0] + log(s[1]));
   });
-  return {matmul(p, in[2]), squeeze(lse, -1)};
+  return {cast(matmul(p, in[2]), y), squeeze(lse, -1)};
 }
 
 bool Attention::accepts(int input, const Layout& layout) const {
   return has_dense_rows(layout, input == 3);
 }
 
-bool Attention::makes(int result, const Layout& layout) const {
-  return result == 0 ? has_dense_rows(layout, false) : layout.is_dense();
+bool Attention::makes(int output, const Layout& layout) const {
+  return output == 0 ? has_dense_rows(layout, false) : layout.is_dense();
 }
 
 Cost Attention::cost(Types in, Types out) const {
@@ -179,7 +189,7 @@ std::string Attention::print() const { return options_text(scale.value, causal);
 
 std::vector<TensorType> AttentionGradient::infer(Types in) const {
   std::vector<TensorType> results(in.begin(), in.begin() + 3);
-  for (TensorType& type : results) type.dtype = widened(type.dtype);
+  for (TensorType& type : results) type.dtype = result_dtype(type.dtype, result);
   return results;
 }
 
@@ -215,8 +225,10 @@ std::vector<Expr> AttentionGradient::expand(std::span<const Expr> inputs) const 
   const Expr p = weights_of(scores_of(q, k, optional_input(in, 6), scale.value, causal), lse);
   const Expr dp = matmul(dy, v, {.transpose_b = true});
   const Expr ds = p * (dp - expand_dims(delta, -1)) * scale.value;
-  return {matmul(ds, k), matmul(ds, q, {.transpose_a = true}),
-          matmul(p, dy, {.transpose_a = true})};
+  std::vector<Expr> gradients{matmul(ds, k), matmul(ds, q, {.transpose_a = true}),
+                              matmul(p, dy, {.transpose_a = true})};
+  for (Expr& e : gradients) e = cast(e, result_dtype(inputs[0].dtype(), result));
+  return gradients;
 }
 
 bool AttentionGradient::accepts(int input, const Layout& layout) const {

@@ -65,6 +65,48 @@ BOOST_AUTO_TEST_CASE(a_product_of_halves_is_that_of_f32_rounded_once) {
   }
 }
 
+// y, dq, dk and dv of halves; lse stays f32.
+BOOST_AUTO_TEST_CASE(attention_of_halves_is_that_of_f32_rounded_once) {
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    std::uint64_t seed = 0;
+    std::vector<Expr> in, wide_in;
+    const auto add = [&](const Shape& shape) {
+      in.push_back(constant(drawn(shape, dtype, ++seed, -1, 1)));
+      wide_in.push_back(astype(in.back(), DType::f32));
+    };
+    for (const Shape& shape : {Shape{2, 5, 6}, {2, 7, 6}, {2, 7, 4}}) add(shape);
+    const std::vector<Expr> half = make_all(Attention{true, 0.5, dtype}, in),
+                            wide = make_all(Attention{true, 0.5}, wide_in);
+    add({2, 5, 4});
+    for (const Expr& e : {half[1], constant(drawn({2, 5}, DType::f32, 50, -1, 1))}) {
+      in.push_back(e);
+      wide_in.push_back(e);
+    }
+    const std::vector<Expr> half_slopes = make_all(AttentionGradient{true, 0.5, dtype}, in),
+                            wide_slopes = make_all(AttentionGradient{true, 0.5}, wide_in);
+    std::vector<Expr> got = half_slopes, expected;
+    for (const Expr& e : wide_slopes) expected.push_back(astype(e, dtype));
+    got.insert(got.end(), half.begin(), half.end());
+    expected.push_back(astype(wide[0], dtype));
+    expected.push_back(wide[1]);
+    const std::vector<Tensor> values = op_check::run(expected, {});
+    for (const op_check::Variant& variant : op_check::variants())
+      BOOST_TEST(same_bits(op_check::run(got, {}, variant.options), values), variant.name);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(attention_refuses_results_of_another_dtype) {
+  const auto refusal = [](DType operands, DType result) {
+    const Expr x = constant(drawn({3, 4}, operands, 1, -1, 1));
+    return test_support::error_of([&] { make_all(Attention{false, 1, result}, {x, x, x}); });
+  };
+  BOOST_TEST(refusal(DType::bf16, DType::bf16) == "no error");
+  BOOST_TEST(test_support::contains(refusal(DType::bf16, DType::f16),
+                                    "what is made of bf16 is f32 or of its dtype, not f16"));
+  BOOST_TEST(test_support::contains(refusal(DType::f64, DType::f32),
+                                    "what is made of f64 is f64 or of its dtype, not f32"));
+}
+
 BOOST_AUTO_TEST_CASE(gradients_have_the_dtype_of_their_operand) {
   for (const DType result : {DType::f32, DType::bf16}) {
     for (const Twins& pair : twins(DType::bf16, result)) {
@@ -80,7 +122,8 @@ BOOST_AUTO_TEST_CASE(gradients_have_the_dtype_of_their_operand) {
 
 BOOST_AUTO_TEST_CASE(a_dtype_is_an_attribute) {
   BOOST_TEST(!(Op(MatMul{DType::f32}) == Op(MatMul{DType::bf16})));
-  BOOST_TEST((with_result(Conv2d{}, DType::f16) == Op(Conv2d{.result = DType::f16})));
+  BOOST_TEST((with_result(Conv2d{}, DType::f16) == Op(Conv2d{{}, Conv2d::name, DType::f16})));
+  BOOST_TEST((with_result(Attention{true, {}}, DType::f16) == Op(Attention{true, {}, DType::f16})));
   BOOST_TEST(is_product(Conv2dWeight{{}, 3}));
   BOOST_TEST(!is_product(CheckDivisor{}));
 }

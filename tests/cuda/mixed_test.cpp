@@ -133,6 +133,40 @@ BOOST_AUTO_TEST_CASE(gradients_of_parameters_are_sums_of_rounded_operands) {
   }
 }
 
+// Also by the rule; delta, which the slopes of scores are seen from, is a sum and stays f32.
+BOOST_AUTO_TEST_CASE(attention_reads_halves_and_gives_halves_to_products) {
+  constexpr double scale = 0.4;
+  for (const MathMode math : {MathMode::bf16, MathMode::f16}) {
+    const DType half = math == MathMode::bf16 ? DType::bf16 : DType::f16;
+    const Expr x = constant(drawn_f32({9, 12}, 1));
+    std::vector<Expr> w;
+    for (std::uint64_t i = 0; i < 3; ++i) w.push_back(constant(drawn_f32({12, 8}, 2 + i)));
+    w.push_back(constant(drawn_f32({8, 5}, 5)));
+    const Expr y = attention(matmul(x, w[0]), matmul(x, w[1]), matmul(x, w[2]),
+                             {.causal = true, .scale = scale});
+    const Expr loss = mean(square(matmul(y, w[3])));
+    std::vector<Output> outputs{loss};
+    for (const Expr& gradient : grad(loss, w)) outputs.push_back(gradient);
+    const std::vector<Tensor> got = run(outputs, math);
+
+    const auto r = [&](const Expr& e) { return rounded(e, half); };
+    const auto t = [](const Expr& e) { return transpose(e); };
+    const Expr q = r(matmul(r(x), r(w[0]))), k = r(matmul(r(x), r(w[1]))),
+               v = r(matmul(r(x), r(w[2])));
+    const std::vector<Expr> made = make_all(Attention{true, scale}, {q, k, v});
+    const Expr a = r(made[0]), out = matmul(a, r(w[3]));
+    const Expr dout = r(out * (2.0 / 45)), da = matmul(dout, t(r(w[3])));
+    const std::vector<Expr> slopes =
+        make_all(AttentionGradient{true, scale}, {q, k, v, r(da), made[1], sum(da * a, -1)});
+    std::vector<Output> wanted{mean(square(out))};
+    for (const Expr& slope : slopes) wanted.push_back(matmul(t(r(x)), r(slope)));
+    wanted.push_back(matmul(t(a), dout));
+    const std::vector<Tensor> expected = run(wanted, MathMode::exact);
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      BOOST_TEST(difference(got[i], expected[i]) < 1e-6, name(math) << ", output " << i);
+  }
+}
+
 // Large sums of squares, arguments of sin and features above what f16 holds.
 BOOST_AUTO_TEST_CASE(what_no_product_made_stays_as_it_is_until_a_product_reads_it) {
   const auto random = [](const Shape& shape, std::uint64_t seed, double low, double high) {
@@ -180,7 +214,7 @@ BOOST_AUTO_TEST_CASE(models_train_as_in_f32) {
 
 BOOST_AUTO_TEST_CASE(cuda_trains_as_the_cpu) {
   if (test_support::skips_cuda_programs()) return;
-  for (const char* name : {"mlp_small", "lenet"}) {
+  for (const char* name : {"mlp_small", "lenet", "gpt"}) {
     const bench::Row row = bench::chosen(bench::ladder_rows(), {name})[0];
     const std::vector<double> expected = losses(row.make_tiny(), MathMode::bf16, 3);
     const std::vector<double> got =
@@ -200,7 +234,7 @@ BOOST_AUTO_TEST_CASE(a_transformer_needs_less_memory) {
         .arena_bytes;
   };
   const auto exact = static_cast<double>(arena(MathMode::exact));
-  BOOST_TEST(static_cast<double>(arena(MathMode::bf16)) < 0.8 * exact);
+  BOOST_TEST(static_cast<double>(arena(MathMode::bf16)) < 0.75 * exact);
 }
 
 BOOST_AUTO_TEST_CASE(an_overflow_of_f16_halves_the_scale_and_training_goes_on) {
@@ -273,7 +307,7 @@ std::vector<Expr> random_network(std::uint64_t seed) {
   for (int i = 0; i < layers; ++i) {
     streams.push_back(x);
     const Expr before = streams[random() % streams.size()];
-    switch (random() % 9) {
+    switch (random() % 10) {
       case 0: x = linear(x, weight({8, 8}), weight({8})); break;
       case 1: x = before + relu(linear(x, weight({8, 8}))); break;
       case 2: x = gelu(linear(x, weight({8, 8}), weight({8}))); break;
@@ -287,6 +321,7 @@ std::vector<Expr> random_network(std::uint64_t seed) {
         x = reshape(conv2d(image, kernel, {.padding = 1}), {6, 8});
         break;
       }
+      case 9: x = attention(x, before, linear(x, weight({8, 8})), {.causal = true}); break;
     }
   }
   const Expr loss = mean(square(matmul(x, weight({8, 3}))));

@@ -209,7 +209,7 @@ __device__ __forceinline__ void put(const ResultRows<T>& to, long row, long heig
 #pragma unroll
     for (int c = 0; c < C::own_columns; ++c) {
       const long y = row + C::row(i), x = column + C::column(c);
-      if (y < height && x < width) to.data[y * to.stride + x] = sums[i][c];
+      if (y < height && x < width) to.data[y * to.stride + x] = static_cast<T>(sums[i][c]);
     }
 }
 

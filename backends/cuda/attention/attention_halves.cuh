@@ -121,16 +121,29 @@ __device__ __forceinline__ float quick_power(float x, float highest) {
   return power_of_two(d * 0x1.715476p+0f);  // 1 / ln 2
 }
 
-/// Puts factor * sums at a matrix [height, width], from a row on.
-template <class C, int padded>
-__device__ __forceinline__ void put(const ResultRows<float>& to, long row, long height, long width,
+/// Puts factor * sums at a matrix [height, width], from a row on; a lane's two neighbours at once
+/// where that is aligned.
+template <class C, int padded, class T>
+__device__ __forceinline__ void put(const ResultRows<T>& to, long row, long height, long width,
                                     const Fragments<padded>& sums, float factor) {
+  using Two = Run<T, 2>;
+  const bool in_twos =
+      (width | to.stride) % 2 == 0 && reinterpret_cast<unsigned long>(to.data) % sizeof(Two) == 0;
 #pragma unroll
   for (int t = 0; t < padded / 8; ++t)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const long y = row + C::row(i / 2), x = C::column(t) + i % 2;
-      if (y < height && x < width) to.data[y * to.stride + x] = sums[t][i] * factor;
+    for (int h = 0; h < 2; ++h) {
+      const long y = row + C::row(h), x = C::column(t);
+      if (y >= height || x >= width) continue;
+      T* const at = to.data + y * to.stride + x;
+      const Two two{static_cast<T>(sums[t][2 * h] * factor),
+                    static_cast<T>(sums[t][2 * h + 1] * factor)};
+      if (in_twos) {
+        *reinterpret_cast<Two*>(at) = two;
+      } else {
+        at[0] = two.value[0];
+        if (x + 1 < width) at[1] = two.value[1];
+      }
     }
 }
 

@@ -30,8 +30,8 @@ struct Problem {
   const Shape& shape(int input) const {
     return request.inputs[static_cast<std::size_t>(input)].layout.shape;
   }
-  DType dtype() const { return request.inputs[0].dtype; }  // of q, k, v and dy
-  DType wide() const { return request.outputs[0].dtype; }  // of all else
+  DType dtype() const { return request.inputs[0].dtype; }                 // of q, k, v and dy
+  DType wide() const { return is_half(dtype()) ? DType::f32 : dtype(); }  // in which all is added
   std::int64_t queries() const { return shape(0)[shape(0).rank() - 2]; }
   std::int64_t keys() const { return shape(2)[shape(2).rank() - 2]; }
   std::int64_t depth() const { return shape(0)[shape(0).rank() - 1]; }

@@ -11,19 +11,20 @@ namespace blockgrad {
 /// q [.., Tq, d], k [.., Tk, d], v [.., Tk, dv] and, if there is one, the mask [.., Tq, Tk], all
 /// with the same leading axes; y [.., Tq, dv], lse [.., Tq], 0 where a query sees no key. The CPU
 /// works on blocks of queries and keys and never stores s (Dao et al. 2022, algorithm 1; Milakov
-/// and Gimelshein 2018). q, k and v of bf16 or f16 give y and lse in f32, and their mask is f32.
-/// Gradients: AttentionGradient; that of a floating mask does store it.
+/// and Gimelshein 2018). With q, k and v of bf16 or f16 all else is f32, but for y, which may be
+/// rounded to their dtype. Gradients: AttentionGradient; that of a floating mask does store it.
 struct Attention {
   static constexpr std::string_view name = "attention";
   bool causal = false;
   Number scale;
+  std::optional<DType> result = {};  // of y; empty: f32 or f64
 
   bool operator==(const Attention&) const = default;
   std::vector<TensorType> infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
   std::vector<Expr> expand(std::span<const Expr> in) const;
   bool accepts(int input, const Layout& layout) const;
-  bool makes(int result, const Layout& layout) const;
+  bool makes(int output, const Layout& layout) const;
   Cost cost(Types in, Types out) const;
   std::string print() const;
 };
@@ -31,18 +32,20 @@ struct Attention {
 /// The gradients dq, dk, dv from q, k, v, dy, lse, delta and the mask, if there is one: p = exp(s -
 /// lse), ds = p (dy v^T - delta), dq = scale ds k, dk = scale ds^T q, dv = p^T dy, where delta_i =
 /// sum(dy_i y_i) (Dao et al. 2022, appendix B). Scores are computed again, block by block. With q,
-/// k, v and dy of bf16 or f16 all else is f32.
+/// k, v and dy of bf16 or f16 all else is f32, but for the results, which may be rounded to their
+/// dtype.
 struct AttentionGradient {
   static constexpr std::string_view name = "attention_gradient";
   bool causal = false;
   Number scale;
+  std::optional<DType> result = {};  // of dq, dk and dv; empty: f32 or f64
 
   bool operator==(const AttentionGradient&) const = default;
   std::vector<TensorType> infer(Types in) const;
   std::vector<Expr> vjp(const Backward& b) const;
   std::vector<Expr> expand(std::span<const Expr> in) const;
   bool accepts(int input, const Layout& layout) const;
-  bool makes(int result, const Layout& layout) const;
+  bool makes(int output, const Layout& layout) const;
   Cost cost(Types in, Types out) const;
   std::string print() const;
 };
