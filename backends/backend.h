@@ -16,8 +16,8 @@ class Backend {
   virtual ~Backend() = default;
   /// Whether there is a kernel for the op; one without is replaced by its `expand`.
   virtual bool keeps(const Op& op) const = 0;
-  /// Whether its kernel for this product or attention reads bf16 and f16 and rounds to them. Others
-  /// are widened to f32 around it; see backends/products.h.
+  /// Whether its kernel for this product reads bf16 and f16 and rounds to them. Others are widened
+  /// to f32 around it; see backends/products.h.
   virtual bool multiplies_halves(const Op&) const { return false; }
   /// Passes that are not for it, as those whose nodes it has no kernels for.
   virtual std::vector<std::string_view> passes_left_out(const CompileOptions&) const = 0;

@@ -5,6 +5,7 @@
 
 #include "backends/products.h"
 #include "blockgrad/graph/view.h"
+#include "graph/disjoint_parts.h"
 #include "graph/passes/passes.h"
 
 namespace blockgrad {
@@ -46,10 +47,14 @@ class Mixing {
   bool is_f32_product(const GraphNode& node) const {
     return is_product(node.op) && node.types[0].dtype == DType::f32 && is_f32(node.inputs[0]);
   }
-  // Whether v is a sum of products; so the logarithms of attention's sums are not.
+  // The logarithms of attention's sums are no sums of products.
   bool is_product_result(Value v) const {
     const GraphNode& node = at(v.node);
     return is_f32_product(node) && static_cast<std::size_t>(v.result) < result_count(node.op);
+  }
+  bool is_of_product(Value v) const {
+    return is_product_result(v) ||
+           (is_of_product_[nth(v.node)] != 0 && !is_f32_product(at(v.node)));
   }
   bool shows_all(std::int32_t view) const {
     return at(view).types[0].shape.size() == graph_.type(at(view).inputs[0]).shape.size();
@@ -63,7 +68,7 @@ class Mixing {
       bool reads_adjoint = false, reads_product = false;
       for (const Value v : node.inputs) {
         reads_adjoint |= is_adjoint_[nth(v.node)] != 0;
-        reads_product |= is_f32(v) && is_of_product_[nth(v.node)] != 0;
+        reads_product |= is_f32(v) && is_of_product(v);
       }
       const bool moves = node.op.as<View>() || node.op.as<Unview>();
       const bool is_of_gradient = node.origin.role == gradient_role;
@@ -131,8 +136,7 @@ class Mixing {
     if (!is_f32(v)) return false;
     const Uses& uses = uses_[v];
     if (uses.by_product || (is_product_result(v) && has_half_results(v.node))) return true;
-    const bool is_kept =
-        uses.by_gradient && !is_adjoint_[nth(v.node)] && is_of_product_[nth(v.node)];
+    const bool is_kept = uses.by_gradient && !is_adjoint_[nth(v.node)] && is_of_product(v);
     return is_kept && (node.op.as<Map>() || is_product_result(v));
   }
   // Results that nobody reads do not count.
@@ -149,7 +153,7 @@ class Mixing {
     if (!is_f32(v) || !is_rounded(v)) return false;
     const Value source = source_of(v);
     if (is_leaf(at(source.node))) return false;
-    if (uses_[source].ends_in_products() && is_of_product_[nth(source.node)]) return true;
+    if (uses_[source].ends_in_products() && is_of_product(source)) return true;
     return is_adjoint_[nth(i)] && !is_adjoint_[nth(source.node)] &&
            graph_.type(v).shape.size() == graph_.type(source).shape.size();
   }
@@ -164,6 +168,8 @@ class Mixing {
       emit_product(i, node);
     } else if (node.op.as<Map>()) {
       emit_map(i, *node.op.as<Map>());
+    } else if (node.op.as<Unview>() && joins_halves(i)) {
+      emit_join(i, node);
     } else {
       rewrite_.keep(i);
     }
@@ -186,6 +192,23 @@ class Mixing {
           is_half ? astype(rewrite_, {made, r}, DType::f32, node.origin) : Value{made, r};
       rewrite_.rename({i, r}, wide);
     }
+  }
+
+  // Whether Unview i puts rounded parts beside each other for readers who all read it rounded.
+  bool joins_halves(std::int32_t i) const {
+    const Unview& join = *at(i).op.as<Unview>();
+    const auto& parts = at(i).inputs;
+    return uses_[{i, 0}].ends_in_products() && is_of_product({i, 0}) &&
+           std::all_of(parts.begin(), parts.end(), [&](Value v) { return is_rounded(v); }) &&
+           are_surely_disjoint(join.layouts, join.shape);
+  }
+
+  void emit_join(std::int32_t i, const GraphNode& node) {
+    GraphNode join{node.op, {}, {{half_, node.types[0].shape}}, node.origin};
+    for (const Value v : node.inputs) join.inputs.push_back(rounded(v));
+    const Value made = add(std::move(join));
+    halves_[{i, 0}] = made;
+    rewrite_.rename({i, 0}, astype(rewrite_, made, DType::f32, node.origin));
   }
 
   // Inputs that are rounded are widened inside the formula, so that nobody stores them as f32.

@@ -15,12 +15,14 @@ namespace blockgrad {
 /// * A Map's result that is made of a product, and that a gradient reads again, element by element,
 ///   behind products of gradients, is rounded: what a step keeps for the way back is halves.
 /// * The result of a product is rounded where it *ends in products*: all its readers are products,
-///   or Maps whose results end in products too. Else it is f32, each sum as it was added.
+///   or Maps and joins whose results end in products too. Else it is f32, each sum as it was added.
+///   Of the gradients of attention all are rounded or none.
 ///
 /// Who reads r(v) for v: products; Maps, if v is made of a product and ends in products; and Maps
 /// of gradients, if v is a value of the forward pass of their size. All others read v as it is:
 /// reductions, softmax, norms and losses, sums of residual branches, outputs and updates; and Maps
-/// read parameters and inputs as they are. A Map computes in f32 and rounds at its end alone.
+/// read parameters and inputs as they are. A Map computes in f32 and rounds at its end alone. So
+/// does a product, but for attention on tensor cores, whose weights and slopes of scores they read.
 /// Values of other dtypes are left alone, and so is what runs as neither Map, View nor product.
 ///
 /// torch.autocast rounds every result of a product, and gradients of parameters too; but what exp,

@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -164,6 +165,40 @@ BOOST_AUTO_TEST_CASE(attention_reads_halves_and_gives_halves_to_products) {
     const std::vector<Tensor> expected = run(wanted, MathMode::exact);
     for (std::size_t i = 0; i < expected.size(); ++i)
       BOOST_TEST(difference(got[i], expected[i]) < 1e-6, name(math) << ", output " << i);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(halves_are_joined_as_halves) {
+  const Expr x = constant(drawn_f32({9, 12}, 1)), w = constant(drawn_f32({12, 24}, 2));
+  const std::vector<Expr> parts = split(matmul(x, w), 3, -1);
+  const Expr y = attention(parts[0], parts[1], parts[2]);
+  const Expr loss = mean(square(matmul(y, constant(drawn_f32({8, 5}, 3)))));
+  const auto join_of = [&](MathMode math) {
+    const Program program = compile({grad(loss, {w})[0]}, {}, cpu(), {.math = math});
+    std::istringstream lines(program.to_text());
+    std::string last;  // the others are parts
+    for (std::string line; std::getline(lines, line);) {
+      if (contains(line, " = split ")) last = line;
+    }
+    return last;
+  };
+  BOOST_TEST(contains(join_of(MathMode::exact), " : f32[9, 24]"));
+  BOOST_TEST(contains(join_of(MathMode::bf16), " : bf16[9, 24]"));
+}
+
+// Of scores so large that halves would spoil the weights made of them.
+BOOST_AUTO_TEST_CASE(logarithms_of_sums_of_scores_stay_f32_where_products_read_them_too) {
+  std::vector<Expr> in;
+  for (std::uint64_t i = 0; i < 3; ++i) in.push_back(constant(drawn_f32({9, 8}, 1 + i)));
+  in.push_back(constant(drawn({9, 9}, DType::f32, 4, 200, 202)));
+  const std::vector<Expr> made = make_all(Attention{false, 0.4}, in);
+  const Expr read = matmul(reshape(made[1], {1, 9}), constant(drawn_f32({9, 3}, 5)));
+  const Expr y = matmul(made[0], constant(drawn_f32({8, 5}, 6)));
+  const std::vector<Output> outputs{grad(mean(square(read)) + mean(square(y)), {in[3]})[0]};
+  const Tensor exact = run(outputs, MathMode::exact)[0];
+  for (const MathMode math : {MathMode::bf16, MathMode::f16}) {
+    const double off = difference(run(outputs, math)[0], exact);
+    BOOST_TEST(off <= 0.03, name(math) << " is off by " << off);
   }
 }
 

@@ -35,7 +35,7 @@ struct Cut {
   __device__ static int column(int c) { return (c / run * 16 + lane()) * run + c % run; }
 };
 
-/// Values that a thread reads at once.
+/// Values that a thread reads or writes at once.
 template <class T, int n>
 struct alignas(sizeof(T) * n) Run {
   T value[n];
