@@ -186,11 +186,9 @@ class Mixing {
     for (std::size_t r = 0; r < result_count(node.op); ++r) product.types[r].dtype = dtype;
     const std::int32_t made = rewrite_.add(std::move(product));
     for (std::int32_t r = 0; r < static_cast<std::int32_t>(node.types.size()); ++r) {
-      const bool is_half = is_product_result({i, r}) && dtype == half_;
-      if (is_half) halves_[{i, r}] = {made, r};
-      const Value wide =
-          is_half ? astype(rewrite_, {made, r}, DType::f32, node.origin) : Value{made, r};
-      rewrite_.rename({i, r}, wide);
+      const Value result{made, r};
+      if (rewrite_.result().type(result).dtype == half_) halves_[{i, r}] = result;
+      rewrite_.rename({i, r}, astype(rewrite_, result, DType::f32, node.origin));
     }
   }
 

@@ -23,7 +23,8 @@ namespace blockgrad {
 /// reductions, softmax, norms and losses, sums of residual branches, outputs and updates; and Maps
 /// read parameters and inputs as they are. A Map computes in f32 and rounds at its end alone. So
 /// does a product, but for attention on tensor cores, whose weights and slopes of scores they read.
-/// Values of other dtypes are left alone, and so is what runs as neither Map, View nor product.
+/// Values of other dtypes are left alone, and so is what runs as neither Map, View, product nor a
+/// join of rounded parts that all who read it read rounded.
 ///
 /// torch.autocast rounds every result of a product, and gradients of parameters too; but what exp,
 /// log and pow make of one stays f32 there, and here only where no product reads it next.

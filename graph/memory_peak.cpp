@@ -2,10 +2,9 @@
 
 #include <algorithm>
 
-#include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
 #include "graph/arena_layout.h"
-#include "graph/parts.h"
+#include "graph/step_cost.h"
 
 namespace blockgrad {
 
@@ -67,9 +66,7 @@ class Lives {
         if (in.place != Place::arena || from < 0 || from >= bytes_of(type)) continue;
         Life* const before = life(node.inputs[n]);
         if (!before || before == &lives_.back()) continue;
-        const Map* map = node.op.as<Map>();
-        const bool is_there = map && is_identity(*map) && is_copied_to_itself(in, step.outputs[r]);
-        if (node.op.as<Unview>() || is_there) join(*before);
+        if (node.op.as<Unview>() || is_copied_already(node, step)) join(*before);
         else if (from == 0) before->death = time - 1;
       }
     }

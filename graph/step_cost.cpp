@@ -6,10 +6,14 @@
 
 namespace blockgrad {
 
+bool is_copied_already(const GraphNode& node, const PlanStep& step) {
+  const Map* map = node.op.as<Map>();
+  return map && is_identity(*map) && is_copied_to_itself(step.inputs[0], step.outputs[0]);
+}
+
 Cost cost_of(const Graph& graph, const PlanStep& step) {
   const GraphNode& node = graph.nodes[static_cast<std::size_t>(step.node)];
-  const Map* map = node.op.as<Map>();
-  if (map && is_identity(*map) && is_copied_to_itself(step.inputs[0], step.outputs[0])) return {};
+  if (is_copied_already(node, step)) return {};
   std::vector<TensorType> in;
   for (const Value v : node.inputs) in.push_back(graph.type(v));
   Cost cost = node.op->cost(in, node.types);

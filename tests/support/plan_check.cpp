@@ -6,8 +6,8 @@
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/put_rows.h"
 #include "blockgrad/graph/view.h"
-#include "graph/parts.h"
 #include "graph/passes/passes.h"
+#include "graph/step_cost.h"
 
 using namespace blockgrad;
 
@@ -119,9 +119,7 @@ void check_plan(const Graph& graph, const Plan& plan) {
       }
       std::vector<Range> written = made;
       if (const Unview* op = node.op.as<Unview>()) written = copied_parts(graph, step, *op);
-      const Map* map = node.op.as<Map>();
-      if (map && is_identity(*map) && is_copied_to_itself(step.inputs[0], step.outputs[0]))
-        written = {};
+      if (is_copied_already(node, step)) written = {};
       for (const Range& range : written) {
         for (std::size_t i = 0; i < node.inputs.size() && node.op.as<Unview>(); ++i) {
           if (step.inputs[i].place != Place::arena) continue;
