@@ -48,6 +48,7 @@ PeerProcess::PeerProcess(PeerCommand command) : command_(std::move(command)) {
   ::close(from[1]);
   requests_ = ::fdopen(to[1], "w");
   answers_ = ::fdopen(from[0], "r");
+  std::setvbuf(answers_, nullptr, _IONBF, 0);  // poll() does not see what a buffer holds
 }
 
 PeerProcess::~PeerProcess() {

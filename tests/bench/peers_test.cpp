@@ -50,6 +50,15 @@ BOOST_AUTO_TEST_CASE(a_peer_that_answers_takes_part) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(answers_that_come_together_are_read_one_by_one) {
+  bench::Peers all = peers(
+      script("printf '{\"version\": \"1.2\"}\\n{\"loss\": 0.25}\\n'; read load; read more\n"), 5);
+  const std::vector<bench::Contestant> found = all.contestants("model");
+  BOOST_TEST(all.left_out().empty());
+  BOOST_TEST_REQUIRE(found.size() == 1U);
+  BOOST_TEST(found[0].loss == 0.25);
+}
+
 BOOST_AUTO_TEST_CASE(a_peer_is_told_device_and_arithmetic_and_some_need_a_gpu) {
   const std::string says = script("shift 2; echo \"{\\\"version\\\": \\\"$*\\\"}\"; read more\n");
   const bench::PeersOptions asked{says, {"torch graphs"}, {2}, folder / "log", 10, "cuda", "tf32"};
@@ -80,10 +89,10 @@ BOOST_AUTO_TEST_CASE(a_peer_that_is_late_is_left_out_of_this_row_and_begins_anew
   bench::Peers all =
       peers(script(std::string(there) + "read load; if test -e '" + slow +
                    "'; then exec sleep 60; fi\n" + "echo '{\"loss\": 0.5}'; read more\n"),
-            10);
+            5);
   BOOST_TEST(all.contestants("model").empty());
   BOOST_TEST_REQUIRE(all.left_out().size() == 1U);
-  BOOST_TEST(all.left_out()[0].why == "not ready 0:10 min after all peers began");
+  BOOST_TEST(all.left_out()[0].why == "not ready 0:05 min after all peers began");
   std::filesystem::remove(slow);
   BOOST_TEST(all.contestants("model").size() == 1U);
   BOOST_TEST(all.left_out().empty());
