@@ -88,6 +88,7 @@ class Gemm {
   template <class T>
   void choose_packing(const detail::TileKernels<T>& table);
   bool jumps(std::int64_t a_bytes, std::int64_t size) const;
+  bool crowds(std::int64_t size) const;
   double tile_cycles(int rows, int vectors) const;
   double column_cycles(int rows, int vectors) const;
   template <class T>

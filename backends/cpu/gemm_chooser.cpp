@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "backends/cpu/cache_size.h"
 #include "blockgrad/graph/error.h"
@@ -21,8 +22,10 @@ std::int64_t round_up(std::int64_t size, std::int64_t step) { return divide_up(s
 
 constexpr std::int64_t l2_bytes = 1 << 20;
 
-/// Rows of a packed block of A.
-constexpr std::int64_t max_block_m(std::int64_t bytes_of_element) { return 384 / bytes_of_element; }
+/// Rows of a packed block of A; a third more where that makes it a single one.
+constexpr std::int64_t max_block_m(std::int64_t m, std::int64_t bytes_of_element) {
+  return m * bytes_of_element <= 512 ? m : 384 / bytes_of_element;
+}
 
 /// Whether rows so far apart fall into few sets of a cache: their number of lines has a large power
 /// of two in it.
@@ -99,6 +102,14 @@ bool Gemm::jumps(std::int64_t a_bytes, std::int64_t size) const {
   return a_bytes > (lda_ * size >= 1024 ? near / 8 : near / 2);
 }
 
+/// Whether the rows of a transposed A meet in so few sets of L1 that a tile finds nothing of the
+/// lines that the tile above has read.
+bool Gemm::crowds(std::int64_t size) const {
+  constexpr std::int64_t sets = 64, ways = 12, line = 64;
+  if (layout_a_ != LayoutA::columns || lda_ * size % line != 0) return false;
+  return shape_.k > 2 * ways * (sets / std::gcd(lda_ * size / line, sets));
+}
+
 /// Operands are packed where their rows meet in few sets of the caches or are larger than these, if
 /// they are read more than once; a transposed B always is. What is not transposed is packed beside
 /// the sums of the strip before, which costs next to nothing: many rows of C earn that for what may
@@ -110,7 +121,10 @@ void Gemm::choose_packing(const TileKernels<T>& table) {
   const std::int64_t a_bytes = s.m * s.k * size;
   const std::int64_t b_bytes = s.k * s.n * size;
   const std::int64_t c_bytes = s.m * s.n * size;
-  const bool is_far_a = is_bad_stride(lda_ * size) || a_bytes > l2_bytes;
+  const bool is_far_a =
+      a_bytes > l2_bytes ||
+      (is_bad_stride(lda_ * size) && a_bytes > detail::second_cache_bytes() / 2) ||
+      (crowds(size) && (s.n * size >= 2048 || s.m * size >= 1024));  // also a half of two threads
   packs_a_ = s.m > 16 && ((s.n * size >= 1024 && is_far_a) || (s.n > 16 && jumps(a_bytes, size)));
   fetches_ahead_ = a_bytes + b_bytes + c_bytes > 4 * l2_bytes && s.m > 1;
   const bool is_large = b_bytes > l2_bytes;
@@ -219,7 +233,7 @@ void Gemm::choose_blocks(const TileKernels<T>& table) {
     return;
   }
   const std::int64_t max_k = s.k <= 800 ? 800 : 512;
-  const std::int64_t max_m = max_block_m(size);
+  const std::int64_t max_m = max_block_m(s.m, size);
   const std::int64_t max_n = 4096;
   const std::int64_t k_blocks = std::max<std::int64_t>(1, divide_up(s.k, max_k));
   block_k_ = k_blocks == 1 ? std::max<std::int64_t>(s.k, 1) : round_up(divide_up(s.k, k_blocks), 8);

@@ -203,6 +203,10 @@ BOOST_AUTO_TEST_CASE(large_products_that_fetch_and_pack_ahead_equal_the_fma_chai
   BOOST_TEST(mismatch<float>({37, 1024, 130, false, false}, fast) == "");
   BOOST_TEST(mismatch<float>({100, 1024, 128, true, false}, fast) == "");
   BOOST_TEST(mismatch<float>({33, 1024, 803, false, false}, fast) == "");
+  // Rows of a transposed A that meet in few sets of L1; one packed block of 128 rows.
+  BOOST_TEST(mismatch<float>({256, 256, 256, true, false}, fast) == "");
+  BOOST_TEST(mismatch<float>({128, 530, 400, true, false}, fast) == "");
+  BOOST_TEST(mismatch<double>({64, 260, 200, true, true}, fast) == "");
   BOOST_TEST(mismatch<double>({97, 512, 801, true, false}, fast) == "");
 }
 
