@@ -12,6 +12,7 @@
 #include "backends/mixed.h"
 #include "backends/panels.h"
 #include "backends/product_space.h"
+#include "backends/product_updates.h"
 #include "backends/products.h"
 #include "backends/program_state.h"
 #include "backends/row_updates.h"
@@ -60,6 +61,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"fuse_maps", [](const Graph& graph) { return fuse_maps(graph); }},
       {"share_functions", share_functions},
       {"group_reductions", group_reductions},
+      {"fuse_product_updates", fuse_product_updates},
       {"group_updates", group_updates},
       {"fuse_row_updates", fuse_row_updates},
       {"fuse_epilogues", [](const Graph& graph) { return fuse_epilogues(graph, product_space); }},
@@ -135,6 +137,7 @@ std::vector<std::shared_ptr<Stored>> storages_of(const Graph& graph) {
 Graph unshared_graph(std::span<const Expr> outputs, const Updates& updates, const Device& device,
                      CompileOptions options) {
   options.skip.emplace_back("share_functions");
+  options.skip.emplace_back("fuse_product_updates");
   options.print.clear();
   std::vector<PassRecord> records;
   return compiled_graph(outputs, updates, device, options, records);
@@ -188,8 +191,9 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
   if (!state.twin) {
     CompileOptions options = state.options;
     options.check_numerics = false;
-    for (const char* pass : {"share_panels", "fuse_rows", "fuse_maps", "share_functions",
-                             "group_reductions", "group_updates", "fuse_row_updates"}) {
+    for (const char* pass :
+         {"share_panels", "fuse_rows", "fuse_maps", "share_functions", "group_reductions",
+          "fuse_product_updates", "group_updates", "fuse_row_updates"}) {
       if (std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end())
         options.skip.emplace_back(pass);
     }

@@ -43,8 +43,8 @@ class Explanation {
     const bool fuses_epilogues = runs("fuse_epilogues");
     const bool fuses = runs("fuse_maps"), fuses_rows = runs("fuse_rows");
     if (fuses) options.skip.emplace_back("fuse_maps");
-    for (const char* later : {"group_reductions", "group_updates", "fuse_row_updates",
-                              "fuse_epilogues", "shorten_lives"})
+    for (const char* later : {"group_reductions", "fuse_product_updates", "group_updates",
+                              "fuse_row_updates", "fuse_epilogues", "shorten_lives"})
       options.skip.emplace_back(later);
     std::vector<PassRecord> records;
     before_ = compiled_graph(state.outputs, state.updates, state.device, options, records);
@@ -95,7 +95,7 @@ class Explanation {
   std::vector<std::string> op_texts(std::int32_t i, const ProductMap& product) const {
     std::vector<std::string> names{std::string(product.product->name())};
     const auto known = epilogue_of_.find(i);
-    if (known == epilogue_of_.end()) return names;
+    if (known == epilogue_of_.end()) return {update_text(names[0], node(i).origin)};
     const std::int32_t map = epilogues_.groups[known->second][1];
     const auto formula = formula_of_.find(map);
     if (formula == formula_of_.end())

@@ -27,6 +27,12 @@ std::string op_text(const GraphNode& node) {
   return is_copy(node) ? "copy" : op_text(node.op->name(), node.origin);
 }
 
+std::string update_text(std::string_view name, const Origin& origin) {
+  const std::size_t update = origin.scope ? origin.scope->find("update of ") : std::string::npos;
+  const bool is_named = update != std::string::npos;
+  return op_text(name, origin) + (is_named ? " and " + origin.scope->substr(update) : "");
+}
+
 std::string place_text(const GraphNode& node) {
   const std::string line = to_string(node.origin.where);
   return node.origin.scope ? line + " " + *node.origin.scope : line;

@@ -19,6 +19,8 @@ bool is_copy(const GraphNode& node);
 /// "gradient of matmul", "softmax.exp": an op without scope and line.
 std::string op_text(std::string_view name, const Origin& origin);
 std::string op_text(const GraphNode& node);
+/// "gradient of matmul and update of encoder.weight": an op that is made in the scope of an update.
+std::string update_text(std::string_view name, const Origin& origin);
 /// "model.cpp:12 encoder".
 std::string place_text(const GraphNode& node);
 /// "f32[3, 4] +1".

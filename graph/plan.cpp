@@ -10,6 +10,7 @@
 #include "graph/arena_layout.h"
 #include "graph/made_parts.h"
 #include "graph/map_group.h"
+#include "graph/product_map.h"
 #include "graph/row_program.h"
 #include "graph/row_update.h"
 
@@ -108,8 +109,9 @@ class Planner {
 
   // A Map all of whose results are new values of storage, with one guard, read by nothing else, and
   // which reads the storage it writes element by element, may write there directly, last of all; so
-  // may PutRows and RowUpdate into the storage whose rows they replace. If another such node reads
-  // the same storage, it is computed aside and committed instead.
+  // may the Map of a ProductMap, and PutRows and RowUpdate into the storage whose rows they
+  // replace. If another such node reads the same storage, it is computed aside and committed
+  // instead.
   void choose_in_place_updates() {
     update_of_.assign(graph_.nodes.size(), {});
     for (const GraphUpdate& u : graph_.updates) {
@@ -156,7 +158,11 @@ class Planner {
   }
   // The sets of a group read no storage that another one writes.
   bool writes_over_storage(std::int32_t i) const {
-    return writes_over_inputs(i) || at(i).op.as<MapGroup>() || at(i).op.as<RowUpdate>();
+    return writes_over_inputs(i) || at(i).op.as<MapGroup>() || at(i).op.as<RowUpdate>() ||
+           at(i).op.as<ProductMap>();
+  }
+  bool multiplies(std::int32_t i, Value v) const {
+    return at(i).op.as<ProductMap>() && (v == at(i).inputs[0] || v == at(i).inputs[1]);
   }
   bool may_write_storage(std::int32_t i) const {
     const std::vector<GraphUpdate>& updates = update_of_[static_cast<std::size_t>(i)];
@@ -167,7 +173,8 @@ class Planner {
     for (const std::int32_t uses : uses_.of(i)) {
       if (uses != 1) return false;
     }
-    const auto viewed = bases_read(i, [&](Value v) { return is_view(v.node); });
+    // Read in another order than it is written, or more than once.
+    const auto viewed = bases_read(i, [&](Value v) { return is_view(v.node) || multiplies(i, v); });
     for (const GraphUpdate& u : updates) {
       if (!(u.guard == updates[0].guard)) return false;
       if (std::binary_search(viewed.begin(), viewed.end(), u.leaf.node)) return false;

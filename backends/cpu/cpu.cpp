@@ -23,11 +23,12 @@
 namespace blockgrad {
 
 KernelTable& cpu_kernel_table() {
-  static KernelTable table{add_map_kernels,    add_map_group_kernels,    add_reduce_kernels,
-                           add_matmul_kernels, add_index_kernels,        add_order_kernels,
-                           add_row_kernels,    add_row_program_kernels,  add_row_update_kernels,
-                           add_unview_kernels, add_conv_kernels,         add_attention_kernels,
-                           add_pool_kernels,   add_reduce_group_kernels, add_panel_kernels};
+  static KernelTable table{add_map_kernels,        add_map_group_kernels,    add_reduce_kernels,
+                           add_matmul_kernels,     add_index_kernels,        add_order_kernels,
+                           add_row_kernels,        add_row_program_kernels,  add_row_update_kernels,
+                           add_unview_kernels,     add_conv_kernels,         add_attention_kernels,
+                           add_pool_kernels,       add_reduce_group_kernels, add_panel_kernels,
+                           add_product_map_kernels};
   return table;
 }
 
@@ -342,7 +343,8 @@ class CpuBackend final : public Backend {
   std::vector<std::string_view> passes_left_out(const CompileOptions& options) const override {
     // See small_program.h. Who looks for numbers that are not finite bounds formulas that stand
     // alone.
-    if (options.check_numerics) return {"fuse_row_updates", "fuse_epilogues", "group_small_maps"};
+    if (options.check_numerics)
+      return {"fuse_product_updates", "fuse_row_updates", "fuse_epilogues", "group_small_maps"};
     return {"fuse_epilogues", "group_small_maps"};
   }
 

@@ -18,6 +18,7 @@ void add_index_kernels(KernelTable& table);
 void add_order_kernels(KernelTable& table);
 void add_panel_kernels(KernelTable& table);
 void add_pool_kernels(KernelTable& table);
+void add_product_map_kernels(KernelTable& table);
 void add_row_kernels(KernelTable& table);
 void add_row_program_kernels(KernelTable& table);
 void add_row_update_kernels(KernelTable& table);

@@ -6,6 +6,7 @@
 #include "backends/cpu/families.h"
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/linked_product.h"
+#include "backends/cpu/matrix_shape.h"
 #include "backends/cpu/weight_product.h"
 #include "blockgrad/ops/linalg.h"
 
@@ -51,16 +52,7 @@ void add_matmul_kernels(KernelTable& table) {
   table.add<MatMul>([](const KernelRequest& request) {
     const Layout& a = request.inputs[0].layout;
     const Layout& b = request.inputs[1].layout;
-    const auto row = static_cast<std::size_t>(a.shape.rank() - 2);
-    GemmShape shape;
-    shape.m = a.shape[a.shape.rank() - 2];
-    shape.k = a.shape[a.shape.rank() - 1];
-    shape.n = b.shape[b.shape.rank() - 1];
-    shape.type = request.inputs[0].dtype == DType::f32 ? GemmType::f32 : GemmType::f64;
-    shape.a_row = a.strides[row];
-    shape.a_col = a.strides[row + 1];
-    shape.b_row = b.strides[row];
-    shape.b_col = b.strides[row + 1];
+    const GemmShape shape = matrix_shape(request.inputs[0], request.inputs[1]);
     auto batched = std::make_shared<Batched>(
         Batched{Gemm::make(shape, request.isa), batch_starts(a), batch_starts(b), shape.m * shape.n,
                 static_cast<std::int64_t>(size_of(request.inputs[0].dtype))});

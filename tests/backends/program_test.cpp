@@ -360,7 +360,7 @@ BOOST_AUTO_TEST_CASE(unknown_devices_passes_and_instruction_sets_are_named) {
       contains(error_of([&] { compile({x}, {}, cpu(), {.skip = {"magic"}}); }),
                "no pass is called 'magic'; there are join_products, mixed, simplify, merge_equal, "
                "insert_copies, share_panels, fuse_rows, fuse_maps, share_functions, "
-               "group_reductions, group_updates"));
+               "group_reductions, fuse_product_updates, group_updates"));
   BOOST_TEST(contains(error_of([&] { compile({x}, {}, cpu(), {.skip = {"insert_copies"}}); }),
                       "cannot be left out"));
   BOOST_TEST(contains(error_of([&] { compile({x}, {}, cpu(), {.isa = "mmx"}); }),
