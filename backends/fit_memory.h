@@ -9,9 +9,9 @@
 namespace blockgrad {
 
 /// Makes the state's graph fit options.memory_limit together with its storage and scratch, or that
-/// of `unshared`: the same without share_functions, which may leave more to make again. Throws
-/// Error, with the line of the compile call, if neither can: it names the least limit that would
-/// do.
+/// of `unshared`: the same without share_functions and fuse_product_updates, which may leave more
+/// to make again. Throws Error, with the line of the compile call, if neither can: it names the
+/// least limit that would do.
 void fit_memory(detail::ProgramState& state, const std::function<Graph()>& unshared,
                 SourceLoc where);
 
