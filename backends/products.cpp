@@ -1,5 +1,6 @@
 #include "backends/products.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "blockgrad/graph/view.h"
@@ -33,6 +34,7 @@ class Widening {
       const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i)];
       const bool is_wide = !is_product(node.op) || !is_half(graph_.type(node.inputs[0]).dtype) ||
                            backend_.multiplies_halves(node.op);
+      forget_all_but(node);
       if (is_wide) rewrite_.keep(i);
       else widen(i, node);
     }
@@ -58,15 +60,38 @@ class Widening {
   Value operand(Value v, const Origin& origin) {
     const GraphNode& node = graph_.node(v);
     const View* view = node.op.as<View>();
-    if (!view || graph_.type(node.inputs[0]).shape.size() != view->layout.shape.size())
-      return astype(rewrite_, rewrite_.renamed(v), DType::f32, origin);
-    const Value source = astype(rewrite_, rewrite_.renamed(node.inputs[0]), DType::f32, origin);
+    if (!view || !only_turns(v)) return wide(v, origin);
+    const Value source = wide(node.inputs[0], origin);
     return {rewrite_.add({*view, {source}, {{DType::f32, view->layout.shape}}, node.origin}), 0};
+  }
+
+  bool only_turns(Value view) const {
+    return graph_.type(graph_.base(view)).shape.size() == graph_.type(view).shape.size();
+  }
+
+  Value wide(Value v, const Origin& origin) {
+    for (const auto& [half, made] : widened_) {
+      if (half == v) return made;
+    }
+    widened_.emplace_back(v, astype(rewrite_, rewrite_.renamed(v), DType::f32, origin));
+    return widened_.back().second;
+  }
+
+  // Products one behind the other share what they widen; later ones let it go first.
+  void forget_all_but(const GraphNode& node) {
+    if (node.op.as<View>()) return;
+    const auto is_read = [&](const auto& known) {
+      return std::ranges::any_of(node.inputs, [&](Value v) {
+        return v == known.first || (graph_.node(v).op.as<View>() && graph_.base(v) == known.first);
+      });
+    };
+    std::erase_if(widened_, [&](const auto& known) { return !is_read(known); });
   }
 
   const Graph& graph_;
   const Backend& backend_;
   Rewrite rewrite_;
+  std::vector<std::pair<Value, Value>> widened_;  // that the node before reads, and as f32
 };
 
 }  // namespace

@@ -27,8 +27,8 @@ Value astype(Rewrite& rewrite, Value v, DType dtype, const Origin& origin);
 void rename_results(Rewrite& rewrite, std::int32_t old_node, std::int32_t made);
 
 /// The graph with products of bf16 and f16 that `backend` has no kernels for in f32:
-/// Maps around each of them widen its operands, just before it is computed, and round its results.
-/// Equal bits.
+/// Maps around each of them widen its operands, just before it is computed, and round its results;
+/// products in a row share what they widen. Equal bits.
 Graph widen_products(const Graph& graph, const Backend& backend);
 
 }  // namespace blockgrad

@@ -2,6 +2,7 @@
 #include "backends/products.h"
 
 #include <boost/test/unit_test.hpp>
+#include <string>
 #include <vector>
 
 #include "blockgrad/blockgrad.h"
@@ -139,6 +140,18 @@ BOOST_AUTO_TEST_CASE(expand_gives_the_same_dtype_and_bits) {
       BOOST_TEST(same_bits(values[0], values[1]));
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(products_in_a_row_share_a_widened_operand) {
+  const auto value = [](const Shape& shape, std::uint64_t seed) {
+    return constant(drawn(shape, DType::bf16, seed, -1, 1));
+  };
+  const Expr x = value({5, 7}, 1), left = matmul(value({3, 5}, 2), x);
+  const Expr right = matmul(x, value({7, 4}, 3)), last = matmul(transpose(x), value({5, 9}, 4));
+  const std::string text = compile({left, right, last}, {}, cpu()).to_text();
+  std::size_t count = 0;
+  for (std::size_t at = 0; (at = text.find(" : f32[5, 7]", at)) != std::string::npos; ++at) ++count;
+  BOOST_TEST(count == 1, text);
 }
 
 BOOST_AUTO_TEST_CASE(cuda_gives_what_the_cpu_gives) {
