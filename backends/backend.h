@@ -16,9 +16,9 @@ class Backend {
   virtual ~Backend() = default;
   /// Whether there is a kernel for the op; one without is replaced by its `expand`.
   virtual bool keeps(const Op& op) const = 0;
-  /// Whether its kernel for this product reads bf16 and f16 and rounds to them. Others are widened
-  /// to f32 around it; see backends/products.h.
-  virtual bool multiplies_halves(const Op&) const { return false; }
+  /// Whether its kernel for this product or Reduce reads bf16 and f16, and a product's rounds to
+  /// them. Others are widened to f32 around it; see backends/products.h.
+  virtual bool reads_halves(const Op&) const { return false; }
   /// Passes that are not for it, as those whose nodes it has no kernels for.
   virtual std::vector<std::string_view> passes_left_out(const CompileOptions&) const = 0;
   /// Throws Error naming a node that it has no kernel for, DeviceError if memory does not do.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "blockgrad/graph/reduce.h"
 #include "blockgrad/graph/view.h"
 #include "blockgrad/ops/attention.h"
 #include "blockgrad/ops/conv.h"
@@ -32,8 +33,9 @@ class Widening {
   Graph run() {
     for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph_.nodes.size()); ++i) {
       const GraphNode& node = graph_.nodes[static_cast<std::size_t>(i)];
-      const bool is_wide = !is_product(node.op) || !is_half(graph_.type(node.inputs[0]).dtype) ||
-                           backend_.multiplies_halves(node.op);
+      const bool is_one = is_product(node.op) || node.op.as<Reduce>();
+      const bool is_wide =
+          !is_one || !is_half(graph_.type(node.inputs[0]).dtype) || backend_.reads_halves(node.op);
       forget_all_but(node);
       if (is_wide) rewrite_.keep(i);
       else widen(i, node);
@@ -43,7 +45,8 @@ class Widening {
 
  private:
   void widen(std::int32_t i, const GraphNode& node) {
-    GraphNode wide{with_result(node.op, {}), {}, node.types, node.origin};
+    const Op op = is_product(node.op) ? with_result(node.op, {}) : node.op;
+    GraphNode wide{op, {}, node.types, node.origin};
     for (const Value v : node.inputs) {
       wide.inputs.push_back(is_half(graph_.type(v).dtype) ? operand(v, node.origin)
                                                           : rewrite_.renamed(v));
@@ -77,7 +80,7 @@ class Widening {
     return widened_.back().second;
   }
 
-  // Products one behind the other share what they widen; later ones let it go first.
+  // Products and Reduces one behind the other share what they widen; later ones let it go first.
   void forget_all_but(const GraphNode& node) {
     if (node.op.as<View>()) return;
     const auto is_read = [&](const auto& known) {

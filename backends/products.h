@@ -26,9 +26,9 @@ Value astype(Rewrite& rewrite, Value v, DType dtype, const Origin& origin);
 /// The results of old node `old_node` are from now on those of new node `made`.
 void rename_results(Rewrite& rewrite, std::int32_t old_node, std::int32_t made);
 
-/// The graph with products of bf16 and f16 that `backend` has no kernels for in f32:
-/// Maps around each of them widen its operands, just before it is computed, and round its results;
-/// products in a row share what they widen. Equal bits.
+/// The graph with products and Reduces of bf16 and f16 that `backend` has no kernels for in f32:
+/// Maps around each of them widen its operands, just before it is computed, and round a product's
+/// results; nodes in a row share what they widen. Equal bits.
 Graph widen_products(const Graph& graph, const Backend& backend);
 
 }  // namespace blockgrad

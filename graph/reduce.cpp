@@ -31,9 +31,10 @@ std::string_view name(ReduceKind kind) {
 
 TensorType Reduce::infer(Types in) const {
   const auto& [dtype, shape] = in[0];
-  require(!is_half(dtype), "reduces ", dtype, " as f32 only; use reduce()");
   const Shape result = reduced_shape(shape, axes, keepdims);
-  if (kind == ReduceKind::sum) return {is_floating(dtype) ? dtype : DType::i64, result};
+  if (kind == ReduceKind::sum)
+    return {is_floating(dtype) ? working_dtype(dtype) : DType::i64, result};
+  require(!is_half(dtype), "compares ", dtype, " as f32 only; use reduce()");
   const bool nothing_to_pick = shape.size() == 0 && result.size() > 0;
   if (kind == ReduceKind::max || kind == ReduceKind::min) {
     require(!nothing_to_pick || dtype == DType::boolean,
@@ -53,7 +54,7 @@ std::vector<Expr> Reduce::vjp(const Backward& b) const {
   const Shape kept = reduced_shape(x.shape(), axes, true);
   const auto spread = [&](const Expr& e) { return broadcast_to(reshape(e, kept), x.shape()); };
   const Expr dy = spread(b.dy());
-  if (kind == ReduceKind::sum) return {dy};
+  if (kind == ReduceKind::sum) return {cast(dy, x.dtype())};
   const auto picked = [](Scalar a, Scalar y) {
     return logical_or(equal(a, y), logical_and(isnan(a), isnan(y)));
   };

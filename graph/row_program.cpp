@@ -8,7 +8,7 @@ std::optional<RowSpace> space_of(const Reduce& reduce, const Shape& shape) {
 
 DType reduced_dtype(ReduceKind kind, DType in) {
   switch (kind) {
-    case ReduceKind::sum: return is_floating(in) ? in : DType::i64;
+    case ReduceKind::sum: return is_floating(in) ? working_dtype(in) : DType::i64;
     case ReduceKind::max:
     case ReduceKind::min: return in;
     case ReduceKind::argmax:

@@ -139,7 +139,11 @@ std::int32_t RowDraft::made_by(RowDraftInstruction wanted, DType dtype) {
   return wanted.out;
 }
 
+// Lines are added as f32.
 void RowDraft::add_reduce(const RowStep& step, std::int32_t of) {
+  if (is_half(value(of).dtype))
+    of = made_by({Kind::map, ScalarOp::cast, ReduceKind::sum, value(of).by_line, -1, {of}},
+                 DType::f32);
   if (is_scalar(of) || (is_long_ && is_spread(of))) of = copied(of, false);
   made_.push_back({made_by({Kind::reduce, ScalarOp::input, *step.reduce, true, -1, {of}},
                            reduced_dtype(*step.reduce, value(of).dtype))});

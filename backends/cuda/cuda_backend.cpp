@@ -21,7 +21,7 @@ class CudaBackend final : public Backend {
 
   bool keeps(const Op& op) const override { return cuda_maker(op) != nullptr; }
 
-  bool multiplies_halves(const Op&) const override { return true; }
+  bool reads_halves(const Op&) const override { return true; }
 
   std::vector<std::string_view> passes_left_out(const CompileOptions& options) const override {
     // A Map is made again for less work than the product in front of it.

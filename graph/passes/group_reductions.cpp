@@ -26,6 +26,16 @@ struct Reduction {
   bool joins = false;  // others like it: it is small, and what it reads is there to the end anyway
 };
 
+// Halves are added up as f32.
+ScalarFn widened(const ScalarFn& fn) {
+  ScalarRecorder recorder(fn.inputs());
+  std::vector<Scalar> args;
+  for (std::size_t n = 0; n < fn.inputs().size(); ++n)
+    args.push_back(recorder.input(static_cast<int>(n)));
+  const Scalar results[] = {recorder.cast(recorder.inlined(fn, args)[0], DType::f32)};
+  return recorder.finish(results);
+}
+
 class ReductionGroups {
  public:
   explicit ReductionGroups(const Graph& graph)
@@ -87,6 +97,7 @@ class ReductionGroups {
       found.fn = recorder.finish(results);
       found.inputs = {v};
     }
+    if (is_half(graph_.type(v).dtype)) found.fn = widened(found.fn);
     const auto lasts = [&](Value in) { return lasts_[index(graph_.base(in).node)] != 0; };
     found.joins = elements(i) <= most_together &&
                   std::all_of(found.inputs.begin(), found.inputs.end(), lasts);

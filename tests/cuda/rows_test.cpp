@@ -102,6 +102,26 @@ BOOST_AUTO_TEST_CASE(all_dtypes_are_reduced) {
   question.check(0.008);  // bf16 is rounded once more
 }
 
+BOOST_AUTO_TEST_CASE(halves_are_added_up_to_f32) {
+  if (test_support::skips_cuda_programs()) return;
+  Question question;
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    for (const auto& [shape, axes] : std::vector<std::pair<Shape, std::uint32_t>>{{{300, 40}, 1},
+                                                                                  {{33, 65}, 2},
+                                                                                  {{3, 4, 5, 6}, 5},
+                                                                                  {{2, 9221}, 2},
+                                                                                  {{40000}, 1},
+                                                                                  {{1, 6}, 1}}) {
+      const Expr x = question.in(shape, dtype), y = question.in(shape, DType::f32);
+      const Expr s = make(Reduce{ReduceKind::sum, axes, true}, {x});
+      question.outputs.emplace_back(s);
+      question.outputs.emplace_back(y / s);
+      question.outputs.emplace_back(make(Reduce{ReduceKind::sum, axes}, {astype(sin(y), dtype)}));
+    }
+  }
+  question.check(nearly);
+}
+
 BOOST_AUTO_TEST_CASE(nan_wins_and_the_first_of_equals_is_taken) {
   if (test_support::skips_cuda_programs()) return;
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();

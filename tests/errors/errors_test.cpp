@@ -142,6 +142,7 @@ const Row rows[] = {
     BG_ROW(conv2d(image, kernel, {.padding = std::int64_t{1} << 62}), "conv2d (@): size 2 x 4611686018427387904 does not fit 64 bits"),
     BG_ROW(conv2d(Expr(), kernel), "conv2d (@): an operand is an empty Expr (@)"),
     BG_ROW(conv1d(line, taps, {.dilation = 3}), "conv1d (@): the kernel covers 7 elements along axis 2 (3 x (3 - 1) + 1), the padded input has 6 (6 + 2 x 0)"),
+    BG_ROW(make(Reduce{ReduceKind::max, 1}, {astype(m23, DType::bf16)}), "max (@): compares bf16 as f32 only; use reduce()"),
     BG_ROW(conv1d(image, taps), "conv1d (@): wants two operands of 3 axes, got [2, 4, 5, 6] and [3, 4, 3]"),
     BG_ROW(conv1d(line, taps, {}, v4), "conv1d (@): the bias must be f32[3], got f32[4]"),
     BG_ROW(conv_transpose2d(image, kernel), "conv_transpose2d (@): the weight must have 4 input channels, it is [3, 4, 2, 3] for x [2, 4, 5, 6]"),

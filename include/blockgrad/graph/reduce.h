@@ -14,12 +14,12 @@ enum class ReduceKind : std::uint8_t { sum, max, min, argmax, argmin };
 
 std::string_view name(ReduceKind kind);
 
-/// sum: floating -> same; integers and bool -> i64; order of sums fixed: on the CPU by the number
-/// of elements alone, on CUDA by shape, layout, the device's processors and what it is fused with.
-/// Size 0: 0. max, min: NaN wins; bool too (any, all); size 0 throws Error, for bool it gives false
-/// and true. argmax, argmin: row-major number along the axes as i32; first of ties, first NaN if
-/// there is one. Gradients: sum repeats dy; max and min share it evenly among the equal ones (the
-/// NaNs if the result is NaN).
+/// sum: f32, f64 -> same; bf16 and f16 -> f32, as they are added; integers and bool -> i64; order
+/// of sums fixed: on the CPU by the number of elements alone, on CUDA by shape, layout, the
+/// device's processors and what it is fused with. Size 0: 0. max, min: NaN wins; bool too (any,
+/// all); size 0 throws Error, for bool it gives false and true. argmax, argmin: row-major number
+/// along the axes as i32; first of ties, first NaN if there is one. Gradients: sum repeats dy; max
+/// and min share it evenly among the equal ones (the NaNs if the result is NaN).
 struct Reduce {
   static constexpr std::string_view name = "reduce";
   ReduceKind kind = ReduceKind::sum;
