@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backends/products.h"
+#include "blockgrad/graph/reduce.h"
 #include "blockgrad/graph/view.h"
 #include "graph/disjoint_parts.h"
 #include "graph/passes/passes.h"
@@ -37,6 +38,7 @@ class Mixing {
     bool by_gradient = false;     // a Map of gradients, element by element, behind products of them
     bool is_read = false;         // by the way on which it lies itself, forward or back
     bool ends_elsewhere = false;  // and not in products alone
+    bool leads_on = false;        // the way back multiplies, spreads or adds up what is made of it
     bool ends_in_products() const { return (is_read || by_gradient) && !ends_elsewhere; }
   };
 
@@ -56,6 +58,7 @@ class Mixing {
     return is_product_result(v) ||
            (is_of_product_[nth(v.node)] != 0 && !is_f32_product(at(v.node)));
   }
+  bool is_of_gradient(std::int32_t i) const { return at(i).origin.role == gradient_role; }
   bool shows_all(std::int32_t view) const {
     return at(view).types[0].shape.size() == graph_.type(at(view).inputs[0]).shape.size();
   }
@@ -71,9 +74,8 @@ class Mixing {
         reads_product |= is_f32(v) && is_of_product(v);
       }
       const bool moves = node.op.as<View>() || node.op.as<Unview>();
-      const bool is_of_gradient = node.origin.role == gradient_role;
       is_adjoint_[nth(i)] =
-          is_of_gradient ? reads_adjoint || is_product(node.op) : moves && reads_adjoint;
+          is_of_gradient(i) ? reads_adjoint || is_product(node.op) : moves && reads_adjoint;
       is_of_product_[nth(i)] =
           is_f32_product(node) || (reads_product && (moves || node.op.as<Map>()));
     }
@@ -98,10 +100,12 @@ class Mixing {
         }
         const bool by_product = n < operands;
         uses.by_product |= by_product;
+        uses.leads_on |= is_of_gradient(i) && leads_on(i);
         if (is_adjoint_[nth(i)] && !is_adjoint_[nth(v.node)]) {
           uses.by_gradient |= node.op.as<Map>() != nullptr;
           continue;
         }
+        if (is_last_sum(i)) continue;
         uses.is_read = true;
         uses.ends_elsewhere |= !by_product && !passes_to_products(i);
       }
@@ -119,6 +123,22 @@ class Mixing {
     uses.by_gradient |= seen.by_gradient && shows_all(view);
     uses.is_read |= seen.is_read;
     uses.ends_elsewhere |= seen.ends_elsewhere;
+    const bool spreads =
+        at(view).types[0].shape.size() > graph_.type(at(view).inputs[0]).shape.size();
+    uses.leads_on |= spreads || seen.leads_on;
+  }
+
+  bool leads_on(std::int32_t i) const {
+    if (!at(i).op.as<Map>() && !at(i).op.as<Unview>()) return true;
+    const auto leads = [](const Uses& uses) { return uses.leads_on; };
+    return std::ranges::any_of(uses_.of(i), leads);
+  }
+
+  // A sum of gradients, over a batch, that nothing of the way back is made of.
+  bool is_last_sum(std::int32_t i) const {
+    const Reduce* reduce = at(i).op.as<Reduce>();
+    return reduce && reduce->kind == ReduceKind::sum && is_of_gradient(i) &&
+           !is_leaf(at(source_of(at(i).inputs[0]).node)) && !uses_[{i, 0}].leads_on;
   }
 
   bool passes_to_products(std::int32_t i) const {
@@ -170,6 +190,8 @@ class Mixing {
       emit_map(i, *node.op.as<Map>());
     } else if (node.op.as<Unview>() && joins_halves(i)) {
       emit_join(i, node);
+    } else if (is_last_sum(i) && is_rounded(node.inputs[0])) {
+      emit_sum(i, node);
     } else {
       rewrite_.keep(i);
     }
@@ -207,6 +229,11 @@ class Mixing {
     const Value made = add(std::move(join));
     halves_[{i, 0}] = made;
     rewrite_.rename({i, 0}, astype(rewrite_, made, DType::f32, node.origin));
+  }
+
+  void emit_sum(std::int32_t i, GraphNode sum) {
+    sum.inputs[0] = rounded(sum.inputs[0]);
+    rename_results(rewrite_, i, rewrite_.add(std::move(sum)));
   }
 
   // Inputs that are rounded are widened inside the formula, so that nobody stores them as f32.

@@ -23,6 +23,7 @@ bg_tests(cuda
   cuda/maps_test.cpp
   cuda/matmul_mma_test.cpp
   cuda/matmul_test.cpp
+  cuda/mixed_sums_test.cpp
   cuda/mixed_test.cpp
   cuda/models_test.cpp
   cuda/product_program_test.cpp

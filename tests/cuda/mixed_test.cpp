@@ -122,11 +122,11 @@ BOOST_AUTO_TEST_CASE(gradients_of_parameters_are_sums_of_rounded_operands) {
     const auto t = [](const Expr& e) { return transpose(e); };
     const Expr h = r(relu(r(matmul(r(x), r(w))) + wide(b)));
     const Expr out = matmul(h, r(v)) + wide(c);
-    const Expr dy = out * (2.0 / 45);
-    const Expr dh = where(h > 0.0, matmul(r(dy), t(r(v))), 0.0);
-    const std::vector<Tensor> expected = run(
-        {mean(square(out)), matmul(t(r(x)), r(dh)), sum(dh, 0), matmul(t(h), r(dy)), sum(dy, 0)},
-        MathMode::exact);
+    const Expr dy = r(out * (2.0 / 45));
+    const Expr dh = r(where(h > 0.0, r(matmul(dy, t(r(v)))), 0.0));
+    const std::vector<Tensor> expected =
+        run({mean(square(out)), matmul(t(r(x)), dh), sum(dh, 0), matmul(t(h), dy), sum(dy, 0)},
+            MathMode::exact);
     for (std::size_t i = 0; i < expected.size(); ++i) {
       BOOST_TEST((got[i].dtype() == DType::f32));
       BOOST_TEST(difference(got[i], expected[i]) < 1e-6, name(math) << ", output " << i);

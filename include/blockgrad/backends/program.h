@@ -54,9 +54,10 @@ std::string device_report();
 /// * tf32: operands may be rounded to TF32 (8 bits of exponent, 10 of fraction) where the device
 ///   has such an instruction; sums are f32. The CPU computes as in exact, and so does attention.
 /// * bf16: operands are rounded once to bf16 (8 bits of exponent, 7 of fraction), and so is what is
-///   kept for gradients and what lies between two products; on tensor cores also the weights and
-///   slopes of scores inside attention. Sums, results that are read otherwise, gradients of
-///   parameters, parameters and optimizers stay f32: parameters keep changes that bf16 could not.
+///   kept for gradients and what lies between two products, also where the gradient of a bias adds
+///   it up; on tensor cores also the weights and slopes of scores inside attention. Sums, results
+///   that are read otherwise, gradients of parameters, parameters and optimizers stay f32:
+///   parameters keep changes that bf16 could not.
 /// * f16: the same with f16 (5 bits of exponent, 10 of fraction). What is above 65504, as
 ///   exp(11.1), becomes infinite and what is below 6e-8 becomes 0, so scale gradients by LossScale;
 ///   fit does not do that by itself.
