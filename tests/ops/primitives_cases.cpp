@@ -3,13 +3,17 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
+#include "blockgrad/backends/program.h"
+#include "blockgrad/graph/grad.h"
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/reduce.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/losses.h"
 #include "blockgrad/ops/movement.h"
 #include "blockgrad/ops/reductions.h"
+#include "tests/support/checks.h"
 #include "tests/support/op_check.h"
+#include "tests/support/variants.h"
 
 using namespace blockgrad;
 using op_check::along;
@@ -108,5 +112,43 @@ std::vector<OpCase> rows() {
 BOOST_AUTO_TEST_SUITE(primitives)
 
 BG_CASES(rows())
+
+// Alone, gathered, all of a value, beside what spreads them again, and of what rounds.
+BOOST_AUTO_TEST_CASE(a_sum_of_two_byte_numbers_is_that_of_them_as_f32) {
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    std::vector<Expr> half, wide;
+    const auto add = [&](const Shape& shape, std::uint32_t axes, bool turns = false) {
+      std::vector<double> numbers(static_cast<std::size_t>(shape.size()));
+      for (std::size_t i = 0; i < numbers.size(); ++i)
+        numbers[i] = 2 + std::sin(0.7 * static_cast<double>(i));
+      const Tensor waves = tensor(std::span<const double>(numbers), shape);
+      const Expr x = constant(waves.astype(dtype)), y = turns ? transpose(x) : x;
+      const Expr made = astype(cos(constant(waves.astype(DType::f32))), dtype);
+      for (const Expr& e : {y, made}) {
+        const Reduce op{ReduceKind::sum, axes, true};
+        const Expr s = make(op, {e}), t = make(op, {astype(e, DType::f32)});
+        BOOST_TEST((s.dtype() == DType::f32));
+        half.insert(half.end(), {s, astype(e, DType::f32) / s});
+        wide.insert(wide.end(), {t, astype(e, DType::f32) / t});
+      }
+    };
+    add({33, 65}, 1);
+    add({33, 65}, 2);
+    add({65, 33}, 2, true);
+    add({3, 4, 5, 6}, 5);
+    add({3, 40, 700}, 5);
+    add({40000}, 1);
+    add({1, 7}, 1);
+    add({0, 7}, 1);
+    const std::vector<Tensor> expected = op_check::run(wide, {});
+    for (const op_check::Variant& variant : op_check::variants())
+      BOOST_TEST(test_support::same_bits(op_check::run(half, {}, variant.options), expected),
+                 variant.name);
+    const Expr x = input("x", {2, 3}, dtype);
+    const Expr slope = grad(sum(square(make(Reduce{ReduceKind::sum, 1}, {x}))), {x})[0];
+    BOOST_TEST((slope.dtype() == dtype));
+    BOOST_TEST(evaluate(slope, {{x, ones({2, 3}, dtype)}}).at(5) == 4);
+  }
+}
 
 BOOST_AUTO_TEST_SUITE_END()
