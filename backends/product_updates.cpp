@@ -138,10 +138,11 @@ class Fusion {
   // The transpose of a matrix, as a View of what that is a View of.
   Value turned(Rewrite& rewrite, Value v) const {
     const Layout all = layout(v);
-    View view{{Shape{all.shape[1], all.shape[0]}, {all.strides[1], all.strides[0]}, all.offset}};
+    const View view{
+        {Shape{all.shape[1], all.shape[0]}, {all.strides[1], all.strides[0]}, all.offset}};
     const TensorType type{graph_.type(v).dtype, view.layout.shape};
     const Value base = rewrite.renamed(graph_.base(v));
-    return {rewrite.add({std::move(view), {base}, {type}, at(v.node).origin}), 0};
+    return {rewrite.add({view, {base}, {type}, at(v.node).origin}), 0};
   }
 
   void emit(Rewrite& rewrite, std::int32_t i, std::size_t gradient) {
