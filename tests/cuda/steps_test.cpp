@@ -111,8 +111,10 @@ struct Model {
   }
   std::vector<double> values() const {
     std::vector<double> all;
-    for (const Expr& state : {s, w})
-      for (std::int64_t i = 0; i < state.shape().size(); ++i) all.push_back(state.value().at(i));
+    for (const Expr& state : {s, w}) {
+      const Tensor value = state.value();
+      for (std::int64_t i = 0; i < value.shape().size(); ++i) all.push_back(value.at(i));
+    }
     return all;
   }
 
