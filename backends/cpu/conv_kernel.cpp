@@ -4,11 +4,11 @@
 // Conv2dInput over output channel, kernel row and kernel column, of those that reach the element;
 // what lies outside of the image is no term of either. For Conv2dWeight see ConvSums.
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <memory>
 
 #include "backends/cpu/conv_product.h"
+#include "backends/cpu/conv_sizes.h"
 #include "backends/cpu/conv_sums.h"
 #include "backends/cpu/families.h"
 #include "blockgrad/ops/conv.h"
@@ -40,84 +40,16 @@ const ConvTable& conv_table(Isa isa) {
 
 namespace {
 
-using detail::ConvAxis;
 using detail::ConvForm;
 using detail::ConvKernels;
 using detail::ConvProduct;
 using detail::ConvScratch;
+using detail::ConvSizes;
 using detail::ConvSums;
 using detail::ConvSumsForm;
 
 // Enough parts that threads share them evenly, while each is worth its planes.
 constexpr std::int64_t wanted_parts = 16, least_results = 16;
-
-// A convolution along one axis, and the sizes of x, w and y.
-struct Axis {
-  std::int64_t x, w, y, stride, padding, dilation;
-
-  // What y's elements meet in x.
-  ConvAxis forward() const {
-    ConvAxis axis{x, y, stride, {}};
-    for (std::int64_t p = 0; p < w; ++p) axis.offsets.push_back(p * dilation - padding);
-    return axis;
-  }
-  // What the elements phase, phase + stride, .. of x meet in y, and at which taps.
-  ConvAxis backward(std::int64_t phase, std::vector<std::int64_t>& taps) const {
-    ConvAxis axis{y, x > phase ? (x - phase + stride - 1) / stride : 0, 1, {}};
-    for (std::int64_t p = 0; p < w; ++p) {
-      const std::int64_t at = phase + padding - p * dilation;
-      if (at % stride != 0) continue;
-      axis.offsets.push_back(at / stride);
-      taps.push_back(p);
-    }
-    return axis;
-  }
-  // The same with what all phases meet, in the order of the taps; where one meets nothing its tap
-  // is -1.
-  ConvAxis backward_of_all(std::int64_t phase, std::vector<std::int64_t>& taps) const {
-    ConvAxis axis = backward(phase, taps);
-    std::vector<std::int64_t> all;
-    for (std::int64_t i = 0; i < stride; ++i) {
-      std::vector<std::int64_t> of_phase;
-      const std::vector<std::int64_t> offsets = backward(i, of_phase).offsets;
-      all.insert(all.end(), offsets.begin(), offsets.end());
-    }
-    std::sort(all.begin(), all.end(), std::greater<>());
-    all.erase(std::unique(all.begin(), all.end()), all.end());
-    std::vector<std::int64_t> of_all;
-    for (const std::int64_t offset : all) {
-      const auto at = std::find(axis.offsets.begin(), axis.offsets.end(), offset);
-      of_all.push_back(at == axis.offsets.end()
-                           ? -1
-                           : taps[static_cast<std::size_t>(at - axis.offsets.begin())]);
-    }
-    taps = std::move(of_all);
-    axis.offsets = std::move(all);
-    return axis;
-  }
-};
-
-struct Sizes {
-  std::int64_t images, groups;
-  std::int64_t in, out;  // channels of a group
-  Axis rows, columns;
-
-  Sizes(const Conv2dOptions& o, const Shape& x, const Shape& w, const Shape& y)
-      : images(x[0]),
-        groups(o.groups),
-        in(w[1]),
-        out(w[0] / o.groups),
-        rows{x[2], w[2], y[2], o.stride.rows, o.padding.rows, o.dilation.rows},
-        columns{x[3], w[3], y[3], o.stride.columns, o.padding.columns, o.dilation.columns} {}
-
-  std::int64_t taps() const { return rows.w * columns.w; }
-  std::int64_t x_channel() const { return rows.x * columns.x; }
-  std::int64_t y_channel() const { return rows.y * columns.y; }
-  double nanoseconds() const {
-    return 20 + 2.0 * static_cast<double>(images * groups * in * out * taps()) *
-                    static_cast<double>(y_channel()) / 100;
-  }
-};
 
 std::string planes_text(bool is_in_place, std::int64_t bytes) {
   return is_in_place ? std::string("x in place") : join({"planes of ", bytes, " bytes"});
@@ -129,7 +61,7 @@ std::size_t bytes_of_elements(std::int64_t n) {
 }
 
 template <class T>
-Kernel forward_kernel(const Sizes& s, Isa isa) {
+Kernel forward_kernel(const ConvSizes& s, Isa isa) {
   ConvForm form{s.out, s.in, s.rows.forward(), s.columns.forward(), s.in * s.taps(), s.taps(), {}};
   for (std::int64_t t = 0; t < s.taps(); ++t) form.weight_taps.push_back(t);
   const ConvKernels<T>& kernels = detail::conv_table(isa).of<T>();
@@ -188,7 +120,7 @@ struct Phase {
 template <class T>
 class InputGradient {
  public:
-  InputGradient(const Sizes& s, Isa isa)
+  InputGradient(const ConvSizes& s, Isa isa)
       : s_(s),
         kernels_(detail::conv_table(isa).of<T>()),
         is_direct_(s.rows.stride == 1 && s.columns.stride == 1) {
@@ -316,7 +248,7 @@ class InputGradient {
     }
   }
 
-  Sizes s_;
+  ConvSizes s_;
   const ConvKernels<T>& kernels_;
   bool is_direct_;
   std::vector<Phase> phases_;
@@ -324,7 +256,7 @@ class InputGradient {
 };
 
 template <class T>
-Kernel input_kernel(const Sizes& s, Isa isa) {
+Kernel input_kernel(const ConvSizes& s, Isa isa) {
   const auto gradient = std::make_shared<const InputGradient<T>>(s, isa);
   Kernel kernel;
   kernel.parts = gradient->parts();
@@ -338,7 +270,7 @@ Kernel input_kernel(const Sizes& s, Isa isa) {
 }
 
 template <class T>
-Kernel weight_kernel(const Sizes& s, Isa isa) {
+Kernel weight_kernel(const ConvSizes& s, Isa isa) {
   const ConvSumsForm form{s.images,
                           s.out,
                           s.in,
@@ -376,20 +308,20 @@ Kernel weight_kernel(const Sizes& s, Isa isa) {
 
 void add_conv_kernels(KernelTable& table) {
   table.add<Conv2d>([](const KernelRequest& r) {
-    const Sizes sizes(r.node.op.as<Conv2d>()->options, r.inputs[0].layout.shape,
-                      r.inputs[1].layout.shape, r.outputs[0].layout.shape);
+    const ConvSizes sizes(r.node.op.as<Conv2d>()->options, r.inputs[0].layout.shape,
+                          r.inputs[1].layout.shape, r.outputs[0].layout.shape);
     return r.inputs[0].dtype == DType::f32 ? forward_kernel<float>(sizes, r.isa)
                                            : forward_kernel<double>(sizes, r.isa);
   });
   table.add<Conv2dInput>([](const KernelRequest& r) {
-    const Sizes sizes(r.node.op.as<Conv2dInput>()->options, r.outputs[0].layout.shape,
-                      r.inputs[1].layout.shape, r.inputs[0].layout.shape);
+    const ConvSizes sizes(r.node.op.as<Conv2dInput>()->options, r.outputs[0].layout.shape,
+                          r.inputs[1].layout.shape, r.inputs[0].layout.shape);
     return r.inputs[0].dtype == DType::f32 ? input_kernel<float>(sizes, r.isa)
                                            : input_kernel<double>(sizes, r.isa);
   });
   table.add<Conv2dWeight>([](const KernelRequest& r) {
-    const Sizes sizes(r.node.op.as<Conv2dWeight>()->options, r.inputs[0].layout.shape,
-                      r.outputs[0].layout.shape, r.inputs[1].layout.shape);
+    const ConvSizes sizes(r.node.op.as<Conv2dWeight>()->options, r.inputs[0].layout.shape,
+                          r.outputs[0].layout.shape, r.inputs[1].layout.shape);
     return r.inputs[0].dtype == DType::f32 ? weight_kernel<float>(sizes, r.isa)
                                            : weight_kernel<double>(sizes, r.isa);
   });
