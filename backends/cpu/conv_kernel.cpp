@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 
+#include "backends/cpu/conv_pieces.h"
 #include "backends/cpu/conv_product.h"
 #include "backends/cpu/conv_sizes.h"
 #include "backends/cpu/conv_sums.h"
@@ -42,14 +43,16 @@ namespace {
 
 using detail::ConvForm;
 using detail::ConvKernels;
+using detail::ConvPiece;
+using detail::ConvPieces;
 using detail::ConvProduct;
 using detail::ConvScratch;
 using detail::ConvSizes;
 using detail::ConvSums;
 using detail::ConvSumsForm;
 
-// Enough parts that threads share them evenly, while each is worth its planes.
-constexpr std::int64_t wanted_parts = 16, least_results = 16;
+// Enough that threads share them evenly.
+constexpr std::int64_t wanted_parts = 16;
 
 std::string planes_text(bool is_in_place, std::int64_t bytes) {
   return is_in_place ? std::string("x in place") : join({"planes of ", bytes, " bytes"});
@@ -67,44 +70,47 @@ Kernel forward_kernel(const ConvSizes& s, Isa isa) {
   const ConvKernels<T>& kernels = detail::conv_table(isa).of<T>();
   const auto product = std::make_shared<const ConvProduct>(form, kernels);
   const std::int64_t blocks = s.images * s.groups * product->blocks();
-  const std::int64_t cuts = std::clamp<std::int64_t>(
-      blocks > 0 ? wanted_parts / blocks : 1, 1, std::max<std::int64_t>(1, s.out / least_results));
+  const ConvPieces pieces(s.images, s.groups, s.out, product->blocks(),
+                          product->terms() * std::int64_t{sizeof(T)},
+                          blocks > 0 ? std::max<std::int64_t>(1, wanted_parts / blocks) : 1);
   Kernel kernel;
-  kernel.parts = s.out > 0 ? blocks * cuts : 0;
-  kernel.scratch = bytes_of_elements<T>(product->scratch());
+  kernel.parts = pieces.parts();
+  kernel.scratch = bytes_of_elements<T>(product->scratch() + pieces.rows() * product->terms());
   kernel.cost = s.nanoseconds();
   kernel.why =
       join({"blocks of ", product->block(), " rows, ",
-            planes_text(product->is_in_place(), static_cast<std::int64_t>(kernel.scratch))});
-  kernel.run = [s, product, &kernels, cuts](const KernelCall& call, std::int64_t first,
-                                            std::int64_t last) {
+            planes_text(product->is_in_place(),
+                        static_cast<std::int64_t>(bytes_of_elements<T>(product->scratch())))});
+  kernel.run = [s, product, &kernels, pieces](const KernelCall& call, std::int64_t first,
+                                              std::int64_t last) {
     const T* const x = reinterpret_cast<const T*>(call.in[0]);
     const T* const w = reinterpret_cast<const T*>(call.in[1]);
     T* const y = reinterpret_cast<T*>(call.out[0]);
+    T* const scratch = reinterpret_cast<T*>(call.scratch);
+    T* const packed = scratch + product->scratch();
     using Place = ConvProduct::Place<T>;
-    // Of the results first .. last-1 of a part: image and group, block of rows, where they begin.
-    struct Piece {
-      std::int64_t of, block, first, last;
-      T* to;
+    const auto weight = [&](const ConvPiece& p) {
+      return ConvProduct::Weight<T>{w + p.group * s.out * product->terms(), p.first, p.last,
+                                    packed + pieces.row(p) * product->terms()};
     };
-    const auto piece = [&](std::int64_t part) {
-      const std::int64_t cut = part % cuts, of = part / cuts / product->blocks();
-      const std::int64_t block = part / cuts % product->blocks();
-      const std::int64_t o = s.out * cut / cuts, end = s.out * (cut + 1) / cuts;
-      return Piece{of, block, o, end,
-                   y + (of * s.out + o) * s.y_channel() + block * product->block() * s.columns.y};
+    const auto to = [&](const ConvPiece& p) {
+      return y + ((p.image * s.groups + p.group) * s.out + p.first) * s.y_channel() +
+             p.block * product->block() * s.columns.y;
     };
-    const auto place = [&](const Piece& p) {
-      return Place{x + p.of * s.in * s.x_channel(),
+    const auto place = [&](const ConvPiece& p) {
+      return Place{x + (p.image * s.groups + p.group) * s.in * s.x_channel(),
                    p.block,
-                   {p.to, p.last - p.first, s.y_channel(), product->block() * s.columns.y}};
+                   {to(p), p.last - p.first, s.y_channel(), product->block() * s.columns.y}};
     };
     for (std::int64_t part = first; part < last; ++part) {
-      const Piece p = piece(part);
-      product->run(kernels, w + p.of % s.groups * s.out * s.in * s.taps(), place(p), p.to,
-                   s.y_channel(), p.first, p.last, reinterpret_cast<T*>(call.scratch),
+      pieces.each_to_pack(part, part == first, [&](const ConvPiece& p) {
+        product->pack(kernels, weight(p).all, p.first, p.last,
+                      packed + pieces.row(p) * product->terms());
+      });
+      const ConvPiece p = pieces.piece(part);
+      product->run(kernels, weight(p), place(p), to(p), s.y_channel(), scratch,
                    part > first ? ConvScratch::of_product : ConvScratch::unknown,
-                   part + 1 < last ? place(piece(part + 1)) : Place{});
+                   part + 1 < last ? place(pieces.piece(part + 1)) : Place{});
     }
   };
   return kernel;
@@ -114,6 +120,7 @@ Kernel forward_kernel(const ConvSizes& s, Isa isa) {
 struct Phase {
   std::int64_t row, column;
   ConvProduct product;
+  std::int64_t packed;  // terms of the phases before it, whose rows are packed there
 };
 
 // Where there are several phases they are made in scratch first, and put between each other then.
@@ -133,16 +140,19 @@ class InputGradient {
     for (const auto& [at, form] : forms) block = std::min(block, detail::conv_block<T>(form).rows);
     for (auto& [at, form] : forms) {
       form.block = block;
-      phases_.push_back({at.rows, at.columns, ConvProduct(form, kernels_)});
+      phases_.push_back({at.rows, at.columns, ConvProduct(form, kernels_), terms_});
+      terms_ += phases_.back().product.terms();
       planes_ = std::max(planes_, phases_.back().product.scratch());
       if (!is_direct_) made_ = std::max(made_, s.in * block * form.columns.result);
     }
+    if (!phases_.empty()) {
+      pieces_ = ConvPieces(s.images, s.groups, s.in, phases_[0].product.blocks(),
+                           terms_ * std::int64_t{sizeof(T)});
+    }
   }
 
-  std::int64_t parts() const {
-    return phases_.empty() || s_.in == 0 ? 0 : s_.images * s_.groups * blocks();
-  }
-  std::int64_t scratch() const { return planes_ + 2 * made_; }
+  std::int64_t parts() const { return pieces_.parts(); }
+  std::int64_t scratch() const { return planes_ + 2 * made_ + pieces_.rows() * terms_; }
   std::string text() const {
     return join({phases_.size(), phases_.size() == 1 ? " phase" : " phases", ", planes of ",
                  planes_ * static_cast<std::int64_t>(sizeof(T)), " bytes"});
@@ -153,41 +163,55 @@ class InputGradient {
     const T* const w = reinterpret_cast<const T*>(call.in[1]);
     T* const x = reinterpret_cast<T*>(call.out[0]);
     T* const scratch = reinterpret_cast<T*>(call.scratch);
+    T* const packed = scratch + planes_ + 2 * made_;
     for (std::int64_t part = first; part < last; ++part) {
-      const std::int64_t of = part / blocks();
-      const T* const weight = w + of % s_.groups * s_.out * s_.in * s_.taps();
-      const Place at = place(dy, x, part);
-      const Place next = part + 1 < last ? place(dy, x, part + 1) : Place{};
-      T* const to = x + of * s_.in * s_.x_channel();
+      pieces_.each_to_pack(part, part == first, [&](const ConvPiece& p) {
+        for (const Phase& phase : phases_) {
+          phase.product.pack(kernels_, group_weight(w, p), p.first, p.last,
+                             packed + packed_at(phase, p));
+        }
+      });
+      const ConvPiece p = pieces_.piece(part);
+      const Place at = place(dy, x, p);
+      const Place next = part + 1 < last ? place(dy, x, pieces_.piece(part + 1)) : Place{};
+      const auto weight = [&](const Phase& phase) {
+        return ConvProduct::Weight<T>{group_weight(w, p), p.first, p.last,
+                                      packed + packed_at(phase, p)};
+      };
       if (!is_direct_) {
-        run_phases(weight, at, to, scratch, next);
+        run_phases(weight, at, to_results(x, p), p.last - p.first, scratch, next);
         continue;
       }
       const ConvProduct& product = phases_[0].product;
-      product.run(kernels_, weight, at, to + at.block * product.block() * s_.columns.x,
-                  s_.x_channel(), 0, s_.in, scratch,
-                  part > first ? ConvScratch::of_product : ConvScratch::unknown, next);
+      product.run(kernels_, weight(phases_[0]), at,
+                  to_results(x, p) + at.block * product.block() * s_.columns.x, s_.x_channel(),
+                  scratch, part > first ? ConvScratch::of_product : ConvScratch::unknown, next);
     }
   }
 
  private:
   using Place = ConvProduct::Place<T>;
 
-  Place place(const T* dy, const T* x, std::int64_t part) const {
-    const std::int64_t image = part / blocks(), block = part % blocks();
+  const T* group_weight(const T* w, const ConvPiece& p) const {
+    return w + p.group * s_.out * s_.in * s_.taps();
+  }
+  std::int64_t packed_at(const Phase& phase, const ConvPiece& p) const {
+    return phase.packed * pieces_.rows() + pieces_.row(p) * phase.product.terms();
+  }
+  T* to_results(T* x, const ConvPiece& p) const {
+    return x + ((p.image * s_.groups + p.group) * s_.in + p.first) * s_.x_channel();
+  }
+  Place place(const T* dy, T* x, const ConvPiece& p) const {
     const std::int64_t rows = phases_[0].product.block() * s_.rows.stride * s_.columns.x;
-    return {dy + image * s_.out * s_.y_channel(),
-            block,
-            {x + image * s_.in * s_.x_channel() + block * rows, s_.in, s_.x_channel(), rows}};
+    return {dy + (p.image * s_.groups + p.group) * s_.out * s_.y_channel(),
+            p.block,
+            {to_results(x, p) + p.block * rows, p.last - p.first, s_.x_channel(), rows}};
   }
 
   // Whether the phases have as many rows and columns: then they read the same planes.
   bool is_alike() const {
     return s_.rows.x % s_.rows.stride == 0 && s_.columns.x % s_.columns.stride == 0;
   }
-
-  // Phases of later rows may have a row less, never more.
-  std::int64_t blocks() const { return phases_[0].product.blocks(); }
 
   ConvForm form(std::int64_t row, std::int64_t column) const {
     std::vector<std::int64_t> down, across;
@@ -208,7 +232,8 @@ class InputGradient {
   }
 
   // In pairs of columns' residues; a last one without a partner alone.
-  void run_phases(const T* weight, const Place& at_rows, T* to, T* scratch,
+  template <class F>
+  void run_phases(const F& weight, const Place& at_rows, T* to, std::int64_t results, T* scratch,
                   const Place& next) const {
     const bool is_made = is_alike() && phases_[0].product.is_made_once();
     ConvScratch left = ConvScratch::unknown;
@@ -223,15 +248,15 @@ class InputGradient {
       if (rows <= 0) continue;
       T* const made = scratch + planes_;
       const std::int64_t width = product.columns(), odd_width = odd.product.columns();
-      product.run(kernels_, weight, at_rows, made, rows * width, 0, s_.in, scratch, left,
+      product.run(kernels_, weight(even), at_rows, made, rows * width, scratch, left,
                   is_pair ? Place{} : next);
       if (is_made) left = ConvScratch::of_place;
       if (is_pair) {
-        odd.product.run(kernels_, weight, at_rows, made + made_, rows * odd_width, 0, s_.in,
-                        scratch, left, next);
+        odd.product.run(kernels_, weight(odd), at_rows, made + made_, rows * odd_width, scratch,
+                        left, next);
       }
       const std::int64_t step = s_.columns.stride, to_line = s_.rows.stride * s_.columns.x;
-      for (std::int64_t k = 0; k < s_.in; ++k) {
+      for (std::int64_t k = 0; k < results; ++k) {
         const std::int64_t row = k * s_.rows.x + even.row + top * s_.rows.stride;
         T* line = to + row * s_.columns.x + even.column;
         const T* evens = made + k * rows * width;
@@ -252,6 +277,8 @@ class InputGradient {
   const ConvKernels<T>& kernels_;
   bool is_direct_;
   std::vector<Phase> phases_;
+  ConvPieces pieces_;                   // phases of later rows may have a row less, never more
+  std::int64_t terms_ = 0;              // of all phases
   std::int64_t planes_ = 0, made_ = 0;  // elements of scratch: of planes, of a phase's results
 };
 

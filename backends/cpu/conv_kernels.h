@@ -9,21 +9,21 @@
 
 namespace blockgrad::detail {
 
+/// C[r, j] = fma chain over t = 0 .. count-1 of a[t * rows + r] * b[sources[t] + places[v] + j %
+/// lanes of a vector], started from C if `load`, else from zero, for a fixed number of rows and of
+/// vectors v of columns. C[r, j] is c[r * ldc + j]. The last vector has `lanes` columns: nothing
+/// behind them is read or written. Meanwhile each term brings near what is at its place of `ahead`,
+/// which may be any address.
+template <class T>
+using ConvTile = void (*)(std::int64_t count, const std::int64_t* sources, const T* a, const T* b,
+                          const std::int64_t* places, T* c, std::int64_t ldc, int lanes, bool load,
+                          ConvFetch<T> ahead);
+
 /// Where the operands of one term of a sum begin, in elements.
 struct ConvTap {
   std::int64_t weight = 0;
   std::int64_t source = 0;
 };
-
-/// C[r, j] = fma chain over t = 0 .. count-1 of a[r * lda + taps[t].weight] * b[taps[t].source +
-/// places[v] + j % lanes of a vector], started from C if `load`, else from zero, for a fixed number
-/// of rows and of vectors v of columns. C[r, j] is c[r * ldc + j]. The last vector has `lanes`
-/// columns: nothing behind them is read or written. Meanwhile each term brings near what is at its
-/// place of `ahead`, which may be any address.
-template <class T>
-using ConvTile = void (*)(std::int64_t count, const ConvTap* taps, const T* a, std::int64_t lda,
-                          const T* b, const std::int64_t* places, T* c, std::int64_t ldc, int lanes,
-                          bool load, ConvFetch<T> ahead);
 
 /// What a sum over many places is kept in: lane e of `dot_lanes` adds the places e, e + dot_lanes,
 /// .. as one fma chain. 64 bytes for every instruction set.

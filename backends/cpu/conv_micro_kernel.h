@@ -14,51 +14,61 @@
 namespace blockgrad::detail {
 namespace {
 
-/// See ConvTile. Every loop over the accumulators is unrolled in full: a single one that is not
-/// moves the whole array to the stack.
+/// A term of a tile's sums. Every loop over the accumulators is unrolled in full: a single one that
+/// is not moves the whole array to the stack.
 template <class V, bool cut, int vectors, int rows>
-void conv_tile(std::int64_t count, const ConvTap* taps, const typename V::Scalar* a,
-               std::int64_t lda, const typename V::Scalar* b, const std::int64_t* places,
-               typename V::Scalar* c, std::int64_t ldc, int lanes, bool load,
-               ConvFetch<typename V::Scalar> ahead) {
+inline __attribute__((always_inline)) void add_term(typename V::Reg (&sum)[rows][vectors],
+                                                    const typename V::Scalar* a,
+                                                    const typename V::Scalar* b,
+                                                    const std::int64_t (&behind)[vectors],
+                                                    typename V::Mask mask) {
+  hide(b);
+  typename V::Reg right[vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) {
+    const typename V::Scalar* const from = at_byte(b, behind[v]);
+    right[v] = cut && v == vectors - 1 ? V::load(from, mask) : V::load(from);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+    const typename V::Reg weight = V::broadcast(a + r);
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sum[r][v] = V::fma(weight, right[v], sum[r][v]);
+    keep_until_here(weight);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) keep_until_here(right[v]);
+}
+
+/// See ConvTile. Two terms at a time: what counts and points would take the place of products.
+template <class V, bool cut, int vectors, int rows>
+void conv_tile(std::int64_t count, const std::int64_t* sources, const typename V::Scalar* a,
+               const typename V::Scalar* b, const std::int64_t* places, typename V::Scalar* c,
+               std::int64_t ldc, int lanes, bool load, ConvFetch<typename V::Scalar> ahead) {
   using T = typename V::Scalar;
-  using Reg = typename V::Reg;
   const typename V::Mask mask = V::first(cut ? lanes : V::lanes);
-  const auto load_vector = [mask](const T* p, int v) {
-    return cut && v == vectors - 1 ? V::load(p, mask) : V::load(p);
-  };
-  Reg sum[rows][vectors];
+  typename V::Reg sum[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v)
-      sum[r][v] = load ? load_vector(c + r * ldc + v * V::lanes, v) : V::zero();
+    for (int v = 0; v < vectors; ++v) {
+      const T* const from = c + r * ldc + v * V::lanes;
+      sum[r][v] = !load ? V::zero() : cut && v == vectors - 1 ? V::load(from, mask) : V::load(from);
+    }
   }
   b += places[0];
   std::int64_t behind[vectors];  // in bytes
 #pragma GCC unroll 8
   for (int v = 0; v < vectors; ++v) behind[v] = (places[v] - places[0]) * std::int64_t{sizeof(T)};
-  std::int64_t row = lda * std::int64_t{sizeof(T)};
-  const std::int64_t three_rows = 3 * row;
-  for (const ConvTap* const end = taps + count; taps != end; ++taps) {
-    hide(row);
-    const T* weights = a + taps->weight;
-    hide(weights);
-    const RowPointers<T> left{weights, row, three_rows};
-    const T* from = b + taps->source;
-    hide(from);
+  for (const std::int64_t* const end = sources + (count & ~std::int64_t{1}); sources != end;
+       sources += 2, a += 2 * rows) {
     __builtin_prefetch(ahead.at, 0, 2);
-    ahead.at += ahead.step;
-    Reg right[vectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) right[v] = load_vector(at_byte(from, behind[v]), v);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) {
-      const Reg weight = V::broadcast(left[r]);
-#pragma GCC unroll 8
-      for (int v = 0; v < vectors; ++v) sum[r][v] = V::fma(weight, right[v], sum[r][v]);
-    }
+    __builtin_prefetch(ahead.at + ahead.step, 0, 2);
+    ahead.at += 2 * ahead.step;
+    add_term<V, cut>(sum, a, b + sources[0], behind, mask);
+    add_term<V, cut>(sum, a + rows, b + sources[1], behind, mask);
   }
+  if (count % 2 != 0) add_term<V, cut>(sum, a, b + sources[0], behind, mask);
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 8

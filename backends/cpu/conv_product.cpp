@@ -27,23 +27,25 @@ struct Pieces {
 };
 
 struct TileShape {
-  Pieces rows, vectors;
+  Pieces rows;
+  std::int64_t wide;  // vectors at most
 };
 
 // Of so many results of so many vectors the one whose tiles take least: multiply-adds, two at a
 // time, and some of what they load hides behind these.
 template <class T>
 TileShape tile_shape(const ConvKernels<T>& kernels, std::int64_t results, std::int64_t vectors) {
-  TileShape best{{results, up(results, kernels.tile_rows)}, {vectors, vectors}};
+  TileShape best{{results, up(results, kernels.tile_rows)}, 1};
   double least = 0;
   for (std::int64_t wide = 1; wide <= ConvKernels<T>::max_vectors; ++wide) {
     const std::int64_t high =
         std::min<std::int64_t>(kernels.accumulators / wide, kernels.tile_rows);
     if (high == 0) break;
-    const TileShape shape{{results, up(results, high)}, {vectors, up(vectors, wide)}};
-    const auto tiles = static_cast<double>(shape.rows.count * shape.vectors.count);
+    const TileShape shape{{results, up(results, high)}, wide};
+    const std::int64_t strips = up(vectors, wide);
+    const auto tiles = static_cast<double>(shape.rows.count * strips);
     const double cost = 0.5 * static_cast<double>(results * vectors) +
-                        0.1 * static_cast<double>(results * shape.vectors.count) +
+                        0.1 * static_cast<double>(results * strips) +
                         0.2 * static_cast<double>(vectors * shape.rows.count) + 0.4 * tiles;
     if (wide > 1 && cost >= least) continue;
     least = cost;
@@ -103,8 +105,7 @@ ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>&)
   for (std::int64_t k = 0; k < channels_at_a_time_; ++k) {
     for (std::size_t t = 0; t < form.weight_taps.size(); ++t) {
       if (form.weight_taps[t] < 0) continue;
-      taps_.push_back({k * weight_channel_ + form.weight_taps[t],
-                       k * planes_.channel() + planes_.place(t / across, t % across)});
+      sources_.push_back(k * planes_.channel() + planes_.place(t / across, t % across));
     }
   }
 }
@@ -115,10 +116,32 @@ ConvSpans<T> ConvProduct::spans(const Place<T>& at, std::int64_t k) const {
                        std::min(channels_at_a_time_, channels_ - k), at.block * planes_.block());
 }
 
+// Of a line, in a block of all its rows.
 template <class T>
-void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Place<T>& at, T* to,
-                      std::int64_t to_result, std::int64_t first, std::int64_t last, T* scratch,
-                      ConvScratch left, const Place<T>& next) const noexcept {
+std::int64_t ConvProduct::vectors_of_block(const ConvKernels<T>& kernels) const {
+  const bool is_joined = columns_ % kernels.lanes == 0;
+  return up(is_joined ? block() * columns_ : planes_.line_length(block()), kernels.lanes);
+}
+
+template <class T>
+void ConvProduct::pack(const ConvKernels<T>& kernels, const T* weight, std::int64_t first,
+                       std::int64_t last, T* packed) const noexcept {
+  const Pieces tiles = tile_shape(kernels, last - first, vectors_of_block(kernels)).rows;
+  for (std::int64_t i = 0, r = first; i < tiles.count; r += tiles.size(i++)) {
+    for (std::int64_t k = 0; k < channels_; ++k) {
+      for (const std::int64_t tap : form_.weight_taps) {
+        if (tap < 0) continue;
+        const T* from = weight + r * weight_row_ + k * weight_channel_ + tap;
+        for (std::int64_t n = tiles.size(i); n > 0; --n, from += weight_row_) *packed++ = *from;
+      }
+    }
+  }
+}
+
+template <class T>
+void ConvProduct::run(const ConvKernels<T>& kernels, const Weight<T>& weight, const Place<T>& at,
+                      T* to, std::int64_t to_result, T* scratch, ConvScratch left,
+                      const Place<T>& next) const noexcept {
   const std::int64_t top = at.block * planes_.block();
   const std::int64_t height = std::min(planes_.block(), rows_ - top);
   // Lines of whole vectors are one line, but for where its vectors come from.
@@ -127,9 +150,10 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Plac
   const std::int64_t length = is_joined ? height * columns_ : planes_.line_length(height);
   const std::int64_t per_line =
       std::max<std::int64_t>(1, up(planes_.line_length(height), kernels.lanes));
-  const std::int64_t results = last - first;
-  const TileShape shape = tile_shape(kernels, results, up(length, kernels.lanes));
-  const Pieces tiles = shape.rows, strips = shape.vectors;
+  const std::int64_t results = weight.last - weight.first;
+  const TileShape shape = tile_shape(kernels, results, vectors_of_block(kernels));
+  const std::int64_t vectors = up(length, kernels.lanes);
+  const Pieces tiles = shape.rows, strips = {vectors, up(vectors, shape.wide)};
   std::int64_t k = 0;
   do {
     const std::int64_t channels = std::min(channels_at_a_time_, channels_ - k);
@@ -139,16 +163,15 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Plac
             : planes_.build(kernels, at.source + k * source_channel_, channels, top, scratch,
                             k > 0 || left == ConvScratch::of_product);
     const std::int64_t then = k + channels_at_a_time_;
-    const std::int64_t terms = channels * taps_per_channel_;
-    ConvAhead<T> ahead(lines * strips.count * tiles.count * terms, planes,
+    const std::int64_t count_of_terms = channels * taps_per_channel_;
+    ConvAhead<T> ahead(lines * strips.count * tiles.count * count_of_terms, planes,
                        then < channels_ ? spans(at, then)
                        : next.source    ? spans(next, 0)
                                         : ConvSpans<T>{},
                        then < channels_ ? ConvSpans<T>{} : next.results);
-    const T* const own = weight + first * weight_row_ + k * weight_channel_;
     std::int64_t t = 0;
     do {
-      const std::int64_t count = std::min(terms_at_a_time_, terms - t);
+      const std::int64_t count = std::min(terms_at_a_time_, count_of_terms - t);
       for (std::int64_t l = 0; l < lines; ++l) {
         std::int64_t j = 0, vector = 0;
         for (std::int64_t s = 0; s < strips.count; ++s) {
@@ -160,19 +183,20 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Plac
             places[v] =
                 (l + vector / per_line) * planes_.line_step() + vector % per_line * kernels.lanes;
           }
-          T* const row = to + l * columns_ + j;
-          std::int64_t r = 0;
+          T* row = to + l * columns_ + j;
+          const T* own = weight.packed;
           for (std::int64_t i = 0; i < tiles.count; ++i) {
-            of_width[tiles.size(i) - 1](count, taps_.data() + t, own + r * weight_row_, weight_row_,
-                                        planes, places, row + r * to_result, to_result, lanes,
-                                        k + t > 0, ahead.take(count));
-            r += tiles.size(i);
+            const std::int64_t high = tiles.size(i);
+            of_width[high - 1](count, sources_.data() + t, own + (k * taps_per_channel_ + t) * high,
+                               planes, places, row, to_result, lanes, k + t > 0, ahead.take(count));
+            own += high * terms();
+            row += high * to_result;
           }
           j += width;
         }
       }
       t += count;
-    } while (t < terms);
+    } while (t < count_of_terms);
     k = then;
   } while (k < channels_);
   if (!meets_outside_ || height <= 0 || columns_ == 0) return;
@@ -186,7 +210,7 @@ void ConvProduct::run(const ConvKernels<T>& kernels, const T* weight, const Plac
   }
   if (std::isfinite(corners)) return;
   for (std::int64_t r = 0; r < results; ++r)
-    mend(weight + (first + r) * weight_row_, at.source, to + r * to_result, top, height);
+    mend(weight.all + (weight.first + r) * weight_row_, at.source, to + r * to_result, top, height);
 }
 
 // Makes those of a result's elements again that are NaN and have terms outside of the source.
@@ -232,11 +256,15 @@ template ConvBlock conv_block<float>(const ConvForm&);
 template ConvBlock conv_block<double>(const ConvForm&);
 template ConvProduct::ConvProduct(const ConvForm&, const ConvKernels<float>&);
 template ConvProduct::ConvProduct(const ConvForm&, const ConvKernels<double>&);
-template void ConvProduct::run(const ConvKernels<float>&, const float*, const Place<float>&, float*,
-                               std::int64_t, std::int64_t, std::int64_t, float*, ConvScratch,
+template void ConvProduct::pack(const ConvKernels<float>&, const float*, std::int64_t, std::int64_t,
+                                float*) const noexcept;
+template void ConvProduct::pack(const ConvKernels<double>&, const double*, std::int64_t,
+                                std::int64_t, double*) const noexcept;
+template void ConvProduct::run(const ConvKernels<float>&, const Weight<float>&, const Place<float>&,
+                               float*, std::int64_t, float*, ConvScratch,
                                const Place<float>&) const noexcept;
-template void ConvProduct::run(const ConvKernels<double>&, const double*, const Place<double>&,
-                               double*, std::int64_t, std::int64_t, std::int64_t, double*,
-                               ConvScratch, const Place<double>&) const noexcept;
+template void ConvProduct::run(const ConvKernels<double>&, const Weight<double>&,
+                               const Place<double>&, double*, std::int64_t, double*, ConvScratch,
+                               const Place<double>&) const noexcept;
 
 }  // namespace blockgrad::detail

@@ -36,6 +36,8 @@ class ConvProduct {
   std::int64_t blocks() const { return blocks_; }
   /// Elements of scratch.
   std::int64_t scratch() const { return scratch_; }
+  /// Elements of the weight that a result reads.
+  std::int64_t terms() const { return channels_ * taps_per_channel_; }
   bool is_in_place() const { return planes_.is_in_place(); }
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
@@ -51,15 +53,29 @@ class ConvProduct {
   /// differs in weight_taps alone need not make it again.
   bool is_made_once() const { return channels_at_a_time_ >= channels_; }
 
-  /// The results first .. last-1 of the rows of `at`, to `to`, which is where the first of these
-  /// results' row 0 of this block goes; results lie `to_result` apart. Fetches what `next` reads
-  /// and writes meanwhile, if there is a next one.
+  /// The weight of the results first .. last-1 as run() reads it: terms() elements of each.
   template <class T>
-  void run(const ConvKernels<T>& kernels, const T* weight, const Place<T>& at, T* to,
-           std::int64_t to_result, std::int64_t first, std::int64_t last, T* scratch,
-           ConvScratch left, const Place<T>& next = {}) const noexcept;
+  void pack(const ConvKernels<T>& kernels, const T* weight, std::int64_t first, std::int64_t last,
+            T* packed) const noexcept;
+
+  /// What run() reads of the results first .. last-1: the weight of all, and what pack() made.
+  template <class T>
+  struct Weight {
+    const T* all;
+    std::int64_t first, last;
+    const T* packed;
+  };
+  /// These results of the rows of `at`, to `to`, which is where the first of them has row 0 of this
+  /// block; results lie `to_result` apart. Fetches what `next` reads and writes meanwhile, if there
+  /// is a next one.
+  template <class T>
+  void run(const ConvKernels<T>& kernels, const Weight<T>& weight, const Place<T>& at, T* to,
+           std::int64_t to_result, T* scratch, ConvScratch left,
+           const Place<T>& next = {}) const noexcept;
 
  private:
+  template <class T>
+  std::int64_t vectors_of_block(const ConvKernels<T>& kernels) const;
   template <class T>
   void mend(const T* weight, const T* source, T* to, std::int64_t top,
             std::int64_t height) const noexcept;
@@ -72,7 +88,7 @@ class ConvProduct {
   ConvForm form_;
   bool meets_outside_;
   ConvPlanes planes_;
-  std::vector<ConvTap> taps_;  // of the channels made at a time
+  std::vector<std::int64_t> sources_;  // of the terms of the channels made at a time
   std::int64_t channels_, taps_per_channel_, channels_at_a_time_, terms_at_a_time_;
   std::int64_t rows_, columns_, source_channel_, weight_row_, weight_channel_;
   std::int64_t blocks_, scratch_;

@@ -43,5 +43,15 @@ void keep_in_register(Reg& x) {
 #endif
 }
 
+/// Compilers would rather put a sum where this was than leave it in its register.
+template <class Reg>
+void keep_until_here(const Reg& x) {
+#if defined(__x86_64__)
+  asm("" : : "v"(x));
+#elif defined(__aarch64__)
+  asm("" : : "w"(x));
+#endif
+}
+
 }  // namespace
 }  // namespace blockgrad::detail
