@@ -136,6 +136,7 @@ class InputGradient {
       for (std::int64_t j = 0; j < std::min(s.columns.stride, s.columns.x); ++j)
         forms.emplace_back(Pair{i, j}, form(i, j));
     }
+    for (auto& [at, form] : forms) form.shares_planes = !is_direct_;
     std::int64_t block = std::numeric_limits<std::int64_t>::max();
     for (const auto& [at, form] : forms) block = std::min(block, detail::conv_block<T>(form).rows);
     for (auto& [at, form] : forms) {

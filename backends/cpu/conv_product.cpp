@@ -11,6 +11,10 @@ namespace {
 
 // Planes that many bytes large are read from the second cache level as fast as they are used.
 constexpr std::int64_t most_plane_bytes = 160 * 1024;
+// Those are built and read within the first one.
+constexpr std::int64_t near_plane_bytes = 32 * 1024;
+// Sums that are taken up from memory and put back for so many terms cost less than that saves.
+constexpr std::int64_t least_near_terms = 128;
 // Of a block's line: fewer are not worth a shorter block.
 constexpr std::int64_t least_vectors = 16;
 // Of a line: tiles of few sums wait for each of them.
@@ -58,6 +62,12 @@ std::int64_t even_block(std::int64_t n, std::int64_t most) { return up(n, up(n, 
 
 double work_of(const ConvForm& form) { return static_cast<double>(form.results) / 2; }
 
+// Of a channel.
+std::int64_t term_count(const ConvForm& form) {
+  return std::count_if(form.weight_taps.begin(), form.weight_taps.end(),
+                       [](std::int64_t tap) { return tap >= 0; });
+}
+
 }  // namespace
 
 template <class T>
@@ -76,7 +86,9 @@ ConvBlock conv_block(const ConvForm& form) {
     ++pieces;
   }
   const std::int64_t each = std::max<std::int64_t>(channel(rows()), 1);
-  return {rows(), std::clamp<std::int64_t>(most / each, 1, channels)};
+  const std::int64_t near = near_plane_bytes / static_cast<std::int64_t>(sizeof(T)) / each;
+  const bool are_near = !form.shares_planes && near * term_count(form) >= least_near_terms;
+  return {rows(), std::clamp<std::int64_t>(are_near ? near : most / each, 1, channels)};
 }
 
 template <class T>
@@ -86,8 +98,7 @@ ConvProduct::ConvProduct(const ConvForm& form, const ConvKernels<T>&)
       planes_(form.rows, form.columns, conv_block<T>(form).rows, work_of(form), least_work,
               dot_lanes<T>),
       channels_(form.channels),
-      taps_per_channel_(std::count_if(form.weight_taps.begin(), form.weight_taps.end(),
-                                      [](std::int64_t tap) { return tap >= 0; })),
+      taps_per_channel_(term_count(form)),
       channels_at_a_time_(conv_block<T>(form).channels),
       terms_at_a_time_(
           taps_per_channel_ *

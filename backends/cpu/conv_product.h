@@ -18,6 +18,7 @@ struct ConvForm {
   std::int64_t weight_row = 0, weight_channel = 0;
   std::vector<std::int64_t> weight_taps;  // row-major over the taps; negative: no term
   std::int64_t block = 0;                 // rows made at a time; 0: what fits the cache
+  bool shares_planes = false;             // with products of forms that differ in weight_taps alone
 };
 
 /// What is in scratch: anything, what run() of the same product left, or what that of a product

@@ -73,7 +73,8 @@ const Layer layers[] = {
     {{2, 2, 3, 3}, {2, 2, 1, 1}, {.stride = 4}},  // residues that no element has
     {{2, 300, 2, 3}, {900, 300, 1, 1}},           // rows of the kernel packed in several pieces
     {{2, 120, 4, 4}, {260, 120, 3, 3}, {.stride = 2, .padding = 1}},  // of several residues
-    {{2, 1000, 2, 2}, {600, 500, 1, 1}, {.groups = 2}},               // of several groups
+    {{2, 16, 14, 14}, {9, 16, 5, 5}, {.padding = 2}},    // planes in the first cache level
+    {{2, 1000, 2, 2}, {600, 500, 1, 1}, {.groups = 2}},  // of several groups
 };
 
 struct Data {
