@@ -2,20 +2,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
+#include "backends/explain_fusions.h"
 #include "backends/node_names.h"
-#include "backends/product_space.h"
 #include "backends/program_state.h"
 #include "backends/text_table.h"
-#include "blockgrad/graph/leaf.h"
-#include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
 #include "graph/map_group.h"
 #include "graph/memory_peak.h"
-#include "graph/product_map.h"
 #include "graph/reduce_group.h"
-#include "graph/row_program.h"
 
 namespace blockgrad {
 
@@ -23,39 +18,10 @@ namespace {
 
 using detail::ProgramState;
 
-std::vector<std::string> step_texts(const RowProgram& program) {
-  std::vector<std::string> names;
-  for (const RowStep& step : program.steps) names.push_back(op_text(step.name, step.origin));
-  return names;
-}
-
 class Explanation {
  public:
-  explicit Explanation(const ProgramState& state) : state_(state), report_(state.report) {
-    CompileOptions options = state.options;
-    options.print.clear();
-    for (const std::string_view pass : backend_of(state.device).passes_left_out(options))
-      options.skip.emplace_back(pass);
-    const auto runs = [&](std::string_view pass) {
-      return std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end();
-    };
-    CompileOptions until_epilogues = options;
-    const bool fuses_epilogues = runs("fuse_epilogues");
-    const bool fuses = runs("fuse_maps"), fuses_rows = runs("fuse_rows");
-    if (fuses) options.skip.emplace_back("fuse_maps");
-    for (const char* later : {"group_reductions", "fuse_product_updates", "group_updates",
-                              "fuse_row_updates", "fuse_epilogues", "shorten_lives"})
-      options.skip.emplace_back(later);
-    std::vector<PassRecord> records;
-    before_ = compiled_graph(state.outputs, state.updates, state.device, options, records);
-    const Graph fused = fuses ? fuse_maps(before_, &fusion_) : Graph{};
-    group_of_ = find_made(fused, state.graph, is_fused);
-    if (fuses_epilogues) find_epilogues(until_epilogues, fused);
-    if (fuses_rows) {
-      options.skip.emplace_back("fuse_rows");
-      before_rows_ = compiled_graph(state.outputs, state.updates, state.device, options, records);
-      fuse_rows(before_rows_, &rows_);
-    }
+  explicit Explanation(const ProgramState& state)
+      : state_(state), report_(state.report), fusions_(state) {
     for (const auto* phase : {&state.plan.steps, &state.plan.updates}) {
       for (const PlanStep& step : *phase) kernel_nodes_.push_back(step.node);
     }
@@ -63,47 +29,11 @@ class Explanation {
 
   std::string text() const {
     return folded(head() + subnormals() + "\n" + memory() + recomputed() + "\n" + copies() +
-                  row_programs() + fusing() + epilogues() + "\n") +
+                  fusions_.text(kernel_nodes_) + "\n") +
            kernels();
   }
 
  private:
-  static bool is_fused(const GraphNode& node) {
-    const Map* map = node.op.as<Map>();
-    return map && map->short_name == "fused map";
-  }
-  static bool is_product_map(const GraphNode& node) { return node.op.as<ProductMap>() != nullptr; }
-
-  void find_epilogues(CompileOptions options, const Graph& fused) {
-    for (const char* later : {"fuse_epilogues", "group_small_maps", "shorten_lives"})
-      options.skip.emplace_back(later);
-    std::vector<PassRecord> records;
-    before_epilogues_ =
-        compiled_graph(state_.outputs, state_.updates, state_.device, options, records);
-    epilogue_of_ = find_made(fuse_epilogues(before_epilogues_, product_space, &epilogues_),
-                             state_.graph, is_product_map);
-    formula_of_ = find_made(fused, before_epilogues_, is_fused);
-  }
-
-  // What was fused, and what else there was.
-  std::vector<std::string> op_texts(std::size_t group) const {
-    std::vector<std::string> names;
-    for (const std::int32_t m : fusion_.groups[group])
-      names.push_back(op_text(before_.nodes[static_cast<std::size_t>(m)]));
-    return names;
-  }
-  std::vector<std::string> op_texts(std::int32_t i, const ProductMap& product) const {
-    std::vector<std::string> names{std::string(product.product->name())};
-    const auto known = epilogue_of_.find(i);
-    if (known == epilogue_of_.end()) return {update_text(names[0], node(i).origin)};
-    const std::int32_t map = epilogues_.groups[known->second][1];
-    const auto formula = formula_of_.find(map);
-    if (formula == formula_of_.end())
-      return {names[0], op_text(before_epilogues_.nodes[static_cast<std::size_t>(map)])};
-    const std::vector<std::string> all = op_texts(formula->second);
-    names.insert(names.end(), all.begin(), all.end());
-    return names;
-  }
   const GraphNode& node(std::int32_t i) const {
     return state_.graph.nodes[static_cast<std::size_t>(i)];
   }
@@ -183,20 +113,14 @@ class Explanation {
 
   // The op of a kernel, for a fused one those that it is made of.
   std::string name_of(std::int32_t i, bool with_place) const {
-    std::vector<std::string> names;
-    if (const auto group = group_of_.find(i); group != group_of_.end()) {
-      names = op_texts(group->second);
-    } else if (const auto* program = node(i).op.as<RowProgram>()) {
-      names = step_texts(*program);
-    } else if (const ProductMap* product = node(i).op.as<ProductMap>()) {
-      names = op_texts(i, *product);
-    } else if (const MapGroup* maps = node(i).op.as<MapGroup>()) {
+    std::vector<std::string> names = fusions_.op_texts(i);
+    if (const MapGroup* maps = node(i).op.as<MapGroup>()) {
       names.push_back(
           fmt::format("update of {} parameters in one pass", maps->sets(node(i).inputs.size())));
     } else if (const ReduceGroup* reduces = node(i).op.as<ReduceGroup>()) {
       names.push_back(
           fmt::format("{} of {}", op_text(node(i)), plural(reduces->shapes.size(), "whole value")));
-    } else {
+    } else if (names.empty()) {
       names.push_back(op_text(node(i)));
     }
     const std::string text = joined(names, 3);
@@ -234,75 +158,6 @@ class Explanation {
       if (v.node == i) return "an output";
     }
     return "a new value";
-  }
-
-  std::int64_t kernel_number(std::int32_t i) const {
-    return std::find(kernel_nodes_.begin(), kernel_nodes_.end(), i) - kernel_nodes_.begin();
-  }
-
-  // "reduce with add (model.cpp:12)", by reason.
-  static std::string refusals_text(const FusionLog& log, const Graph& graph) {
-    std::map<std::string_view, std::vector<std::string>> apart;
-    for (const FusionLog::Refusal& refusal : log.refusals) {
-      const GraphNode& reader = graph.nodes[static_cast<std::size_t>(refusal.reader)];
-      const GraphNode& source = graph.nodes[static_cast<std::size_t>(refusal.source)];
-      apart[refusal.why].push_back(
-          fmt::format("{} with {} ({})", op_text(reader), op_text(source), place_text(reader)));
-    }
-    std::string text;
-    for (const auto& [why, pairs] : apart) {
-      text +=
-          fmt::format("  {} because {}: {}\n", plural(pairs.size(), "pair"), why, joined(pairs, 3));
-    }
-    return text;
-  }
-
-  std::string row_programs() const {
-    std::size_t ops = 0, programs = 0;
-    std::string rows;
-    for (const std::int32_t i : kernel_nodes_) {
-      const auto* program = node(i).op.as<RowProgram>();
-      if (!program) continue;
-      ++programs;
-      ops += program->steps.size();
-      rows += fmt::format("  kernel {}: {}\n", kernel_number(i), joined(step_texts(*program), 12));
-    }
-    std::string text;
-    if (programs > 0) {
-      text = fmt::format("Rows: {} run as {}, which read their lines once\n", plural(ops, "op"),
-                         plural(programs, "kernel")) +
-             rows;
-    }
-    const std::string apart = refusals_text(rows_, before_rows_);
-    return apart.empty() ? text : text + "Reductions apart from the values they reduce:\n" + apart;
-  }
-
-  std::string fusing() const {
-    std::size_t ops = 0;
-    for (const auto& group : fusion_.groups) ops += group.size();
-    if (ops == 0 && fusion_.refusals.empty()) return "Fused: nothing\n";
-    std::string text =
-        fmt::format("Fused: {} run as {}, each one sweep over memory\n",
-                    plural(ops, "elementwise op"), plural(fusion_.groups.size(), "kernel"));
-    for (const auto& [i, group] : group_of_) {
-      text += fmt::format("  kernel {}: {}\n", kernel_number(i), joined(op_texts(group), 8));
-    }
-    const std::string apart = refusals_text(fusion_, before_);
-    if (apart.empty()) return text;
-    return text +
-           "Not fused, though one elementwise op reads another (only such ops are fused):\n" +
-           apart;
-  }
-
-  std::string epilogues() const {
-    std::string text;
-    if (!epilogues_.groups.empty()) {
-      text = fmt::format("On the elements of a product: {}, none a sweep over memory\n",
-                         plural(epilogues_.groups.size(), "formula"));
-    }
-    const std::string apart = refusals_text(epilogues_, before_epilogues_);
-    return apart.empty() ? text
-                         : text + "Formulas apart from the product that they read:\n" + apart;
   }
 
   std::string kernels() const {
@@ -380,17 +235,8 @@ class Explanation {
 
   const ProgramState& state_;
   const Report& report_;
-  Graph before_;  // what fuse_maps was given
-  FusionLog fusion_;
-  Graph before_rows_;  // what fuse_rows was given
-  FusionLog rows_;
-  Graph before_epilogues_;  // what fuse_epilogues was given
-  FusionLog epilogues_;
-  std::map<std::int32_t, std::size_t> epilogue_of_;  // of each product with a formula
-  std::map<std::int32_t, std::size_t>
-      formula_of_;                                // of the fused Maps that fuse_epilogues was given
-  std::map<std::int32_t, std::size_t> group_of_;  // of each fused kernel's node
-  std::vector<std::int32_t> kernel_nodes_;        // in order of running
+  const Fusions fusions_;
+  std::vector<std::int32_t> kernel_nodes_;  // in order of running
 };
 
 }  // namespace
