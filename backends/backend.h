@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "backends/executable.h"
+#include "backends/product_space.h"
 #include "blockgrad/backends/tune.h"
+#include "graph/passes/passes.h"
 
 namespace blockgrad {
 
@@ -19,6 +21,8 @@ class Backend {
   /// Whether its kernel for this product or Reduce reads bf16 and f16, and a product's rounds to
   /// them. Others are widened to f32 around it; see backends/products.h.
   virtual bool reads_halves(const Op&) const { return false; }
+  /// Products on whose elements it runs the Map behind them.
+  virtual ProductFormulas product_formulas() const { return {product_space}; }
   /// Passes that are not for it, as those whose nodes it has no kernels for.
   virtual std::vector<std::string_view> passes_left_out(const CompileOptions&) const = 0;
   /// Throws Error naming a node that it has no kernel for, DeviceError if memory does not do.

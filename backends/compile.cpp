@@ -11,7 +11,6 @@
 #include "backends/join_products.h"
 #include "backends/mixed.h"
 #include "backends/panels.h"
-#include "backends/product_space.h"
 #include "backends/product_updates.h"
 #include "backends/products.h"
 #include "backends/program_state.h"
@@ -64,7 +63,8 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"fuse_product_updates", fuse_product_updates},
       {"group_updates", group_updates},
       {"fuse_row_updates", fuse_row_updates},
-      {"fuse_epilogues", [](const Graph& graph) { return fuse_epilogues(graph, product_space); }},
+      {"fuse_epilogues",
+       [&](const Graph& graph) { return fuse_epilogues(graph, backend.product_formulas()); }},
       {"group_small_maps", group_small_maps},
       {"shorten_lives", shorten_lives},
       {"widen_products", [&](const Graph& graph) { return widen_products(graph, backend); }, false},

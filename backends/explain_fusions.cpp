@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "backends/node_names.h"
-#include "backends/product_space.h"
 #include "blockgrad/graph/map.h"
 #include "graph/product_map.h"
 #include "graph/row_program.h"
@@ -77,13 +76,16 @@ Fusions::Fusions(const detail::ProgramState& state) : state_(state) {
 }
 
 void Fusions::find_epilogues(CompileOptions options, const Graph& fused) {
-  for (const char* later : {"fuse_epilogues", "group_small_maps", "shorten_lives"})
+  // Products with the update of their weight are ProductMaps of another pass.
+  for (const char* later :
+       {"fuse_product_updates", "fuse_epilogues", "group_small_maps", "shorten_lives"})
     options.skip.emplace_back(later);
   std::vector<PassRecord> records;
   before_epilogues_ =
       compiled_graph(state_.outputs, state_.updates, state_.device, options, records);
-  epilogue_of_ = find_made(fuse_epilogues(before_epilogues_, product_space, &epilogues_),
-                           state_.graph, is_product_map);
+  const ProductFormulas formulas = backend_of(state_.device).product_formulas();
+  epilogue_of_ = find_made(fuse_epilogues(before_epilogues_, formulas, &epilogues_), state_.graph,
+                           is_product_map);
   formula_of_ = find_made(fused, before_epilogues_, is_fused);
 }
 

@@ -46,6 +46,12 @@ class StepErrors {
 /// value it makes.
 enum class Watch : std::uint8_t { nothing, results, all };
 
+/// Who is told which elements of a kernel's result are there, by the thread that made them.
+struct ElementsMade {
+  void (*tell)(const void* context, std::int64_t first, std::int64_t last) = nullptr;
+  const void* context = nullptr;
+};
+
 struct KernelCall {
   const std::byte* const* in =
       nullptr;                      // start of each input's memory; layouts are the kernel's own
@@ -57,6 +63,7 @@ struct KernelCall {
   bool is_trial = false;  // results go to scratch, of `trial_scratch` more bytes, and are dropped
   std::byte* shared = nullptr;  // scratch of all threads together, 64-byte aligned
   std::uint64_t turn = 0;       // another number whenever a kernel is run, not 0
+  ElementsMade made = {};       // heeded by kernels with `tells_elements`
   int shares = 1;  // runs of parts, equal ones, that this kernel's work is dealt out in
 };
 
@@ -76,6 +83,9 @@ struct Kernel {
   /// Whether it heeds `watch` and `is_trial`; what others made is looked at in memory.
   bool can_watch = false;
   std::size_t trial_scratch = 0;
+  /// Whether it tells KernelCall::made, if there is any, of elements of result 0 as soon as it has
+  /// made them: some thousands at a time, and all of them, once.
+  bool tells_elements = false;
 };
 
 struct KernelRequest {

@@ -63,12 +63,23 @@ std::size_t bytes_of_elements(std::int64_t n) {
   return static_cast<std::size_t>(n) * sizeof(T);
 }
 
-template <class T>
-Kernel forward_kernel(const ConvSizes& s, Isa isa) {
+// Of pieces that are whole images.
+void tell_images(const KernelCall& call, std::int64_t first, const ConvPiece& p,
+                 std::int64_t blocks, std::int64_t channel) {
+  if (call.made.tell && blocks == 1)
+    call.made.tell(call.made.context, first, first + (p.last - p.first) * channel);
+}
+
+ConvForm forward_form(const ConvSizes& s) {
   ConvForm form{s.out, s.in, s.rows.forward(), s.columns.forward(), s.in * s.taps(), s.taps(), {}};
   for (std::int64_t t = 0; t < s.taps(); ++t) form.weight_taps.push_back(t);
+  return form;
+}
+
+template <class T>
+Kernel forward_kernel(const ConvSizes& s, Isa isa) {
   const ConvKernels<T>& kernels = detail::conv_table(isa).of<T>();
-  const auto product = std::make_shared<const ConvProduct>(form, kernels);
+  const auto product = std::make_shared<const ConvProduct>(forward_form(s), kernels);
   const std::int64_t blocks = s.images * s.groups * product->blocks();
   const ConvPieces pieces(s.images, s.groups, s.out, product->blocks(),
                           product->terms() * std::int64_t{sizeof(T)},
@@ -77,6 +88,7 @@ Kernel forward_kernel(const ConvSizes& s, Isa isa) {
   kernel.parts = pieces.parts();
   kernel.scratch = bytes_of_elements<T>(product->scratch() + pieces.rows() * product->terms());
   kernel.cost = s.nanoseconds();
+  kernel.tells_elements = product->blocks() == 1;
   kernel.why =
       join({"blocks of ", product->block(), " rows, ",
             planes_text(product->is_in_place(),
@@ -111,6 +123,7 @@ Kernel forward_kernel(const ConvSizes& s, Isa isa) {
       product->run(kernels, weight(p), place(p), to(p), s.y_channel(), scratch,
                    part > first ? ConvScratch::of_product : ConvScratch::unknown,
                    part + 1 < last ? place(pieces.piece(part + 1)) : Place{});
+      tell_images(call, to(p) - y, p, product->blocks(), s.y_channel());
     }
   };
   return kernel;
@@ -153,6 +166,7 @@ class InputGradient {
   }
 
   std::int64_t parts() const { return pieces_.parts(); }
+  std::int64_t blocks() const { return phases_.empty() ? 0 : phases_[0].product.blocks(); }
   std::int64_t scratch() const { return planes_ + 2 * made_ + pieces_.rows() * terms_; }
   std::string text() const {
     return join({phases_.size(), phases_.size() == 1 ? " phase" : " phases", ", planes of ",
@@ -181,12 +195,14 @@ class InputGradient {
       };
       if (!is_direct_) {
         run_phases(weight, at, to_results(x, p), p.last - p.first, scratch, next);
+        tell_images(call, to_results(x, p) - x, p, blocks(), s_.x_channel());
         continue;
       }
       const ConvProduct& product = phases_[0].product;
       product.run(kernels_, weight(phases_[0]), at,
                   to_results(x, p) + at.block * product.block() * s_.columns.x, s_.x_channel(),
                   scratch, part > first ? ConvScratch::of_product : ConvScratch::unknown, next);
+      tell_images(call, to_results(x, p) - x, p, blocks(), s_.x_channel());
     }
   }
 
@@ -290,11 +306,24 @@ Kernel input_kernel(const ConvSizes& s, Isa isa) {
   kernel.parts = gradient->parts();
   kernel.scratch = bytes_of_elements<T>(gradient->scratch());
   kernel.cost = s.nanoseconds();
+  kernel.tells_elements = gradient->blocks() == 1;
   kernel.why = gradient->text();
   kernel.run = [gradient](const KernelCall& call, std::int64_t first, std::int64_t last) {
     gradient->run(call, first, last);
   };
   return kernel;
+}
+
+// Of an image and a group: a formula's call for fewer costs more than it saves.
+constexpr std::int64_t least_elements = 2048;
+
+template <class T>
+bool makes_large_images_of(const ConvSizes& s, bool is_forward) {
+  if (!is_forward)
+    return s.in * s.x_channel() >= least_elements &&
+           InputGradient<T>(s, Isa::portable).blocks() == 1;
+  return s.out * s.y_channel() >= least_elements &&
+         ConvProduct(forward_form(s), detail::conv_table(Isa::portable).of<T>()).blocks() == 1;
 }
 
 template <class T>
@@ -333,6 +362,17 @@ Kernel weight_kernel(const ConvSizes& s, Isa isa) {
 }
 
 }  // namespace
+
+bool makes_large_images(const Op& op, Types in, Types out) {
+  const auto* forward = op.as<Conv2d>();
+  const auto* input = op.as<Conv2dInput>();
+  check_internal(forward || input, op->name(), " is no convolution");
+  const ConvSizes sizes = forward
+                              ? ConvSizes(forward->options, in[0].shape, in[1].shape, out[0].shape)
+                              : ConvSizes(input->options, out[0].shape, in[1].shape, in[0].shape);
+  return out[0].dtype == DType::f64 ? makes_large_images_of<double>(sizes, forward)
+                                    : makes_large_images_of<float>(sizes, forward);
+}
 
 void add_conv_kernels(KernelTable& table) {
   table.add<Conv2d>([](const KernelRequest& r) {

@@ -345,8 +345,12 @@ class CpuBackend final : public Backend {
     // alone.
     if (options.check_numerics)
       return {"fuse_product_updates", "fuse_row_updates", "fuse_epilogues", "group_small_maps"};
-    return {"fuse_epilogues", "group_small_maps"};
+    // A Map is made again for less work than the product in front of it.
+    if (options.memory_limit > 0) return {"fuse_epilogues", "group_small_maps"};
+    return {"group_small_maps"};
   }
+
+  ProductFormulas product_formulas() const override { return {part_map_space, true}; }
 
   std::unique_ptr<Executable> make(const Graph& graph, const Plan& plan,
                                    const CompileOptions& options) const override {

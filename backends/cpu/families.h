@@ -2,6 +2,8 @@
 // The CPU's kernels by family. Called by name, not by static registrars, which a static library
 // would drop.
 
+#include <optional>
+
 #include "backends/kernel.h"
 
 namespace blockgrad {
@@ -23,6 +25,13 @@ void add_row_kernels(KernelTable& table);
 void add_row_program_kernels(KernelTable& table);
 void add_row_update_kernels(KernelTable& table);
 void add_unview_kernels(KernelTable& table);
+
+/// What runs a Map on the elements of convolutions and pools as they are made.
+Kernel part_map_kernel(const KernelRequest& request);
+/// The shape of what it takes: of f32 or f64, all of one type.
+std::optional<Shape> part_map_space(const Op& op, Types in, Types out);
+/// Whether a convolution or its gradient to the input makes whole images, large enough for that.
+bool makes_large_images(const Op& op, Types in, Types out);
 
 /// All of them, and those that users added.
 KernelTable& cpu_kernel_table();

@@ -34,6 +34,9 @@ using detail::PoolKernels;
 using detail::PoolShape;
 
 constexpr std::int64_t most_parts = 64;
+// Of images whose elements are told at once: with what they are made from, and what a formula reads
+// beside them, they stay in the first cache level.
+constexpr std::int64_t most_told_bytes = 8 * 1024;
 
 // `x` and `y` are the images and the results; what a part is depends on their number alone.
 template <class T, class Run>
@@ -54,9 +57,16 @@ Kernel kernel_of(const Pair& size, const Pair& stride, const Pair& padding, cons
   kernel.cost = 20 + 0.5 * static_cast<double>(x.size());
   kernel.why = join({images, " images, windows of ", size.rows, "x", size.columns});
   kernel.run = [=](const KernelCall& call, std::int64_t first, std::int64_t last) {
-    const std::int64_t begin = images * first / parts, count = images * last / parts - begin;
-    run(shape, count, call, begin * shape.rows.x * shape.columns.x,
-        begin * shape.rows.y * shape.columns.y, reinterpret_cast<T*>(call.scratch));
+    const std::int64_t image = shape.rows.x * shape.columns.x;
+    const std::int64_t end = images * last / parts;
+    const std::int64_t few = std::max<std::int64_t>(
+        1, most_told_bytes / std::max<std::int64_t>(1, image * std::int64_t{sizeof(T)}));
+    for (std::int64_t begin = images * first / parts, count = 0; begin < end; begin += count) {
+      count = call.made.tell ? std::min(few, end - begin) : end - begin;
+      run(shape, count, call, begin * image, begin * shape.rows.y * shape.columns.y,
+          reinterpret_cast<T*>(call.scratch));
+      if (call.made.tell) call.made.tell(call.made.context, begin * image, (begin + count) * image);
+    }
   };
   return kernel;
 }
@@ -76,7 +86,7 @@ Kernel largest_kernel(const MaxPool2d& op, const KernelRequest& r) {
 template <class T>
 Kernel to_largest_kernel(const MaxPool2dInput& op, const KernelRequest& r) {
   const PoolKernels<T>& kernels = detail::pool_table(r.isa).of<T>();
-  return kernel_of<T>(
+  Kernel kernel = kernel_of<T>(
       op.size, op.stride, op.padding, r.inputs[0].layout.shape, r.inputs[1].layout.shape,
       [&kernels](const PoolShape& shape, std::int64_t images, const KernelCall& call,
                  std::int64_t x, std::int64_t y, T* scratch) {
@@ -84,6 +94,8 @@ Kernel to_largest_kernel(const MaxPool2dInput& op, const KernelRequest& r) {
                            reinterpret_cast<const T*>(call.in[1]) + y,
                            reinterpret_cast<T*>(call.out[0]) + x, scratch);
       });
+  kernel.tells_elements = true;
+  return kernel;
 }
 
 }  // namespace

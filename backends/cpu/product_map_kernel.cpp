@@ -8,6 +8,7 @@
 #include "backends/cpu/matrix_shape.h"
 #include "backends/cpu/rows_product.h"
 #include "backends/cpu/tape_program.h"
+#include "blockgrad/ops/linalg.h"
 #include "graph/product_map.h"
 
 namespace blockgrad {
@@ -120,6 +121,7 @@ class ProductRows {
 
 void add_product_map_kernels(KernelTable& table) {
   table.add<ProductMap>([](const KernelRequest& request) {
+    if (!request.node.op.as<ProductMap>()->product.as<MatMul>()) return part_map_kernel(request);
     const auto rows = std::make_shared<const ProductRows>(request);
     return rows->kernel(rows);
   });

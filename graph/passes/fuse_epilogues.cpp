@@ -1,6 +1,6 @@
-// A Map behind a product runs on its elements while they are in registers: the product is not
-// written and read again, and a kernel less is started. Nothing is read more often than before, so
-// what decides is whether a tile's kernel can hold the formula.
+// A Map behind a product runs on its elements while they are in registers, or in the cache: the
+// product is not written and read again, and a kernel less is started. Nothing is read more often
+// than before, so what decides is whether a tile's kernel can hold the formula.
 #include <algorithm>
 
 #include "blockgrad/graph/map.h"
@@ -21,14 +21,15 @@ constexpr std::size_t most_results = 4;
 
 class Epilogues {
  public:
-  Epilogues(const Graph& graph, const ProductSpace& space, FusionLog* log)
+  Epilogues(const Graph& graph, const ProductFormulas& formulas, FusionLog* log)
       : graph_(graph),
         log_(log),
+        is_in_place_(formulas.is_in_place),
         clusters_(graph.nodes.size()),
         uses_(use_counts(graph)),
         tails_(find_tails(graph)),
         spaces_(graph.nodes.size()) {
-    for (std::size_t i = 0; i < graph.nodes.size(); ++i) find_product(i, space);
+    for (std::size_t i = 0; i < graph.nodes.size(); ++i) find_product(i, formulas.space);
   }
 
   Graph run() {
@@ -111,6 +112,9 @@ class Epilogues {
     if (!clusters_.may_join(values, cluster)) return "something between them needs the product";
     if (at(i).types.size() + (is_read_elsewhere(product, i) ? 1 : 0) > most_results)
       return "it would write too many values at once";
+    if (is_in_place_ && (at(i).types.size() != 1 || is_read_elsewhere(product, i) ||
+                         at(i).types[0].dtype != at(product).types[0].dtype))
+      return "its result does not take the product's place";
     if (at(i).op.as<Map>()->fn.code().size() > most_instructions) return "the formula is too long";
     std::size_t extras = 0;
     for (const Value v : values) {
@@ -186,6 +190,7 @@ class Epilogues {
 
   const Graph& graph_;
   FusionLog* const log_;
+  const bool is_in_place_;
   Clusters clusters_;
   ValueTable<std::int32_t> uses_;
   std::vector<Tail> tails_;
@@ -194,8 +199,8 @@ class Epilogues {
 
 }  // namespace
 
-Graph fuse_epilogues(const Graph& graph, const ProductSpace& space, FusionLog* log) {
-  return Epilogues(graph, space, log).run();
+Graph fuse_epilogues(const Graph& graph, const ProductFormulas& formulas, FusionLog* log) {
+  return Epilogues(graph, formulas, log).run();
 }
 
 }  // namespace blockgrad

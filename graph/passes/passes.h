@@ -83,11 +83,17 @@ Graph group_updates(const Graph& graph);
 /// The shape of a product's result as [.., rows, columns]; none for other ops.
 using ProductSpace = std::function<std::optional<Shape>(const Op&, Types in, Types out)>;
 
+/// Which products a device makes with a Map behind them, and how.
+struct ProductFormulas {
+  ProductSpace space;
+  bool is_in_place = false;  // the Map's one result takes the product's place, and has its dtype
+};
+
 /// A Map behind a product joins it as a ProductMap: the product is not written and read again, or,
 /// where others read it, not read again. For devices where a Map of its own costs a start and a way
 /// through memory. At most one Map a product, none that is an update in place; the formula is of
 /// moderate length and reads and writes a few values, which lie in the product's rows. Equal bits.
-Graph fuse_epilogues(const Graph& graph, const ProductSpace& space, FusionLog* log = nullptr);
+Graph fuse_epilogues(const Graph& graph, const ProductFormulas& formulas, FusionLog* log = nullptr);
 
 /// Maps of one formula over a few elements each that do not wait for each other become one
 /// MapGroup: for devices that start each kernel at a price. Equal bits.

@@ -28,7 +28,7 @@ CudaText text_of(std::int64_t n, DType dtype, const Formula& formula) {
   const auto keeps = [](const Op& op) { return cuda_maker(op) != nullptr; };
   const Graph graph =
       fuse_epilogues(fuse_maps(merge_equal(simplify(build_graph(std::vector<Expr>{y}, {}, keeps)))),
-                     product_space);
+                     {product_space});
   const GraphNode& node = graph.node(graph.outputs[0]);
   BOOST_TEST_REQUIRE((node.op.as<ProductMap>() != nullptr));
   std::vector<Operand> inputs, outputs;

@@ -15,13 +15,13 @@ struct Fused {
   Graph graph;
   FusionLog log;
 
-  Fused(const std::vector<Expr>& outputs, const Updates& updates = {}) {
+  Fused(const std::vector<Expr>& outputs, const Updates& updates = {}, bool is_in_place = false) {
     const auto keeps = [](const Op& op) {
       return op.as<MatMul>() || op.as<Conv2d>() || op.as<Conv2dInput>();
     };
     const Graph before =
         fuse_maps(insert_copies(merge_equal(simplify(build_graph(outputs, updates, keeps)))));
-    graph = fuse_epilogues(before, product_space, &log);
+    graph = fuse_epilogues(before, {product_space, is_in_place}, &log);
     verify(graph, "fuse_epilogues");
   }
 
@@ -120,6 +120,19 @@ BOOST_AUTO_TEST_CASE(refusals_say_why) {
   BOOST_TEST(Fused({long_one}).why() == "the formula is too long");
   // Of no elements there is no product.
   BOOST_TEST(Fused({relu(matmul(x({0, 6}), x(six, "w")))}).count() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(in_place_the_formula_has_one_result_where_the_product_was) {
+  const auto in_place = [](const std::vector<Expr>& outputs) { return Fused(outputs, {}, true); };
+  const Expr c = product();
+  BOOST_TEST(in_place({relu(c + x({6}, "bias"))}).only().types.size() == 1u);
+  BOOST_TEST(in_place({c * c + c}).count() == 1u);
+  const std::string_view refusal = "its result does not take the product's place";
+  BOOST_TEST(in_place({relu(c), c}).why() == refusal);
+  BOOST_TEST(in_place({relu(c), sum(c, 0)}).why() == refusal);
+  BOOST_TEST(in_place({exp(c), sin(c)}).why() == refusal);
+  BOOST_TEST(in_place({cast(c, DType::f64)}).why() == refusal);
+  BOOST_TEST(in_place({c > 0.0}).why() == refusal);
 }
 
 BOOST_AUTO_TEST_CASE(updates_stay_behind_and_in_place) {
