@@ -41,6 +41,13 @@ template <class T>
 using ConvDots = void (*)(std::int64_t count, const ConvTap* steps, const T* a, std::int64_t a_row,
                           const T* b, const ConvTap* tap, T* sums, bool load, ConvFetch<T> ahead);
 
+/// As ConvDots of rows in a panel: a[s * dot_panel * dot_lanes + r * dot_lanes + e] times
+/// b[tap[t].source + sources[s] + e].
+template <class T>
+using ConvPanelDots = void (*)(std::int64_t count, const std::int64_t* sources, const T* a,
+                               const T* b, const ConvTap* tap, T* sums, bool load,
+                               ConvFetch<T> ahead);
+
 /// Taps of a slide, all of a kernel's column.
 constexpr std::int64_t slide_taps = 3;
 
@@ -94,6 +101,7 @@ struct ConvKernels {
   ConvTile<T> tiles[2][max_vectors][max_rows] = {};
   /// [taps - 1][rows - 1]; null where there is none.
   ConvDots<T> dots[max_vectors][max_rows] = {};
+  ConvPanelDots<T> panel_dots[max_vectors][max_rows] = {};
   /// [vectors - 1][rows - 1]; null where there is none.
   ConvSlide<T> slides[max_vectors][max_rows] = {};
   /// y[i] = the sum of the dot_lanes of sums[i]: lane e with e + 8, then e + 4, e + 2, e + 1; fewer

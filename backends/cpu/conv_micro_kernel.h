@@ -138,6 +138,70 @@ void conv_dots(std::int64_t count, const ConvTap* steps, const typename V::Scala
     dot_pass<V, taps, rows>(count, steps, a + e, a_row, b + e, tap, sums + e, load, ahead);
 }
 
+/// A step of ConvPanelDots. Every loop over the sums is unrolled in full.
+template <class V, int taps, int rows>
+inline __attribute__((always_inline)) void add_panel_step(
+    typename V::Reg (&sum)[rows][taps], const typename V::Scalar* a,
+    const typename V::Scalar* const (&from)[taps], std::int64_t source) {
+  constexpr std::int64_t width = dot_lanes<typename V::Scalar>;
+  typename V::Reg right[taps];
+#pragma GCC unroll 8
+  for (int t = 0; t < taps; ++t) right[t] = V::load(from[t] + source);
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+    typename V::Reg left = V::load(a + r * width);
+    keep_in_register(left);
+#pragma GCC unroll 8
+    for (int t = 0; t < taps; ++t) sum[r][t] = V::fma(left, right[t], sum[r][t]);
+    keep_until_here(left);
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < taps; ++t) keep_until_here(right[t]);
+}
+
+/// One pass of ConvPanelDots: V::lanes lanes of each sum. Two steps at a time: what counts and
+/// points would take the place of products.
+template <class V, int taps, int rows>
+void panel_pass(std::int64_t count, const std::int64_t* sources, const typename V::Scalar* a,
+                const typename V::Scalar* b, const ConvTap* tap, typename V::Scalar* sums,
+                bool load, ConvFetch<typename V::Scalar> ahead) {
+  using T = typename V::Scalar;
+  constexpr std::int64_t width = dot_lanes<T>, step = dot_panel * width;
+  const T* from[taps];
+#pragma GCC unroll 8
+  for (int t = 0; t < taps; ++t) from[t] = b + tap[t].source;
+  typename V::Reg sum[rows][taps];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
+    for (int t = 0; t < taps; ++t)
+      sum[r][t] = load ? V::load(sums + (r * taps + t) * width) : V::zero();
+  }
+  for (const std::int64_t* const end = sources + (count & ~std::int64_t{1}); sources != end;
+       sources += 2, a += 2 * step) {
+    __builtin_prefetch(ahead.at, 0, 2);
+    __builtin_prefetch(ahead.at + ahead.step, 0, 2);
+    ahead.at += 2 * ahead.step;
+    add_panel_step<V>(sum, a, from, sources[0]);
+    add_panel_step<V>(sum, a + step, from, sources[1]);
+  }
+  if (count % 2 != 0) add_panel_step<V>(sum, a, from, sources[0]);
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
+    for (int t = 0; t < taps; ++t) V::store(sums + (r * taps + t) * width, sum[r][t]);
+  }
+}
+
+/// See ConvPanelDots.
+template <class V, int taps, int rows>
+void conv_panel_dots(std::int64_t count, const std::int64_t* sources, const typename V::Scalar* a,
+                     const typename V::Scalar* b, const ConvTap* tap, typename V::Scalar* sums,
+                     bool load, ConvFetch<typename V::Scalar> ahead) {
+  for (std::int64_t e = 0; e < dot_lanes<typename V::Scalar>; e += V::lanes)
+    panel_pass<V, taps, rows>(count, sources, a + e, b + e, tap, sums + e, load, ahead);
+}
+
 /// See ConvKernels::copy_to_panel.
 template <class V>
 void copy_to_panel(typename V::Scalar* to, const typename V::Scalar* from, std::int64_t count) {
@@ -212,6 +276,15 @@ constexpr ConvDots<typename V::Scalar> conv_dots_or_null() {
   }
 }
 
+template <class V, int accumulators, int most_taps, int taps, int rows>
+constexpr ConvPanelDots<typename V::Scalar> conv_panel_dots_or_null() {
+  if constexpr (rows * taps <= accumulators && taps <= most_taps) {
+    return conv_panel_dots<V, taps, rows>;
+  } else {
+    return nullptr;
+  }
+}
+
 /// Where a line's vectors fit beside the sums, of vectors as wide as lanes are many.
 template <class V, int accumulators, int vectors, int rows>
 constexpr ConvSlide<typename V::Scalar> conv_slide_or_null() {
@@ -236,6 +309,9 @@ constexpr void add_conv_kernels(ConvKernels<typename V::Scalar>& table,
    ...);
   ((table.dots[index / rows][index % rows] =
         conv_dots_or_null<V, accumulators, most_taps, index / rows + 1, index % rows + 1>()),
+   ...);
+  ((table.panel_dots[index / rows][index % rows] =
+        conv_panel_dots_or_null<V, accumulators, most_taps, index / rows + 1, index % rows + 1>()),
    ...);
   if constexpr (most_taps == slide_taps) {
     ((table.slides[index / rows][index % rows] =

@@ -113,9 +113,8 @@ ConvSums::ConvSums(const ConvSumsForm& form, const ConvKernels<T>& kernels)
   for (std::int64_t n = 0; n < images_at_a_time_; ++n) {
     for (std::int64_t l = 0; l < planes_.line_count(planes_.block()); ++l) {
       for (std::int64_t j = 0; j < length; j += lanes) {
-        const std::int64_t in_panel = static_cast<std::int64_t>(steps_.size()) * dot_panel * lanes;
-        steps_.push_back({is_a_in_place_ ? n * a_image_ + l * columns_ + j : in_panel,
-                          n * image_planes_ + l * planes_.line_step() + j});
+        sources_.push_back(n * image_planes_ + l * planes_.line_step() + j);
+        steps_.push_back({n * a_image_ + l * columns_ + j, sources_.back()});
       }
     }
   }
@@ -239,6 +238,9 @@ void ConvSums::add_unit(const ConvKernels<T>& kernels, const Unit& unit, const O
         if (slides_) {
           kernels.slides[vectors - 1][height - 1](lines, own, scratch + tap[t].source, made, load,
                                                   ahead.take(steps));
+        } else if (!is_a_in_place_) {
+          kernels.panel_dots[width - 1][height - 1](steps, sources_.data(), own, scratch, tap + t,
+                                                    made, load, ahead.take(steps));
         } else {
           kernels.dots[width - 1][height - 1](steps, steps_.data(), own, a_row, scratch, tap + t,
                                               made, load, ahead.take(steps));

@@ -89,6 +89,7 @@ class ConvSums {
   std::vector<ConvTap> taps_;         // those that read one plane are neighbours
   std::vector<std::int64_t> places_;  // of each tap in a result
   std::vector<ConvTap> steps_;  // where the vectors of a unit's lines begin in `a` and the planes
+  std::vector<std::int64_t> sources_;  // in the planes alone
   std::int64_t images_, results_, channels_, taps_per_channel_;
   std::int64_t rows_, columns_, a_image_, source_image_, source_channel_;
   std::int64_t channels_at_a_time_, images_at_a_time_, channel_blocks_, result_blocks_;
