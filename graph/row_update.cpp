@@ -32,9 +32,11 @@ std::vector<TensorType> RowUpdate::infer(Types in) const {
   const std::size_t results = fn.results().size();
   check_internal(tables.size() == fn.inputs().size(), "an update of rows of ", fn.inputs().size(),
                  " inputs knows ", tables.size());
-  const auto others = std::count_if(tables.begin(), tables.end(), [](auto t) { return t < 0; });
-  check_internal(in.size() == first_value() + static_cast<std::size_t>(others),
-                 "an update of rows got ", in.size(), " inputs");
+  std::size_t others = 0;
+  for (const std::int32_t table : tables)
+    others += table == sums ? term_count() : table == values ? 1 : 0;
+  check_internal(in.size() == first_value() + others, "an update of rows got ", in.size(),
+                 " inputs");
   const Shape& of_rows = in[results].shape;
   check_internal(of_rows.rank() == 1 && in[results + 1] == TensorType{DType::i64, {}},
                  "an update of rows got numbers ", of_rows);
@@ -43,6 +45,11 @@ std::vector<TensorType> RowUpdate::infer(Types in) const {
   std::vector<TensorType> read;
   std::size_t next = first_value();
   for (const std::int32_t table : tables) {
+    if (table == sums && terms) {
+      next += term_count();
+      read.push_back({terms->result_dtype(0), Shape(sizes)});
+      continue;
+    }
     const TensorType& source = in[table >= 0 ? static_cast<std::size_t>(table) : next++];
     std::vector<std::int64_t> own(source.shape.sizes().begin(), source.shape.sizes().end());
     if (table != values && !own.empty()) own[0] = sizes[0];
@@ -60,13 +67,20 @@ std::vector<Expr> RowUpdate::vjp(const Backward& b) const {
   return std::vector<Expr>(static_cast<std::size_t>(b.input_count()));
 }
 
-std::string RowUpdate::print() const { return to_string(fn); }
+std::string RowUpdate::print() const {
+  return terms ? join({to_string(fn), "adds up\n", to_string(*terms)}) : to_string(fn);
+}
 
 bool RowUpdate::accepts(int input, const Layout& layout) const {
   if (layout.is_dense()) return true;
   auto next = static_cast<int>(first_value());
   for (const std::int32_t table : tables) {
-    if (table < 0 && next++ == input) return table == values && is_one_number(layout);
+    if (table == sums && terms) {
+      next += static_cast<int>(term_count());
+      if (input < next) return true;
+    } else if (table < 0 && next++ == input) {
+      return table == values && is_one_number(layout);
+    }
   }
   return false;
 }
@@ -85,6 +99,33 @@ Cost RowUpdate::cost(Types in, Types out) const {
   for (std::size_t i = results + 2; i < in.size(); ++i)
     cost.bytes += static_cast<double>(bytes_of(in[i]));
   return cost;
+}
+
+std::optional<RowLayout> row_layout(const Layout& layout, std::int64_t rows, std::int64_t inner) {
+  const Shape& shape = layout.shape;
+  const std::span strides(layout.strides);
+  if (is_one_number(layout) && !layout.is_dense()) {
+    RowLayout one{{Shape{rows}, {}, layout.offset}, true};
+    one.rows.strides[0] = 0;
+    return one;
+  }
+  if (shape.size() == rows && inner != 1) return RowLayout{layout, true};
+  if (shape.size() != rows * inner) return std::nullopt;
+  int axes = shape.rank();
+  std::int64_t within = 1;
+  bool is_row = true, is_number = true;
+  while (within < inner) {
+    --axes;
+    const std::int64_t stride = strides[static_cast<std::size_t>(axes)];
+    is_row = is_row && (shape[axes] == 1 || stride == within);
+    is_number = is_number && (shape[axes] == 1 || stride == 0);
+    within *= shape[axes];
+  }
+  if (within != inner || (!is_row && !is_number)) return std::nullopt;
+  RowLayout found{{Shape(shape.sizes().first(static_cast<std::size_t>(axes))), {}, layout.offset},
+                  !is_row};
+  std::copy_n(strides.begin(), axes, found.rows.strides.begin());
+  return found;
 }
 
 bool replaces_rows(const GraphNode& node) {

@@ -3,6 +3,7 @@
 // RowOrder: which gradients each of them gets. The pass fuse_row_updates makes both of what an
 // optimizer does with the rows of a table.
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,9 +39,12 @@ struct RowUpdate {
   static constexpr std::int32_t values = -1, sums = -2;  // in `tables`
   ScalarFn fn;
   std::vector<std::int32_t> tables;
+  std::optional<ScalarFn> terms = {};
 
   bool operator==(const RowUpdate&) const = default;
   bool has_sums() const;
+  /// How many values there are for `sums`.
+  std::size_t term_count() const { return terms ? terms->inputs().size() : 1; }
   /// The first input that is a value.
   std::size_t first_value() const { return fn.results().size() + (has_sums() ? 4 : 2); }
   std::vector<TensorType> infer(Types in) const;
@@ -51,6 +55,14 @@ struct RowUpdate {
   bool accepts(int, const Layout& layout) const;
   Cost cost(Types in, Types out) const;
 };
+
+/// Where the rows of a value are: each has `inner` neighbours, or is one number for all of them.
+struct RowLayout {
+  Layout rows;  // of the first of them, or of the numbers
+  bool is_number = false;
+};
+/// Nothing for a value whose rows lie otherwise.
+std::optional<RowLayout> row_layout(const Layout& layout, std::int64_t rows, std::int64_t inner);
 
 /// Whether the node is PutRows or RowUpdate.
 bool replaces_rows(const GraphNode& node);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backends/cpu/families.h"
+#include "backends/cpu/row_update_lines.h"
 #include "backends/cpu/tape_program.h"
 #include "graph/row_update.h"
 
@@ -215,6 +216,7 @@ class RowUpdates {
 
 void add_row_update_kernels(KernelTable& table) {
   table.add<RowUpdate>([](const KernelRequest& request) {
+    if (goes_by_lines(request)) return row_update_by_lines(request);
     const auto updates = std::make_shared<const RowUpdates>(request);
     return updates->kernel(updates);
   });

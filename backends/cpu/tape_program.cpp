@@ -46,6 +46,12 @@ void run_instruction(const TapeInstruction& step, std::byte* const* at, std::int
   run_instruction(step, at, n, none);
 }
 
+void take_number(const TapeLoad& load, std::int32_t size, std::byte* to, const std::byte* from) {
+  with_elements(size, to, from, [&](auto* block, const auto* numbers) {
+    std::fill_n(block, sweep_block, numbers[load.walk.offset]);
+  });
+}
+
 }  // namespace
 
 std::byte* TapeProgram::start_of(const TapeRegister& reg, const KernelCall& call,
@@ -190,11 +196,7 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
   const auto size_of = [&](std::int32_t reg) {
     return registers[static_cast<std::size_t>(reg)].size;
   };
-  for (const TapeLoad& l : numbers) {
-    with_elements(size_of(l.reg), at[l.reg], call.in[l.input], [&](auto* to, const auto* from) {
-      std::fill_n(to, sweep_block, from[l.walk.offset]);
-    });
-  }
+  for (const TapeLoad& l : numbers) take_number(l, size_of(l.reg), at[l.reg], call.in[l.input]);
   const auto load = [&](const TapeLoad& l, std::int64_t first, std::int64_t n) {
     with_elements(size_of(l.reg), at[l.reg], call.in[l.input],
                   [&](auto* to, const auto* from) { l.walk.load(to, from, first, n); });
@@ -240,6 +242,33 @@ void TapeProgram::run_chunks(const KernelCall& call, std::int64_t begin, std::in
     }
   }
   if (not_finite) call.not_finite->store(true, std::memory_order_relaxed);
+}
+
+TapeLines::TapeLines(const TapeProgram& tape, std::byte* scratch) : tape_(tape) {
+  check_internal(tape.rows.empty() && tape.loads.empty() && tape.patterns.empty() &&
+                     tape.counters.empty() && tape.stores.empty(),
+                 "a tape on lines has operands that do not lie there");
+  for (std::size_t r = 0; r < tape.registers.size(); ++r) {
+    const TapeRegister& reg = tape.registers[r];
+    if (reg.kind == TapeRegister::Kind::slot) at_[r] = scratch + reg.offset;
+    if (reg.kind == TapeRegister::Kind::constant) at_[r] = tape.constants.get() + reg.offset;
+  }
+}
+
+void TapeLines::set_numbers(const std::byte* const* in) {
+  for (const TapeLoad& l : tape_.numbers)
+    take_number(l, tape_.registers[static_cast<std::size_t>(l.reg)].size, at_[l.reg], in[l.input]);
+  for (const TapeStart& start : tape_.starts)
+    run_instruction(start.instruction, at_, start.elements);
+}
+
+void TapeLines::run(const std::byte* const* in, std::byte* const* out, std::int64_t n) {
+  for (const std::int32_t r : tape_.moving) {
+    const TapeRegister& reg = tape_.registers[static_cast<std::size_t>(r)];
+    at_[r] = reg.kind == TapeRegister::Kind::output ? out[reg.index]
+                                                    : const_cast<std::byte*>(in[reg.index]);
+  }
+  for (const TapeInstruction& step : tape_.code) run_instruction(step, at_, n);
 }
 
 }  // namespace blockgrad

@@ -114,6 +114,21 @@ struct TapeProgram {
   void run_chunks(const KernelCall& call, std::int64_t begin, std::int64_t end) const;
 };
 
+/// A tape without rows, loads, patterns, counters and stores on lines that lie anywhere: what is
+/// done once for many of them is not done for each.
+class TapeLines {
+ public:
+  TapeLines(const TapeProgram& tape, std::byte* scratch);
+  /// Takes the numbers among the operands, and computes what needs nothing else.
+  void set_numbers(const std::byte* const* in);
+  /// One line of n elements, a chunk at most.
+  void run(const std::byte* const* in, std::byte* const* out, std::int64_t n);
+
+ private:
+  const TapeProgram& tape_;
+  std::byte* at_[TapeProgram::most_registers];
+};
+
 /// Results go straight to memory; temporaries, repeated and strided operands get slots.
 TapeProgram make_tape(const KernelRequest& request);
 
