@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <optional>
 
+#include "backends/row_terms.h"
 #include "blockgrad/graph/leaf.h"
 #include "blockgrad/graph/map.h"
 #include "blockgrad/graph/view.h"
@@ -15,6 +17,7 @@ namespace blockgrad {
 
 namespace {
 
+constexpr std::int64_t least_inner = 64;  // elements of a row whose terms are made for it alone
 constexpr std::int64_t most_positions = std::numeric_limits<std::int32_t>::max();
 
 class Fusion {
@@ -35,10 +38,12 @@ class Fusion {
       const auto last = *std::max_element(writers_[index(i)].begin(), writers_[index(i)].end());
       is_gone[index(i)] = 1;
       map_of[index(last)] = i;
+      find_terms_of(i);
     }
     Rewrite rewrite(graph_);
     for (std::int32_t i = 0; i < size(); ++i) {
       if (map_of[index(i)] >= 0) emit(rewrite, map_of[index(i)]);
+      else if (sources_.has(i)) sources_.emit(graph_, rewrite, i);
       else if (!is_gone[index(i)]) rewrite.keep(i);
     }
     return rewrite.finish();
@@ -148,9 +153,41 @@ class Fusion {
     return true;
   }
 
+  // Terms of the sums of an update, if it alone reads what it adds up.
+  void find_terms_of(std::int32_t map) {
+    const std::vector<std::int32_t>& puts = writers_[index(map)];
+    const std::vector<std::int32_t> tables = tables_of(map);
+    if (std::find(tables.begin(), tables.end(), RowUpdate::sums) == tables.end()) return;
+    const Shape& table = at(puts[0]).types[0].shape;
+    const std::int64_t inner = table[0] == 0 ? 0 : table.size() / table[0];
+    const Value value = graph_.node(at(puts[0]).inputs[1]).inputs[1], base = graph_.base(value);
+    const View* view = graph_.node(value).op.as<View>();
+    if (inner < least_inner || uses_[value] != 1 || (view && !view->layout.is_dense()) ||
+        (view && (uses_[base] != 1 || graph_.type(base).shape.size() != view->layout.shape.size())))
+      return;
+    std::optional<RowTerms> terms = find_terms(graph_, base, graph_.type(value).shape[0], inner);
+    if (!terms || terms->inputs.size() + tables.size() > RowUpdate::most_values) return;
+    for (const RowValue in : terms->inputs) {
+      if (in.step < 0 && is_updated(at(terms->source).inputs[static_cast<std::size_t>(in.result)]))
+        return;
+    }
+    sources_.drop(graph_, base, *terms);
+    terms_.emplace(map, std::move(*terms));
+  }
+
+  // Whether a value is storage that the program writes, which should not wait for one more reader.
+  bool is_updated(Value value) const {
+    const Value base = graph_.base(value);
+    return std::any_of(graph_.updates.begin(), graph_.updates.end(),
+                       [&](const GraphUpdate& update) { return update.leaf == base; });
+  }
+
   void emit(Rewrite& rewrite, std::int32_t map) const {
     const std::vector<std::int32_t>& puts = writers_[index(map)];
-    GraphNode node{RowUpdate{at(map).op.as<Map>()->fn, tables_of(map)}, {}, {}, at(puts[0]).origin};
+    const auto terms = terms_.find(map);
+    RowUpdate update{at(map).op.as<Map>()->fn, tables_of(map)};
+    if (terms != terms_.end()) update.terms = terms->second.fn;
+    GraphNode node{std::move(update), {}, {}, at(puts[0]).origin};
     for (const std::int32_t put : puts) {
       node.inputs.push_back(rewrite.renamed(at(put).inputs[0]));
       node.types.push_back(at(put).types[0]);
@@ -165,6 +202,11 @@ class Fusion {
       node.inputs.push_back(rewrite.renamed(at(puts[0]).inputs[3]));
     }
     for (std::size_t j = 0; j < op.tables.size(); ++j) {
+      if (op.terms && op.tables[j] == RowUpdate::sums) {
+        for (const Value term : sources_.inputs(graph_, rewrite, terms->second))
+          node.inputs.push_back(term);
+        continue;
+      }
       const bool is_sum = op.tables[j] == RowUpdate::sums;
       const Value value = is_sum ? at(rows.node).inputs[1] : at(map).inputs[j];
       if (op.tables[j] < 0) node.inputs.push_back(rewrite.renamed(value));
@@ -185,6 +227,8 @@ class Fusion {
   ValueTable<std::int32_t> uses_;
   std::vector<std::int32_t> update_of_;             // per node: an update that it is the value of
   std::vector<std::vector<std::int32_t>> writers_;  // per Map
+  std::map<std::int32_t, RowTerms> terms_;          // of Maps
+  TermSources sources_;
 };
 
 }  // namespace

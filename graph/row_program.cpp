@@ -84,4 +84,88 @@ Cost RowProgram::cost(Types in, Types out) const {
   return cost;
 }
 
+ScalarPart part_of(const ScalarFn& fn, std::span<const std::int32_t> results) {
+  const auto at = [](std::int32_t i) { return static_cast<std::size_t>(i); };
+  std::vector<char> is_needed(fn.code().size(), 0), is_read(fn.inputs().size(), 0);
+  for (const std::int32_t r : results) is_needed[at(fn.results()[at(r)])] = 1;
+  for (std::size_t i = fn.code().size(); i-- > 0;) {
+    const ScalarInstr& instr = fn.code()[i];
+    if (!is_needed[i]) continue;
+    if (instr.op == ScalarOp::input) is_read[static_cast<std::size_t>(instr.bits)] = 1;
+    for (int a = 0; a < arity(instr.op); ++a) is_needed[at(instr.args[at(a)])] = 1;
+  }
+  ScalarPart part;
+  std::vector<DType> dtypes;
+  for (std::size_t j = 0; j < is_read.size(); ++j) {
+    if (!is_read[j]) continue;
+    part.inputs.push_back(static_cast<std::int32_t>(j));
+    dtypes.push_back(fn.inputs()[j]);
+  }
+  ScalarRecorder recorder(dtypes);
+  std::vector<Scalar> args, made;
+  int next = 0;
+  for (std::size_t j = 0; j < is_read.size(); ++j)
+    args.push_back(is_read[j] ? recorder.input(next++) : recorder.constant(0, fn.inputs()[j]));
+  const std::vector<Scalar> all = recorder.inlined(fn, args);
+  for (const std::int32_t r : results) made.push_back(all[at(r)]);
+  part.fn = recorder.finish(made);
+  return part;
+}
+
+RowPart part_of(const RowProgram& program, std::vector<RowProgram::Result> results) {
+  const auto at = [](std::int32_t i) { return static_cast<std::size_t>(i); };
+  constexpr std::int32_t unneeded = -1, needed = 0;
+  std::vector<std::int32_t> input_of;  // numbers in the part
+  std::vector<std::int32_t> step_of(program.steps.size(), unneeded);
+  std::vector<std::vector<std::int32_t>> result_of(program.steps.size());
+  for (std::size_t s = 0; s < program.steps.size(); ++s) {
+    const RowStep& step = program.steps[s];
+    result_of[s].assign(step.reduce ? 1 : step.fn.results().size(), unneeded);
+  }
+  const auto need = [&](RowValue v) {
+    std::vector<std::int32_t>& of = v.step < 0 ? input_of : result_of[at(v.step)];
+    if (v.step < 0 && at(v.result) >= of.size()) of.resize(at(v.result) + 1, unneeded);
+    of[at(v.result)] = needed;
+  };
+  for (const RowProgram::Result& result : results) need(result.value);
+  std::vector<RowStep> steps;  // the last one first
+  for (std::size_t s = program.steps.size(); s-- > 0;) {
+    std::vector<std::int32_t> kept;
+    for (std::size_t r = 0; r < result_of[s].size(); ++r) {
+      if (result_of[s][r] == unneeded) continue;
+      result_of[s][r] = static_cast<std::int32_t>(kept.size());
+      kept.push_back(static_cast<std::int32_t>(r));
+    }
+    if (kept.empty()) continue;
+    RowStep step = program.steps[s];
+    if (!step.reduce) {
+      ScalarPart part = part_of(step.fn, kept);
+      step.fn = std::move(part.fn);
+      step.inputs.clear();
+      for (const std::int32_t j : part.inputs)
+        step.inputs.push_back(program.steps[s].inputs[at(j)]);
+    }
+    for (const RowValue v : step.inputs) need(v);
+    step_of[s] = needed;
+    steps.push_back(std::move(step));
+  }
+  RowPart part{{program.space, {steps.rbegin(), steps.rend()}, std::move(results)}, {}};
+  std::int32_t count = 0;
+  for (std::int32_t& step : step_of) step = step == unneeded ? unneeded : count++;
+  for (std::size_t j = 0; j < input_of.size(); ++j) {
+    if (input_of[j] == unneeded) continue;
+    input_of[j] = static_cast<std::int32_t>(part.inputs.size());
+    part.inputs.push_back(static_cast<std::int32_t>(j));
+  }
+  const auto renamed = [&](RowValue v) {
+    return v.step < 0 ? RowValue{-1, input_of[at(v.result)]}
+                      : RowValue{step_of[at(v.step)], result_of[at(v.step)][at(v.result)]};
+  };
+  for (RowStep& step : part.program.steps) {
+    for (RowValue& v : step.inputs) v = renamed(v);
+  }
+  for (RowProgram::Result& result : part.program.results) result.value = renamed(result.value);
+  return part;
+}
+
 }  // namespace blockgrad

@@ -94,4 +94,18 @@ struct RowProgram {
   Cost cost(Types in, Types out) const;
 };
 
+/// Some results of a scalar program, and the inputs that they need: those of `fn`, in their order.
+struct ScalarPart {
+  ScalarFn fn;
+  std::vector<std::int32_t> inputs;
+};
+ScalarPart part_of(const ScalarFn& fn, std::span<const std::int32_t> results);
+
+/// The same steps for other results, and the inputs that they need: those of `program`, in order.
+struct RowPart {
+  RowProgram program;
+  std::vector<std::int32_t> inputs;
+};
+RowPart part_of(const RowProgram& program, std::vector<RowProgram::Result> results);
+
 }  // namespace blockgrad

@@ -82,6 +82,46 @@ std::vector<Tensor> trained(const Shape& shape, std::int64_t named, DType dtype,
   return {t.a.value(), t.b.value()};
 }
 
+// Words against some others each, as row programs make it: what the loss adds up for a row of the
+// others is a product of a number and the row of the word.
+struct Pairs {
+  Expr words, others, center, near;
+  Loss loss;
+
+  Pairs(std::int64_t rows, std::int64_t width, std::int64_t batch, DType dtype)
+      : words(parameter(waves({rows, width}, dtype, 0), "words")),
+        others(parameter(waves({rows, width}, dtype, 1), "others")),
+        center(input("center", {batch}, DType::i32)),
+        near(input("near", {batch, 3}, DType::i64)) {
+    const Expr u = expand_dims(embedding(words, center), 1), v = embedding(others, near);
+    const Expr wanted = constant(full({batch, 3}, 1, dtype));
+    loss = binary_cross_entropy_with_logits(vecdot(u, v), wanted);
+  }
+  Feeds feeds(int step) const {
+    std::vector<std::int64_t> a, b;
+    const std::int64_t rows = words.shape()[0], batch = center.shape()[0];
+    for (std::int64_t k = 0; k < batch; ++k) a.push_back((k * k + step) % rows);
+    for (std::int64_t k = 0; k < 3 * batch; ++k) b.push_back((k * k * k + k / 4 + step) % rows);
+    return {{center, tensor(std::span<const std::int64_t>(a), {batch}).astype(DType::i32)},
+            {near, tensor(std::span<const std::int64_t>(b), {batch, 3})}};
+  }
+};
+
+struct Trained {
+  std::vector<Tensor> tables;
+  std::string text;
+};
+
+Trained trained_pairs(std::int64_t rows, std::int64_t width, std::int64_t batch, DType dtype,
+                      const CompileOptions& options) {
+  const Pairs pairs(rows, width, batch, dtype);
+  Optimizer optimizer(Adagrad{.learning_rate = 0.5});
+  const Updates updates = optimizer.apply(gradients(pairs.loss), false);
+  Program program = compile({mean(pairs.loss)}, updates, cpu(), options);
+  for (int step = 0; step < 3; ++step) program.run(pairs.feeds(step));
+  return {{pairs.words.value(), pairs.others.value()}, program.to_text()};
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(row_updates)
@@ -227,6 +267,49 @@ BOOST_AUTO_TEST_CASE(rows_that_go_elsewhere_or_come_from_elsewhere_stay_apart) {
   const Expr factors = input("factors", {5, 1});
   scaled.set(t.a, t.put(t.a, t.of(t.a) * factors));
   BOOST_TEST(fused(scaled) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_gradient_that_is_a_formula_of_few_rows_is_not_stored) {
+  struct Case {
+    std::int64_t rows, width, batch;
+  };
+  const std::string_view adds = "adds up";  // what a RowUpdate with terms prints
+  for (const auto& [rows, width, batch] :
+       {Case{40, 64, 7}, Case{300, 128, 50}, Case{30, 131, 9}, Case{25, 600, 6}}) {
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      const Trained expected =
+          trained_pairs(rows, width, batch, dtype, {.skip = {"fuse_row_updates"}});
+      BOOST_TEST(expected.text.find(adds) == std::string::npos);
+      std::vector<CompileOptions> others;
+      for (const int threads : {1, 2, 3, 7}) others.push_back({.threads = threads});
+      for (const char* isa : {"portable", "avx2", "avx512"}) others.push_back({.isa = isa});
+      others.push_back({.reuse_memory = false});
+      others.push_back({.check_numerics = true});
+      others.push_back({.skip = {"fuse_rows"}});
+      for (const CompileOptions& options : others) {
+        Trained got;
+        try {
+          got = trained_pairs(rows, width, batch, dtype, options);
+        } catch (const Error&) {
+          continue;  // an instruction set that is not here
+        }
+        BOOST_TEST((got.text.find(adds) != std::string::npos || options.check_numerics));
+        for (std::size_t t = 0; t < got.tables.size(); ++t)
+          BOOST_TEST(same_bits(got.tables[t], expected.tables[t]), join({rows, " x ", width}));
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_gradient_of_short_rows_or_costly_terms_is_stored) {
+  BOOST_TEST(trained_pairs(40, 32, 7, DType::f32, {}).text.find("adds up") == std::string::npos);
+  const Expr w = parameter(waves({30, 64}, DType::f32, 0), "w");
+  const Expr i = input("i", {7}, DType::i32);
+  Optimizer optimizer(Adagrad{.learning_rate = 0.5});
+  const Loss loss{sum(exp(take(w, i))), constant(ones({})), {}};
+  Program program = compile({}, optimizer.apply(gradients(loss), false));
+  BOOST_TEST(program.to_text().find("adds up") == std::string::npos);
+  BOOST_TEST(program.to_text().find("update_rows") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(rows_outside_of_a_table_are_left_out) {

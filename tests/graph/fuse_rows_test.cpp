@@ -110,4 +110,31 @@ BOOST_AUTO_TEST_CASE(programs_are_equal_by_what_they_compute) {
   BOOST_TEST(!(program_of(a) == program_of(c)));
 }
 
+BOOST_AUTO_TEST_CASE(a_part_of_a_scalar_program_has_the_inputs_that_it_needs) {
+  const DType dtypes[] = {DType::f32, DType::f32, DType::f32};
+  ScalarRecorder recorder(dtypes);
+  const Scalar a = recorder.input(0), b = recorder.input(1), c = recorder.input(2);
+  const Scalar made[] = {a + b, exp(c) * a};
+  const ScalarPart part = part_of(recorder.finish(made), std::vector<std::int32_t>{1});
+  BOOST_TEST((part.inputs == std::vector<std::int32_t>{0, 2}));
+  BOOST_TEST(to_string(part.fn) ==
+             "%0 = input 0 : f32\n%1 = input 1 : f32\n%2 = exp %1 : f32\n"
+             "%3 = multiply %2 %0 : f32\ngive %3\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_part_of_a_row_program_has_the_steps_and_inputs_that_it_needs) {
+  const Expr x = input("x", {5, 8}), y = input("y", {5, 8});
+  const Expr shifted = x - max(x, 1, true);
+  const Graph graph = fused({sum(shifted, 1, true), shifted * sum(y * x, 1, true)});
+  const RowProgram& program = program_of(graph);
+  BOOST_REQUIRE(program.results.size() == 2);
+  const RowPart all = part_of(program, program.results);
+  BOOST_TEST((all.program == program));
+  const RowPart sums = part_of(program, {program.results[0]});
+  BOOST_TEST((sums.inputs == std::vector<std::int32_t>{0}));
+  BOOST_TEST(sums.program.steps.size() < program.steps.size());
+  const TensorType in[] = {{DType::f32, {5, 8}}};
+  BOOST_TEST((sums.program.infer(in) == std::vector<TensorType>{{DType::f32, {5, 1}}}));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
