@@ -186,7 +186,11 @@ class Fusion {
     const std::vector<std::int32_t>& puts = writers_[index(map)];
     const auto terms = terms_.find(map);
     RowUpdate update{at(map).op.as<Map>()->fn, tables_of(map)};
-    if (terms != terms_.end()) update.terms = terms->second.fn;
+    if (terms != terms_.end()) {
+      const Shape& table = at(puts[0]).types[0].shape;
+      update.terms = terms->second.fn;
+      update.inner = table.size() / table[0];
+    }
     GraphNode node{std::move(update), {}, {}, at(puts[0]).origin};
     for (const std::int32_t put : puts) {
       node.inputs.push_back(rewrite.renamed(at(put).inputs[0]));

@@ -46,7 +46,12 @@ std::vector<TensorType> RowUpdate::infer(Types in) const {
   std::size_t next = first_value();
   for (const std::int32_t table : tables) {
     if (table == sums && terms) {
-      next += term_count();
+      const std::int64_t positions = in[results + 2].shape.size();
+      for (std::size_t t = 0; t < term_count(); ++t) {
+        const std::int64_t elements = in[next++].shape.size();
+        check_internal(elements == positions || elements == positions * inner,
+                       "an update of rows of ", inner, " adds up ", positions, " of ", elements);
+      }
       read.push_back({terms->result_dtype(0), Shape(sizes)});
       continue;
     }
@@ -71,13 +76,17 @@ std::string RowUpdate::print() const {
   return terms ? join({to_string(fn), "adds up\n", to_string(*terms)}) : to_string(fn);
 }
 
+// Any elements that are not whole rows are a number each.
 bool RowUpdate::accepts(int input, const Layout& layout) const {
   if (layout.is_dense()) return true;
   auto next = static_cast<int>(first_value());
+  if (input < next) return false;
   for (const std::int32_t table : tables) {
     if (table == sums && terms) {
       next += static_cast<int>(term_count());
-      if (input < next) return true;
+      const std::int64_t rows = layout.shape.size() / inner;
+      if (input < next)
+        return layout.shape.size() != rows * inner || row_layout(layout, rows, inner).has_value();
     } else if (table < 0 && next++ == input) {
       return table == values && is_one_number(layout);
     }

@@ -30,9 +30,11 @@ struct RowOrder {
 /// For each result r of `fn`: y_r = x_r [n, inner..], then y_r[rows[k]] = fn_r(..)[k] for k <
 /// count. Input j of `fn` is x_s[rows[k]] for s = tables[j] >= 0; for `sums`, of which there is one
 /// at most, 0 + v[p] + ... of a value v [.., inner..] over the positions p of the row in their
-/// order; else a value [c, inner..]. Inputs: x_r of each result; rows [c], i32 or i64, distinct
-/// below the count, those outside of [0, n) are left out; the count, an i64 scalar; for sums order
-/// and starts of a RowOrder; then the values, in the order of `fn`. Made after the gradient.
+/// order; else a value [c, inner..]. With `terms` v is what they make of values that have a row, or
+/// a number, for each position (row_layout). Inputs: x_r of each result; rows [c], i32 or i64,
+/// distinct below the count, those outside of [0, n) are left out; the count, an i64 scalar; for
+/// sums order and starts of a RowOrder; then the values, in the order of `fn`. Made after the
+/// gradient.
 struct RowUpdate {
   static constexpr std::string_view name = "update_rows";
   static constexpr std::size_t most_values = 64;         // inputs and results of the program
@@ -40,6 +42,7 @@ struct RowUpdate {
   ScalarFn fn;
   std::vector<std::int32_t> tables;
   std::optional<ScalarFn> terms = {};
+  std::int64_t inner = 0;  // with terms: elements of a row
 
   bool operator==(const RowUpdate&) const = default;
   bool has_sums() const;

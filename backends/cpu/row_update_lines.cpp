@@ -251,7 +251,7 @@ class RowLines::Run {
 
   // What row k reads; a wide one comes by itself.
   void bring_near(std::int64_t k) const {
-    if (of_.inner_ * of_.inputs_[0].element > most_near || !is_row(k)) return;
+    if (of_.row_bytes_[0] > most_near || !is_row(k)) return;
     const auto bring = [&](const Source& it, std::int64_t row) {
       const std::byte* const from = it.at(call_, row);
       const std::int64_t bytes = it.is_number ? 1 : of_.inner_ * it.element;
