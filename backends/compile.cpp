@@ -14,6 +14,7 @@
 #include "backends/product_updates.h"
 #include "backends/products.h"
 #include "backends/program_state.h"
+#include "backends/row_takes.h"
 #include "backends/row_updates.h"
 #include "backends/text_table.h"
 #include "blockgrad/graph/grad.h"
@@ -63,6 +64,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"fuse_product_updates", fuse_product_updates},
       {"group_updates", group_updates},
       {"fuse_row_updates", fuse_row_updates},
+      {"fuse_takes", fuse_takes},
       {"fuse_epilogues",
        [&](const Graph& graph) { return fuse_epilogues(graph, backend.product_formulas()); }},
       {"group_small_maps", group_small_maps},
@@ -193,7 +195,7 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
     options.check_numerics = false;
     for (const char* pass :
          {"share_panels", "fuse_rows", "fuse_maps", "share_functions", "group_reductions",
-          "fuse_product_updates", "group_updates", "fuse_row_updates"}) {
+          "fuse_product_updates", "group_updates", "fuse_row_updates", "fuse_takes"}) {
       if (std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end())
         options.skip.emplace_back(pass);
     }

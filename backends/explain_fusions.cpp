@@ -20,7 +20,7 @@ bool is_fused(const GraphNode& node) {
 bool is_product_map(const GraphNode& node) { return node.op.as<ProductMap>() != nullptr; }
 
 std::vector<std::string> step_texts(const RowProgram& program) {
-  std::vector<std::string> names;
+  std::vector<std::string> names(program.takes.size(), "take");
   for (const RowStep& step : program.steps) names.push_back(op_text(step.name, step.origin));
   return names;
 }
@@ -61,7 +61,7 @@ Fusions::Fusions(const detail::ProgramState& state) : state_(state) {
   const bool fuses = runs("fuse_maps"), fuses_rows = runs("fuse_rows");
   if (fuses) options.skip.emplace_back("fuse_maps");
   for (const char* later : {"group_reductions", "fuse_product_updates", "group_updates",
-                            "fuse_row_updates", "fuse_epilogues", "shorten_lives"})
+                            "fuse_row_updates", "fuse_takes", "fuse_epilogues", "shorten_lives"})
     options.skip.emplace_back(later);
   std::vector<PassRecord> records;
   before_ = compiled_graph(state.outputs, state.updates, state.device, options, records);
@@ -125,7 +125,7 @@ std::string Fusions::row_programs(std::span<const std::int32_t> kernels) const {
     const auto* program = node(i).op.as<RowProgram>();
     if (!program) continue;
     ++programs;
-    ops += program->steps.size();
+    ops += program->takes.size() + program->steps.size();
     rows +=
         fmt::format("  kernel {}: {}\n", number_of(i, kernels), joined(step_texts(*program), 12));
   }

@@ -1,5 +1,7 @@
 #include "graph/row_program.h"
 
+#include <algorithm>
+
 namespace blockgrad {
 
 std::optional<RowSpace> space_of(const Reduce& reduce, const Shape& shape) {
@@ -31,9 +33,21 @@ std::vector<TensorType> RowProgram::infer(Types in) const {
     return v.step < 0 ? in[static_cast<std::size_t>(v.result)].dtype
                       : made[static_cast<std::size_t>(v.step)][static_cast<std::size_t>(v.result)];
   };
-  for (const TensorType& type : in) {
-    check_internal(type.shape.size() == space.elements() || type.shape.size() == space.lines(),
-                   "a row program over ", space.spread().shape, " got ", to_string(type));
+  for (const Take& take : takes) {
+    const TensorType& table = in[static_cast<std::size_t>(take.table)];
+    const TensorType& numbers = in[static_cast<std::size_t>(take.numbers)];
+    check_internal(space.inner == 1 && space.tail == 1 &&
+                       table.shape.size() == table.shape[0] * space.n &&
+                       numbers.shape.size() == space.outer &&
+                       (numbers.dtype == DType::i32 || numbers.dtype == DType::i64),
+                   "a row program over ", space.spread().shape, " takes rows of ", to_string(table),
+                   " by ", to_string(numbers));
+  }
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    const TensorType& type = in[i];
+    check_internal(
+        take_of(i) || type.shape.size() == space.elements() || type.shape.size() == space.lines(),
+        "a row program over ", space.spread().shape, " got ", to_string(type));
   }
   for (std::size_t s = 0; s < steps.size(); ++s) {
     const RowStep& step = steps[s];
@@ -52,6 +66,20 @@ std::vector<TensorType> RowProgram::infer(Types in) const {
   return types;
 }
 
+const RowProgram::Take* RowProgram::take_of(std::size_t input) const {
+  const auto found = std::find_if(takes.begin(), takes.end(), [&](const Take& take) {
+    return static_cast<std::size_t>(take.table) == input;
+  });
+  return found == takes.end() ? nullptr : &*found;
+}
+
+bool RowProgram::accepts(int input, const Layout& layout) const {
+  const bool is_taken = std::any_of(takes.begin(), takes.end(), [&](const Take& take) {
+    return take.table == input || take.numbers == input;
+  });
+  return !is_taken || layout.is_dense();
+}
+
 std::vector<Expr> RowProgram::vjp(const Backward&) const {
   fail_internal({"a row program is made after the gradient"});
 }
@@ -65,6 +93,7 @@ std::string RowProgram::print() const {
       text += (i == 0 ? "" : ", ") + text_of(step.inputs[i]);
     text += ")";
   }
+  for (const Take& take : takes) text += join({"; in", take.table, " by in", take.numbers});
   text += " ->";
   for (const Result& result : results) text += " " + text_of(result.value);
   return text;
@@ -73,6 +102,12 @@ std::string RowProgram::print() const {
 Cost RowProgram::cost(Types in, Types out) const {
   Cost cost = detail::default_cost(in, out);
   cost.flops = 0;
+  for (const Take& take : takes) {
+    const TensorType& table = in[static_cast<std::size_t>(take.table)];
+    cost.bytes +=
+        static_cast<double>(space.elements() * static_cast<std::int64_t>(size_of(table.dtype))) -
+        static_cast<double>(bytes_of(table));
+  }
   for (const RowStep& step : steps) {
     double instructions = step.reduce ? 1 : 0;
     if (!step.reduce) {
@@ -113,6 +148,7 @@ ScalarPart part_of(const ScalarFn& fn, std::span<const std::int32_t> results) {
 }
 
 RowPart part_of(const RowProgram& program, std::vector<RowProgram::Result> results) {
+  check_internal(program.takes.empty(), "parts of row programs are made before takes");
   const auto at = [](std::int32_t i) { return static_cast<std::size_t>(i); };
   constexpr std::int32_t unneeded = -1, needed = 0;
   std::vector<std::int32_t> input_of;  // numbers in the part

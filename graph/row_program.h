@@ -71,7 +71,9 @@ struct RowStep {
   }
 };
 
-/// Inputs: as many elements as the space has, or as many as it has lines, in any layout and shape.
+/// Inputs: as many elements as the space has, or as many as it has lines, in any layout and shape;
+/// or with the numbers of its rows among them, i32 or i64, a table whose rows are the lines, both
+/// dense. Numbers are below the table's height.
 struct RowProgram {
   static constexpr std::string_view name = "row program";
   struct Result {
@@ -80,17 +82,27 @@ struct RowProgram {
     bool operator==(const Result&) const = default;
   };
 
+  /// Line l of input `table` is its row number l of input `numbers`; inner and tail are 1.
+  struct Take {
+    std::int32_t table = 0, numbers = 0;
+    bool operator==(const Take&) const = default;
+  };
+
   RowSpace space;
   std::vector<RowStep> steps;
   std::vector<Result> results;
+  std::vector<Take> takes = {};
 
   bool operator==(const RowProgram& other) const {
-    return space == other.space && steps == other.steps && results == other.results;
+    return space == other.space && steps == other.steps && results == other.results &&
+           takes == other.takes;
   }
+  /// The take of an input that is a table; null for others.
+  const Take* take_of(std::size_t input) const;
   std::vector<TensorType> infer(Types in) const;
   std::vector<Expr> vjp(const Backward&) const;
   std::string print() const;
-  bool accepts(int, const Layout&) const { return true; }
+  bool accepts(int input, const Layout& layout) const;
   Cost cost(Types in, Types out) const;
 };
 

@@ -28,7 +28,11 @@ RowDraft::RowDraft(const KernelRequest& request, RowLines lines)
       lines_(lines),
       is_long_(lines != RowLines::together) {
   const RowProgram& program = *request.node.op.as<RowProgram>();
-  for (const Operand& in : request.inputs) add_input(in);
+  for (std::size_t i = 0; i < request.inputs.size(); ++i) {
+    Operand in = request.inputs[i];
+    if (program.take_of(i)) in.layout = Layout::dense(Shape{space_.elements()});
+    add_input(in);
+  }
   for (const RowStep& step : program.steps) add_step(step);
   for (std::size_t r = 0; r < program.results.size(); ++r) add_result(program, r);
   if (lines == RowLines::in_passes)

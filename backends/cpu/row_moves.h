@@ -1,8 +1,10 @@
 #pragma once
-// What the blocks of a row program copy: operands in any layout to a slot.
+// What the blocks of a row program copy to slots: operands in any layout, and rows of tables by
+// their numbers.
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "backends/cpu/walk.h"
 
@@ -23,5 +25,29 @@ inline void load_run(const Walk& walk, std::int32_t size, std::byte* out, const 
     default: return load_as<std::uint64_t>(walk, out, in, first, n);
   }
 }
+
+/// Lines that are rows of a table.
+struct RowTake {
+  const std::byte *table, *numbers;
+  bool is_narrow;      // the numbers are i32
+  std::int64_t bytes;  // of a row
+
+  const std::byte* row(std::int64_t line) const {
+    const std::int64_t number = is_narrow ? reinterpret_cast<const std::int32_t*>(numbers)[line]
+                                          : reinterpret_cast<const std::int64_t*>(numbers)[line];
+    return table + number * bytes;
+  }
+  void copy(std::byte* out, std::int64_t first, std::int64_t lines) const {
+    for (std::int64_t l = 0; l < lines; ++l)
+      std::memcpy(out + l * bytes, row(first + l), static_cast<std::size_t>(bytes));
+  }
+  /// Those of the lines first .. last-1.
+  void bring_near(std::int64_t first, std::int64_t last) const {
+    for (std::int64_t l = first; l < last; ++l) {
+      const std::byte* const from = row(l);
+      for (std::int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b);
+    }
+  }
+};
 
 }  // namespace blockgrad

@@ -1,12 +1,12 @@
 #include "backends/cpu/row_tape.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <numeric>
 
 #include "backends/cpu/row_flows.h"
+#include "backends/cpu/row_levels.h"
 #include "backends/cpu/row_moves.h"
 
 namespace blockgrad {
@@ -103,10 +103,16 @@ class RowRun {
     }
   }
 
+  RowTake take_of(const RowLoad& load) const {
+    return {call_.in[load.input], call_.in[load.numbers], load.is_narrow,
+            tape_.space.n * size_of(load.reg)};
+  }
+
   void take(const RowLoad& load, std::int64_t begin, std::int64_t count) {
     const std::int32_t size = size_of(load.reg);
     const std::byte* in = call_.in[load.input];
     std::byte* out = at(load.reg);
+    if (load.numbers >= 0) return take_of(load).copy(out, first_line_, lines_);
     if (reg(load.reg).by_line) {
       load_run(load.walk, size, out, in, first_line_, lines_);
       return;
@@ -191,7 +197,7 @@ class RowRun {
       const RowInstruction& step = tape_.code[static_cast<std::size_t>(phase.flow.sums[s])];
       for (int c = 0; c < count; ++c) {
         const auto k = static_cast<std::int64_t>(s) * count + c;
-        add_chunk(step, first / tape_.chunk + c, made + k * size, size);
+        levels(step).add(first / tape_.chunk + c, made + k * size, size);
       }
     }
     return true;
@@ -252,13 +258,6 @@ class RowRun {
     return call_.scratch + slot.offset + first * it.size;
   }
 
-  // Level l of a Reduce, which holds what 2^l' chunks made: those of the bits l' of their number,
-  // the highest first.
-  std::byte* level(const RowInstruction& step, int l) const {
-    return call_.scratch + tape_.slots[static_cast<std::size_t>(step.levels)].offset +
-           l * static_cast<std::ptrdiff_t>(sizeof(double));
-  }
-
   // Whole chunks that lie evenly apart are reduced together.
   void reduce_group(const RowInstruction& step, std::int64_t first, std::int64_t end) {
     const RowRegister& from = reg(step.registers[1]);
@@ -276,7 +275,7 @@ class RowRun {
       const std::int64_t k = first + c * tape_.chunk;
       if (!is_even || count == 1)
         step.reduce(made + c * size, nullptr, at[c], std::min(tape_.chunk, end - k), 1, 0);
-      add_chunk(step, k / tape_.chunk, made + c * size, size);
+      levels(step).add(k / tape_.chunk, made + c * size, size);
     }
   }
 
@@ -290,23 +289,17 @@ class RowRun {
                    (at(b) - at(a)) / size_of(a));
     const int size = size_of(step(0).registers[0]);
     for (std::size_t s = 0; s < steps.size(); ++s) {
-      add_chunk(step(s), first / tape_.chunk, made + static_cast<std::ptrdiff_t>(s) * size, size);
+      levels(step(s)).add(first / tape_.chunk, made + static_cast<std::ptrdiff_t>(s) * size, size);
     }
   }
 
-  void add_chunk(const RowInstruction& step, std::int64_t chunk, const std::byte* made, int size) {
-    int top = std::popcount(static_cast<std::uint64_t>(chunk));
-    std::memcpy(level(step, top), made, static_cast<std::size_t>(size));
-    for (std::int64_t carry = chunk; carry & 1; carry >>= 1, --top)
-      step.join(level(step, top - 1), level(step, top));
+  RowLevels levels(const RowInstruction& step) const {
+    return {call_.scratch + tape_.slots[static_cast<std::size_t>(step.levels)].offset, step.join};
   }
 
   void end_reduce(const RowInstruction& step) {
-    const std::int64_t chunks = (elements_ + tape_.chunk - 1) / tape_.chunk;
-    int top = std::popcount(static_cast<std::uint64_t>(chunks)) - 1;
-    for (; top > 0; --top) step.join(level(step, top - 1), level(step, top));
     const std::int32_t to = step.registers[0];
-    std::memcpy(at(to), level(step, 0), static_cast<std::size_t>(size_of(to)));
+    levels(step).finish((elements_ + tape_.chunk - 1) / tape_.chunk, at(to), size_of(to));
     look(step, at(to), 1);
   }
 
@@ -320,6 +313,12 @@ class RowRun {
       if (it.by_line) continue;
       const std::byte* const from = start_of(it) + (next_ + begin) * it.size;
       for (std::int64_t b = 0; b < (end - begin) * it.size; b += 64) __builtin_prefetch(from + b);
+    }
+    const std::int64_t line = first_line_ + lines_;
+    const std::int64_t lines = std::min(lines_, tape_.space.lines() - line);
+    for (const RowLoad& load : tape_.loads) {
+      if (load.numbers >= 0)
+        take_of(load).bring_near(line + lines * i / shares, line + lines * (i + 1) / shares);
     }
   }
 

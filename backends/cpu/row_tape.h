@@ -63,6 +63,8 @@ struct RowInstruction {
 struct RowLoad {
   std::int32_t input = 0, reg = 0;
   Walk walk;
+  std::int32_t numbers = -1;  // the input that says which rows are the lines; -1: none
+  bool is_narrow = false;     // these are i32
 };
 
 /// What a pass goes through in memory.

@@ -7,6 +7,7 @@
 #include "backends/cpu/row_flows.h"
 #include "backends/cpu/row_joins.h"
 #include "backends/cpu/row_phases.h"
+#include "backends/cpu/row_slots.h"
 
 namespace blockgrad {
 
@@ -27,9 +28,10 @@ class RowTapeBuilder {
  public:
   explicit RowTapeBuilder(const KernelRequest& request)
       : request_(request),
-        space_(request.node.op.as<RowProgram>()->space),
+        program_(*request.node.op.as<RowProgram>()),
+        space_(program_.space),
         table_(tape_table(request.isa)),
-        lines_(lines_of(*request.node.op.as<RowProgram>())),
+        lines_(lines_of(program_)),
         is_long_(lines_ != RowLines::together),
         in_passes_(lines_ == RowLines::in_passes),
         is_strided_(space_.tail > 1 ||
@@ -48,7 +50,7 @@ class RowTapeBuilder {
     find_phases(tape_);
     add_stores();
     choose_block();
-    lay_out_slots();
+    lay_out_slots(tape_);
     fill_constants();
     if (in_passes_) find_chunks(tape_);
     const FlowTable* const flows = flow_table(request_.isa);
@@ -142,6 +144,14 @@ class RowTapeBuilder {
     if (walk.is_scalar()) {
       reg_of(v) = slot_register(it, RowSlot::Length::chunk, true);
       tape_.loads_once.push_back({it.input, reg_of(v), walk});
+      return;
+    }
+    if (const auto* take = program_.take_of(static_cast<std::size_t>(it.input))) {
+      check_internal(lines_ == RowLines::together, "long lines are not taken by number");
+      reg_of(v) = slot_register(it, RowSlot::Length::elements);
+      const Operand& numbers = request_.inputs[static_cast<std::size_t>(take->numbers)];
+      tape_.loads.push_back(
+          {it.input, reg_of(v), walk, take->numbers, numbers.dtype == DType::i32});
       return;
     }
     const bool is_taken_once = in_passes_ && !it.by_line && draft_.passes_reading(v) > 1;
@@ -338,26 +348,11 @@ class RowTapeBuilder {
       const RowRegister& it = tape_.registers[static_cast<std::size_t>(r)];
       moved += it.by_line ? 0 : it.size * space_.elements();
     }
+    for (const RowLoad& load : tape_.loads) {
+      if (load.numbers >= 0)
+        moved += tape_.registers[static_cast<std::size_t>(load.reg)].size * space_.elements();
+    }
     tape_.fetches_blocks = !in_passes_ && !tape_.is_strided() && moved > near_bytes;
-  }
-
-  // Neighbours start at different places of a page, else their loads and stores look alike.
-  void lay_out_slots() {
-    for (RowSlot& slot : tape_.slots) {
-      slot.offset = tape_.scratch;
-      tape_.scratch += (count_of(slot.length) * slot.size + 63) / 64 * 64 + 64;
-    }
-  }
-
-  std::int64_t count_of(RowSlot::Length length) const {
-    switch (length) {
-      case RowSlot::Length::elements: return tape_.block_elements();
-      case RowSlot::Length::lines: return tape_.outers * tape_.columns;
-      case RowSlot::Length::chunk: return tape_.chunk;
-      case RowSlot::Length::group: return RowTape::group * tape_.chunk;
-      case RowSlot::Length::levels: return RowTape::most_levels;
-    }
-    return 0;
   }
 
   void fill_constants() {
@@ -380,6 +375,7 @@ class RowTapeBuilder {
   }
 
   const KernelRequest& request_;
+  const RowProgram& program_;
   const RowSpace space_;
   const TapeTable& table_;
   const RowLines lines_;
