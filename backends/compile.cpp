@@ -9,6 +9,7 @@
 #include "backends/check_gradients.h"
 #include "backends/fit_memory.h"
 #include "backends/join_products.h"
+#include "backends/line_sums.h"
 #include "backends/mixed.h"
 #include "backends/panels.h"
 #include "backends/product_updates.h"
@@ -64,6 +65,7 @@ Graph compiled_graph(std::span<const Expr> outputs, const Updates& updates, cons
       {"fuse_product_updates", fuse_product_updates},
       {"group_updates", group_updates},
       {"fuse_row_updates", fuse_row_updates},
+      {"fuse_line_sums", fuse_line_sums},
       {"fuse_takes", fuse_takes},
       {"fuse_epilogues",
        [&](const Graph& graph) { return fuse_epilogues(graph, backend.product_formulas()); }},
@@ -193,9 +195,9 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
   if (!state.twin) {
     CompileOptions options = state.options;
     options.check_numerics = false;
-    for (const char* pass :
-         {"share_panels", "fuse_rows", "fuse_maps", "share_functions", "group_reductions",
-          "fuse_product_updates", "group_updates", "fuse_row_updates", "fuse_takes"}) {
+    for (const char* pass : {"share_panels", "fuse_rows", "fuse_maps", "share_functions",
+                             "group_reductions", "fuse_product_updates", "group_updates",
+                             "fuse_row_updates", "fuse_line_sums", "fuse_takes"}) {
       if (std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end())
         options.skip.emplace_back(pass);
     }

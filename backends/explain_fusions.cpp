@@ -19,12 +19,6 @@ bool is_fused(const GraphNode& node) {
 }
 bool is_product_map(const GraphNode& node) { return node.op.as<ProductMap>() != nullptr; }
 
-std::vector<std::string> step_texts(const RowProgram& program) {
-  std::vector<std::string> names(program.takes.size(), "take");
-  for (const RowStep& step : program.steps) names.push_back(op_text(step.name, step.origin));
-  return names;
-}
-
 std::int64_t number_of(std::int32_t node, std::span<const std::int32_t> kernels) {
   return std::find(kernels.begin(), kernels.end(), node) - kernels.begin();
 }
@@ -60,8 +54,9 @@ Fusions::Fusions(const detail::ProgramState& state) : state_(state) {
   const bool fuses_epilogues = runs("fuse_epilogues");
   const bool fuses = runs("fuse_maps"), fuses_rows = runs("fuse_rows");
   if (fuses) options.skip.emplace_back("fuse_maps");
-  for (const char* later : {"group_reductions", "fuse_product_updates", "group_updates",
-                            "fuse_row_updates", "fuse_takes", "fuse_epilogues", "shorten_lives"})
+  for (const char* later :
+       {"group_reductions", "fuse_product_updates", "group_updates", "fuse_row_updates",
+        "fuse_line_sums", "fuse_takes", "fuse_epilogues", "shorten_lives"})
     options.skip.emplace_back(later);
   std::vector<PassRecord> records;
   before_ = compiled_graph(state.outputs, state.updates, state.device, options, records);
@@ -125,7 +120,7 @@ std::string Fusions::row_programs(std::span<const std::int32_t> kernels) const {
     const auto* program = node(i).op.as<RowProgram>();
     if (!program) continue;
     ++programs;
-    ops += program->takes.size() + program->steps.size();
+    ops += step_texts(*program).size();
     rows +=
         fmt::format("  kernel {}: {}\n", number_of(i, kernels), joined(step_texts(*program), 12));
   }

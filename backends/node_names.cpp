@@ -27,6 +27,15 @@ std::string op_text(const GraphNode& node) {
   return is_copy(node) ? "copy" : op_text(node.op->name(), node.origin);
 }
 
+std::vector<std::string> step_texts(const RowProgram& program) {
+  std::vector<std::string> names(program.takes.size(), "take");
+  for (const RowStep& step : program.steps) names.push_back(op_text(step.name, step.origin));
+  for (const RowProgram::Result& result : program.results) {
+    if (result.over > 1) names.push_back("sum over lines");
+  }
+  return names;
+}
+
 std::string update_text(std::string_view name, const Origin& origin) {
   const std::size_t update = origin.scope ? origin.scope->find("update of ") : std::string::npos;
   const bool is_named = update != std::string::npos;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "graph/row_program.h"
 
 namespace blockgrad {
 
@@ -19,6 +20,8 @@ bool is_copy(const GraphNode& node);
 /// "gradient of matmul", "softmax.exp": an op without scope and line.
 std::string op_text(std::string_view name, const Origin& origin);
 std::string op_text(const GraphNode& node);
+/// What the steps of a row program do, behind what it takes and before what it adds up.
+std::vector<std::string> step_texts(const RowProgram& program);
 /// "gradient of matmul and update of encoder.weight": an op that is made in the scope of an update.
 std::string update_text(std::string_view name, const Origin& origin);
 /// "model.cpp:12 encoder".

@@ -62,7 +62,12 @@ std::vector<TensorType> RowProgram::infer(Types in) const {
       made[s].push_back(step.fn.result_dtype(static_cast<int>(r)));
   }
   std::vector<TensorType> types;
-  for (const Result& result : results) types.push_back({dtype(result.value), result.shape});
+  for (const Result& result : results) {
+    check_internal(result.over == 1 || (space.inner == 1 && space.tail == 1 &&
+                                        result.shape.size() * result.over == space.elements()),
+                   "a row program over ", space.spread().shape, " adds up ", result.over, " lines");
+    types.push_back({dtype(result.value), result.shape});
+  }
   return types;
 }
 
@@ -95,7 +100,10 @@ std::string RowProgram::print() const {
   }
   for (const Take& take : takes) text += join({"; in", take.table, " by in", take.numbers});
   text += " ->";
-  for (const Result& result : results) text += " " + text_of(result.value);
+  for (const Result& result : results) {
+    text += " " + text_of(result.value);
+    if (result.over > 1) text += join({" over ", result.over});
+  }
   return text;
 }
 

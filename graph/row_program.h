@@ -76,9 +76,12 @@ struct RowStep {
 /// dense. Numbers are below the table's height.
 struct RowProgram {
   static constexpr std::string_view name = "row program";
+  /// With `over` lines of a value per element, that many neighbouring ones added up, in the order
+  /// of a Reduce; inner and tail are 1.
   struct Result {
     RowValue value;
     Shape shape;
+    std::int64_t over = 1;
     bool operator==(const Result&) const = default;
   };
 

@@ -344,8 +344,8 @@ class CpuBackend final : public Backend {
     // See small_program.h. Who looks for numbers that are not finite bounds formulas that stand
     // alone.
     if (options.check_numerics)
-      return {"fuse_product_updates", "fuse_row_updates", "fuse_takes", "fuse_epilogues",
-              "group_small_maps"};
+      return {"fuse_product_updates", "fuse_row_updates", "fuse_line_sums",
+              "fuse_takes",           "fuse_epilogues",   "group_small_maps"};
     // A Map is made again for less work than the product in front of it.
     if (options.memory_limit > 0) return {"fuse_epilogues", "group_small_maps"};
     return {"group_small_maps"};

@@ -30,7 +30,10 @@ RowDraft::RowDraft(const KernelRequest& request, RowLines lines)
   const RowProgram& program = *request.node.op.as<RowProgram>();
   for (std::size_t i = 0; i < request.inputs.size(); ++i) {
     Operand in = request.inputs[i];
-    if (program.take_of(i)) in.layout = Layout::dense(Shape{space_.elements()});
+    if (program.take_of(i)) {
+      check_internal(!is_long_, "long lines are not taken by number");
+      in.layout = Layout::dense(Shape{space_.elements()});
+    }
     add_input(in);
   }
   for (const RowStep& step : program.steps) add_step(step);
@@ -170,6 +173,14 @@ void RowDraft::add_result(const RowProgram& program, std::size_t r) {
   const RowValue result = program.results[r].value;
   const bool by_line = program.steps[static_cast<std::size_t>(result.step)].by_line;
   std::int32_t v = by_line ? source(result) : for_elements(source(result));
+  if (program.results[r].over > 1) {
+    check_internal(!is_long_, "long lines are not added up");
+    if (is_scalar(v)) v = copied(v, false);
+    const std::int32_t sums = add_value(From::instruction, value(v).dtype, false);
+    code.push_back({Kind::sum_lines, ScalarOp::input, ReduceKind::sum, false, sums, {v}});
+    value(sums).results.push_back(static_cast<std::int32_t>(r));
+    return;
+  }
   if (value(v).from != From::instruction || is_spread(v) || !value(v).results.empty())
     v = copied(v, by_line);
   value(v).results.push_back(static_cast<std::int32_t>(r));
@@ -179,9 +190,10 @@ void RowDraft::find_carried() {
   for (auto step = code.rbegin(); step != code.rend(); ++step) {
     for (std::size_t a = 0; a < step->args.size(); ++a) {
       RowDraftValue& arg = value(step->args[a]);
-      const bool passes = step->kind == Kind::map      ? carries(step->op, static_cast<int>(a))
-                          : step->kind == Kind::reduce ? step->reduce == ReduceKind::sum
-                                                       : value(step->out).is_carried;
+      const bool passes = step->kind == Kind::map         ? carries(step->op, static_cast<int>(a))
+                          : step->kind == Kind::reduce    ? step->reduce == ReduceKind::sum
+                          : step->kind == Kind::sum_lines ? true
+                                                          : value(step->out).is_carried;
       arg.is_carried = arg.is_carried || passes;
     }
   }

@@ -26,6 +26,10 @@ inline void load_run(const Walk& walk, std::int32_t size, std::byte* out, const 
   }
 }
 
+inline void bring_near(const std::byte* from, std::int64_t bytes) {
+  for (std::int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b);
+}
+
 /// Lines that are rows of a table.
 struct RowTake {
   const std::byte *table, *numbers;
@@ -43,10 +47,7 @@ struct RowTake {
   }
   /// Those of the lines first .. last-1.
   void bring_near(std::int64_t first, std::int64_t last) const {
-    for (std::int64_t l = first; l < last; ++l) {
-      const std::byte* const from = row(l);
-      for (std::int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b);
-    }
+    for (std::int64_t l = first; l < last; ++l) blockgrad::bring_near(row(l), bytes);
   }
 };
 

@@ -29,7 +29,9 @@ class RowRun {
 
   void run(std::int64_t number, bool is_last) {
     enter(number);
-    next_ = is_last ? 0 : next_element(number);
+    next_ = 0;
+    if (!is_last && tape_.fetches_blocks) next_ = first_element_ + elements_;
+    if (!is_last && tape_.goes_in_passes) next_ = tape_.first_of_line(number + 1);
     for (const RowLoad& load : tape_.loads) take(load, 0, elements_);
     for (const std::int32_t r : tape_.counters) count(r, 0, elements_);
     for (const RowPhase& phase : tape_.phases) {
@@ -65,27 +67,16 @@ class RowRun {
     return nullptr;
   }
 
-  // Where the block behind this one begins, 0 if it is not fetched.
-  std::int64_t next_element(std::int64_t number) const {
-    const RowSpace& s = tape_.space;
-    if (tape_.fetches_blocks) return first_element_ + elements_;
-    if (!tape_.goes_in_passes) return 0;
-    return ((number + 1) / s.inner * s.n * s.inner + (number + 1) % s.inner) * s.tail;
-  }
-
   void enter(std::int64_t number) {
     const RowSpace& s = tape_.space;
-    const std::int64_t across = tape_.blocks_per_outer();
-    block_.outer = number / across * tape_.outers;
-    block_.outers = std::min(tape_.outers, s.outer - block_.outer);
-    block_.column = number % across * tape_.columns;
-    block_.columns = std::min(tape_.columns, s.inner - block_.column);
+    block_ = tape_.block(number);
     first_line_ = block_.outer * s.inner + block_.column;
     lines_ = block_.outers * block_.columns;
     first_element_ = (block_.outer * s.n * s.inner + block_.column) * s.tail;
     elements_ = lines_ * s.length();
     for (const std::int32_t r : tape_.moving)
-      at(r) = start_of(reg(r)) + (reg(r).by_line ? first_line_ : first_element_) * size_of(r);
+      at(r) = start_of(reg(r)) +
+              (reg(r).by_line ? first_line_ : first_element_ / reg(r).over) * size_of(r);
   }
 
   // Of the n elements from `begin` on those that are neighbours: all, or what there is of each k.
@@ -233,8 +224,7 @@ class RowRun {
     for (const RowStream& stream : phase.fetched) {
       const std::byte* const base = (stream.is_result ? call_.out : call_.in)[stream.operand];
       const auto bring = [&](std::int64_t first, std::int64_t, std::int64_t count) {
-        const std::byte* const from = base + (stream.offset + first) * stream.size;
-        for (std::int64_t b = 0; b < count * stream.size; b += 64) __builtin_prefetch(from + b);
+        bring_near(base + (stream.offset + first) * stream.size, count * stream.size);
       };
       if (stream.repeats) bring(next + begin, 0, end - begin);
       else for_each_run(next + begin, end - begin, bring);
@@ -311,8 +301,8 @@ class RowRun {
     for (const std::int32_t r : tape_.moving) {
       const RowRegister& it = reg(r);
       if (it.by_line) continue;
-      const std::byte* const from = start_of(it) + (next_ + begin) * it.size;
-      for (std::int64_t b = 0; b < (end - begin) * it.size; b += 64) __builtin_prefetch(from + b);
+      bring_near(start_of(it) + (next_ + begin) / it.over * it.size,
+                 (end - begin) / it.over * it.size);
     }
     const std::int64_t line = first_line_ + lines_;
     const std::int64_t lines = std::min(lines_, tape_.space.lines() - line);
@@ -344,6 +334,7 @@ class RowRun {
         look(step, at(step.registers[0]), lines_);
         return;
       case RowInstruction::Kind::spread: spread_whole(step); return;
+      case RowInstruction::Kind::sum_lines: sum_lines(step); return;
     }
   }
 
@@ -352,6 +343,16 @@ class RowRun {
     const std::byte* from = at(step.registers[1]);
     if (step.spread_elements > 0) step.spread(to, from, 1, step.spread_elements, 1);
     else step.spread(to, from, block_.outers, tape_.space.n, block_.columns);
+  }
+
+  void sum_lines(const RowInstruction& step) {
+    const std::int32_t to = step.registers[0], from = step.registers[1];
+    const std::int64_t n = tape_.space.n, over = reg(to).over;
+    for (std::int64_t l = 0; l < lines_; l += over) {
+      step.reduce(at(to) + l / over * n * size_of(to), nullptr, at(from) + l * n * size_of(from),
+                  over, n, n);
+    }
+    look(step, at(to), elements_ / over);
   }
 
   void reduce(const RowInstruction& step) {

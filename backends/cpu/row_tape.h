@@ -5,6 +5,7 @@
 // not depend on each other and each is reduced as the Reduce kernel does it, so blocks, parts and
 // threads do not change a bit, nor does fusing.
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -29,6 +30,7 @@ struct RowRegister {
   bool by_line = false;     // one element per line of the block
   bool repeats = false;     // an input whose block is the same for all
   bool is_chunk = false;    // the same for every chunk of a line: as long as one chunk
+  std::int64_t over = 1;    // lines that each of an output is the sum of
 };
 
 /// a = older a joined with b.
@@ -36,12 +38,12 @@ using RowJoin = void (*)(void* a, const void* b);
 
 /// `run` or `sweep` for Maps and copies.
 struct RowInstruction {
-  enum class Kind : std::uint8_t { map, copy, reduce, spread } kind = Kind::map;
+  enum class Kind : std::uint8_t { map, copy, reduce, spread, sum_lines } kind = Kind::map;
   TapeFn run = nullptr;
   SweepFn sweep = nullptr;
   TapeForm form = {};
-  DType dtype = DType::f32;  // of the result
-  ReduceFn reduce = nullptr;
+  DType dtype = DType::f32;   // of the result
+  ReduceFn reduce = nullptr;  // of sum_lines: by columns
   ReduceKind reduces = ReduceKind::sum;
   SpreadFn spread = nullptr;
   RowJoin join = nullptr;    // of the chunks of a line that goes in passes
@@ -179,6 +181,16 @@ struct RowTape {
   bool is_strided() const { return columns < space.inner; }
   /// Whether the elements of a line lie in pieces shorter than a chunk of a pass.
   bool is_in_pieces() const { return is_strided() && space.tail < pass_chunk; }
+  RowBlock block(std::int64_t number) const {
+    const std::int64_t across = blocks_per_outer();
+    const std::int64_t outer = number / across * outers, column = number % across * columns;
+    return {outer, std::min(outers, space.outer - outer), column,
+            std::min(columns, space.inner - column)};
+  }
+  /// Its first element in memory.
+  std::int64_t first_of_line(std::int64_t line) const {
+    return (line / space.inner * space.n * space.inner + line % space.inner) * space.tail;
+  }
   std::int64_t block_elements() const { return outers * space.length() * columns; }
   /// Of element k of a line, from the first one on.
   std::int64_t in_memory(std::int64_t k) const {

@@ -147,7 +147,6 @@ class RowTapeBuilder {
       return;
     }
     if (const auto* take = program_.take_of(static_cast<std::size_t>(it.input))) {
-      check_internal(lines_ == RowLines::together, "long lines are not taken by number");
       reg_of(v) = slot_register(it, RowSlot::Length::elements);
       const Operand& numbers = request_.inputs[static_cast<std::size_t>(take->numbers)];
       tape_.loads.push_back(
@@ -226,10 +225,14 @@ class RowTapeBuilder {
       step.is_together = reserved_[static_cast<std::size_t>(draft.args[0])] >= 0;
       if (in_passes_) add_levels(step, draft.reduce, made.dtype);
     }
+    if (draft.kind == Kind::sum_lines) step.reduce = table_.find_columns(draft.reduce, operand);
     const std::int32_t result = direct_result(i);
     if (RowDraft::is_elementwise(draft.kind)) give_back(draft, i, true);
+    check_internal(result >= 0 || draft.kind != Kind::sum_lines, "sums of lines are put aside");
     if (result >= 0) {
-      reg_of(draft.out) = add_register(register_of(made, RowRegister::Kind::output, result));
+      RowRegister own = register_of(made, RowRegister::Kind::output, result);
+      own.over = program_.results[static_cast<std::size_t>(result)].over;
+      reg_of(draft.out) = add_register(own);
       made.results.clear();
     } else {
       const bool is_chunk = draft.kind == Kind::spread && is_long_;
@@ -334,6 +337,8 @@ class RowTapeBuilder {
     } else {
       tape_.columns = space_.inner;
       tape_.outers = std::clamp<std::int64_t>(target / (space_.n * space_.inner), 1, space_.outer);
+      for (const RowProgram::Result& result : program_.results)
+        tape_.outers = std::max(tape_.outers / result.over, std::int64_t{1}) * result.over;
       tape_.chunk = tape_.block_elements();
     }
     // Slots of a chunk hold a block of a sweep at least.

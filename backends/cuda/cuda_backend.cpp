@@ -26,15 +26,16 @@ class CudaBackend final : public Backend {
   std::vector<std::string_view> passes_left_out(const CompileOptions& options) const override {
     // A Map is made again for less work than the product in front of it.
     if (!options.check_numerics && options.memory_limit > 0)
-      return {"share_panels", "fuse_product_updates", "fuse_row_updates", "fuse_takes",
-              "fuse_epilogues"};
+      return {"share_panels",   "fuse_product_updates", "fuse_row_updates",
+              "fuse_line_sums", "fuse_takes",           "fuse_epilogues"};
     if (!options.check_numerics)
-      return {"share_panels", "fuse_product_updates", "fuse_row_updates", "fuse_takes"};
+      return {"share_panels", "fuse_product_updates", "fuse_row_updates", "fuse_line_sums",
+              "fuse_takes"};
     // Only results of nodes are watched.
     return {"share_panels",    "fuse_rows",        "fuse_maps",
             "share_functions", "group_reductions", "fuse_product_updates",
-            "group_updates",   "fuse_row_updates", "fuse_takes",
-            "fuse_epilogues",  "group_small_maps"};
+            "group_updates",   "fuse_row_updates", "fuse_line_sums",
+            "fuse_takes",      "fuse_epilogues",   "group_small_maps"};
   }
 
   bool updates_in_place(const CompileOptions& options) const override {

@@ -190,6 +190,15 @@ BOOST_AUTO_TEST_CASE(numbers_that_are_made_may_give_their_memory_away) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(lines_that_are_taken_may_be_added_up) {
+  for (const Shape& lines : {Shape{20, 32}, Shape{300, 3}}) {
+    check_bits(300, 32, lines, DType::f32, DType::i32, [](const Pairs& p) {
+      const Expr i = remainder(p.i * 7, 300);
+      return std::pair{std::vector<Output>{sum(softmax(embedding(p.a, i) * p.v()), 1)}, Updates()};
+    });
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_table_may_get_new_values_that_are_made_of_its_rows) {
   check_bits(300, 64, {300}, DType::f32, DType::i32, [](const Pairs& p) {
     Updates updates;

@@ -95,7 +95,7 @@ const Row rows[] = {
     // compiling
     BG_ROW(compile({w + twin}), "two leaves of one program are named 'w': parameter 'w' (#) and parameter 'w' (#)"),
     BG_ROW(compile({make(NoRule{}, {x})}), "no_rule (@): the CPU has no kernel for this op, and it has no expand; cpu_kernels().add gives it one"),
-    BG_ROW(compile({x + 1.0}, {}, cpu(), {.skip = {"magic"}}), "skip: no pass is called 'magic'; there are join_products, mixed, simplify, merge_equal, insert_copies, share_panels, fuse_rows, fuse_maps, share_functions, group_reductions, fuse_product_updates, group_updates, fuse_row_updates, fuse_takes, fuse_epilogues, group_small_maps, shorten_lives, widen_products"),
+    BG_ROW(compile({x + 1.0}, {}, cpu(), {.skip = {"magic"}}), "skip: no pass is called 'magic'; there are join_products, mixed, simplify, merge_equal, insert_copies, share_panels, fuse_rows, fuse_maps, share_functions, group_reductions, fuse_product_updates, group_updates, fuse_row_updates, fuse_line_sums, fuse_takes, fuse_epilogues, group_small_maps, shorten_lives, widen_products"),
     BG_ROW(compile({x + 1.0}, {}, cpu(), {.skip = {"insert_copies"}}), "skip: the pass 'insert_copies' cannot be left out"),
     BG_ROW(compile({x + 1.0}, {}, cpu(), {.threads = 1000}), "threads must lie in [0, 64], got 1000"),
     BG_ROW(device("tpu"), "there is no device 'tpu'; there are cpu and cuda"),
