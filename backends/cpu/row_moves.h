@@ -26,10 +26,6 @@ inline void load_run(const Walk& walk, std::int32_t size, std::byte* out, const 
   }
 }
 
-inline void bring_near(const std::byte* from, std::int64_t bytes) {
-  for (std::int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b);
-}
-
 /// Lines that are rows of a table.
 struct RowTake {
   const std::byte *table, *numbers;
@@ -44,10 +40,6 @@ struct RowTake {
   void copy(std::byte* out, std::int64_t first, std::int64_t lines) const {
     for (std::int64_t l = 0; l < lines; ++l)
       std::memcpy(out + l * bytes, row(first + l), static_cast<std::size_t>(bytes));
-  }
-  /// Those of the lines first .. last-1.
-  void bring_near(std::int64_t first, std::int64_t last) const {
-    for (std::int64_t l = first; l < last; ++l) blockgrad::bring_near(row(l), bytes);
   }
 };
 

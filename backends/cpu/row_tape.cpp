@@ -224,7 +224,8 @@ class RowRun {
     for (const RowStream& stream : phase.fetched) {
       const std::byte* const base = (stream.is_result ? call_.out : call_.in)[stream.operand];
       const auto bring = [&](std::int64_t first, std::int64_t, std::int64_t count) {
-        bring_near(base + (stream.offset + first) * stream.size, count * stream.size);
+        const std::byte* const from = base + (stream.offset + first) * stream.size;
+        for (std::int64_t b = 0; b < count * stream.size; b += 64) __builtin_prefetch(from + b);
       };
       if (stream.repeats) bring(next + begin, 0, end - begin);
       else for_each_run(next + begin, end - begin, bring);
@@ -301,14 +302,9 @@ class RowRun {
     for (const std::int32_t r : tape_.moving) {
       const RowRegister& it = reg(r);
       if (it.by_line) continue;
-      bring_near(start_of(it) + (next_ + begin) / it.over * it.size,
-                 (end - begin) / it.over * it.size);
-    }
-    const std::int64_t line = first_line_ + lines_;
-    const std::int64_t lines = std::min(lines_, tape_.space.lines() - line);
-    for (const RowLoad& load : tape_.loads) {
-      if (load.numbers >= 0)
-        take_of(load).bring_near(line + lines * i / shares, line + lines * (i + 1) / shares);
+      const std::byte* const from = start_of(it) + (next_ + begin) / it.over * it.size;
+      for (std::int64_t b = 0; b < (end - begin) / it.over * it.size; b += 64)
+        __builtin_prefetch(from + b);
     }
   }
 

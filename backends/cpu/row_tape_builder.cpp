@@ -353,10 +353,6 @@ class RowTapeBuilder {
       const RowRegister& it = tape_.registers[static_cast<std::size_t>(r)];
       moved += it.by_line ? 0 : it.size * space_.elements();
     }
-    for (const RowLoad& load : tape_.loads) {
-      if (load.numbers >= 0)
-        moved += tape_.registers[static_cast<std::size_t>(load.reg)].size * space_.elements();
-    }
     tape_.fetches_blocks = !in_passes_ && !tape_.is_strided() && moved > near_bytes;
   }
 
