@@ -217,6 +217,7 @@ class RowRun {
 
   // Share i of what the next chunk moves, one share for each instruction.
   void fetch(const RowPhase& phase, std::int64_t next, std::int64_t i) {
+    asm volatile("");  // g++ takes a call that only fetches for one without effect
     const std::int64_t n = std::min(tape_.chunk, elements_ - next);
     const std::int64_t shares = std::max(1, phase.maps - phase.first);
     if (n <= 0) return;
@@ -297,6 +298,7 @@ class RowRun {
   // Share i of what the next block moves, one for each instruction.
   void fetch_block(std::int64_t i) {
     if (next_ == 0 || !tape_.fetches_blocks) return;
+    asm volatile("");  // as in fetch()
     const std::int64_t shares = std::ssize(tape_.code);
     const std::int64_t begin = elements_ * i / shares, end = elements_ * (i + 1) / shares;
     for (const std::int32_t r : tape_.moving) {
