@@ -166,6 +166,7 @@ BOOST_AUTO_TEST_CASE(bits_are_those_of_rows_that_are_stored) {
     }
   }
   check_bits(1, 64, {1}, DType::f32, DType::i32, scores);
+  check_bits(40, 64, {7, 3}, DType::bf16, DType::i32, scores);
   check_bits(5, 64, {0}, DType::f32, DType::i32, scores);
 }
 
