@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "backends/cpu/families.h"
+#include "backends/cpu/prefetch.h"
 #include "blockgrad/ops/elementwise.h"
 #include "blockgrad/ops/index.h"
 #include "blockgrad/ops/losses.h"
@@ -119,8 +120,8 @@ void gather_rows(const KernelCall& call, std::int64_t bytes, std::int64_t first,
   const Index* i = reinterpret_cast<const Index*>(call.in[1]);
   constexpr std::int64_t ahead = 8;  // rows on their way to the cache
   for (std::int64_t k = first; k < last; ++k) {
-    for (std::int64_t b = 0; k + ahead < last && b < std::min<std::int64_t>(bytes, 1024); b += 64)
-      __builtin_prefetch(call.in[0] + i[k + ahead] * bytes + b);
+    if (k + ahead < last)
+      prefetch_to_read(call.in[0] + i[k + ahead] * bytes, std::min<std::int64_t>(bytes, 1024));
     std::memcpy(call.out[0] + k * bytes, call.in[0] + i[k] * bytes,
                 static_cast<std::size_t>(bytes));
   }

@@ -9,6 +9,7 @@
 #include "backends/cpu/cache_size.h"
 #include "backends/cpu/families.h"
 #include "backends/cpu/handover.h"
+#include "backends/cpu/prefetch.h"
 #include "backends/cpu/tape.h"
 #include "backends/cpu/walk.h"
 #include "blockgrad/graph/reduce.h"
@@ -134,8 +135,7 @@ class Reduction {
       }
       handover_->wait(block, call.turn);
       // All at once: what another core wrote comes slowly one by one.
-      for (std::int64_t at = 0; at < lanes * count * in_size_; at += 64)
-        __builtin_prefetch(sums + at, 1);
+      prefetch_to_write(sums, lanes * count * in_size_);
       end_sums_(sums, call.out[0] + line * out_size_, in + line * in_size_, n_ - split_, count,
                 stride);
     }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "backends/cpu/prefetch.h"
 #include "backends/cpu/row_flows.h"
 #include "backends/cpu/row_levels.h"
 #include "backends/cpu/row_moves.h"
@@ -217,7 +218,6 @@ class RowRun {
 
   // Share i of what the next chunk moves, one share for each instruction.
   void fetch(const RowPhase& phase, std::int64_t next, std::int64_t i) {
-    asm volatile("");  // g++ takes a call that only fetches for one without effect
     const std::int64_t n = std::min(tape_.chunk, elements_ - next);
     const std::int64_t shares = std::max(1, phase.maps - phase.first);
     if (n <= 0) return;
@@ -225,8 +225,7 @@ class RowRun {
     for (const RowStream& stream : phase.fetched) {
       const std::byte* const base = (stream.is_result ? call_.out : call_.in)[stream.operand];
       const auto bring = [&](std::int64_t first, std::int64_t, std::int64_t count) {
-        const std::byte* const from = base + (stream.offset + first) * stream.size;
-        for (std::int64_t b = 0; b < count * stream.size; b += 64) __builtin_prefetch(from + b);
+        prefetch_to_read(base + (stream.offset + first) * stream.size, count * stream.size);
       };
       if (stream.repeats) bring(next + begin, 0, end - begin);
       else for_each_run(next + begin, end - begin, bring);
@@ -298,15 +297,13 @@ class RowRun {
   // Share i of what the next block moves, one for each instruction.
   void fetch_block(std::int64_t i) {
     if (next_ == 0 || !tape_.fetches_blocks) return;
-    asm volatile("");  // as in fetch()
     const std::int64_t shares = std::ssize(tape_.code);
     const std::int64_t begin = elements_ * i / shares, end = elements_ * (i + 1) / shares;
     for (const std::int32_t r : tape_.moving) {
       const RowRegister& it = reg(r);
       if (it.by_line) continue;
-      const std::byte* const from = start_of(it) + (next_ + begin) / it.over * it.size;
-      for (std::int64_t b = 0; b < (end - begin) / it.over * it.size; b += 64)
-        __builtin_prefetch(from + b);
+      prefetch_to_read(start_of(it) + (next_ + begin) / it.over * it.size,
+                       (end - begin) / it.over * it.size);
     }
   }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backends/cpu/families.h"
+#include "backends/cpu/prefetch.h"
 #include "backends/cpu/row_update_lines.h"
 #include "backends/cpu/tape_program.h"
 #include "graph/row_update.h"
@@ -178,8 +179,7 @@ class RowUpdates {
 
   // A row of the next block; a wide one comes by itself.
   void bring_near(const Piece& piece, std::int64_t row) const {
-    const std::byte* const near = piece.from + row * piece.row;
-    for (std::int64_t b = 0; rows_ > 1 && b < piece.bytes; b += 64) __builtin_prefetch(near + b);
+    if (rows_ > 1) prefetch_to_read(piece.from + row * piece.row, piece.bytes);
   }
 
   // 0 + the rows at the positions of each number.

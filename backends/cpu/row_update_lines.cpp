@@ -5,6 +5,7 @@
 #include <cstring>
 #include <optional>
 
+#include "backends/cpu/prefetch.h"
 #include "backends/cpu/tape_program.h"
 
 namespace blockgrad {
@@ -253,10 +254,7 @@ class RowLines::Run {
   void bring_near(std::int64_t k) const {
     if (of_.row_bytes_[0] > most_near || !is_row(k)) return;
     const auto bring = [&](const Source& it, std::int64_t row) {
-      asm volatile("");  // g++ takes a call that only fetches for one without effect
-      const std::byte* const from = it.at(call_, row);
-      const std::int64_t bytes = it.is_number ? 1 : of_.inner_ * it.element;
-      for (std::int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b);
+      prefetch_to_read(it.at(call_, row), it.is_number ? 1 : of_.inner_ * it.element);
     };
     for (std::size_t j = 0; j < of_.inputs_.size(); ++j) {
       if (of_.op_.tables[j] >= 0) bring(of_.inputs_[j], numbers_[k]);

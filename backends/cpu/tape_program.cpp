@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "backends/cpu/prefetch.h"
+
 namespace blockgrad {
 
 namespace {
@@ -20,16 +22,6 @@ void with_elements(std::int32_t size, std::byte* to, const std::byte* from, F f)
     case 2: return as(std::uint16_t{});
     case 4: return as(std::uint32_t{});
     default: return as(std::uint64_t{});
-  }
-}
-
-constexpr std::int64_t line = 64;
-
-void bring_near(const std::byte* from, std::int64_t bytes, bool writes) {
-  asm volatile("");  // g++ takes a call that only fetches for one without effect
-  for (std::int64_t b = 0; b < bytes; b += line) {
-    if (writes) __builtin_prefetch(from + b, 1);
-    else __builtin_prefetch(from + b, 0);
   }
 }
 
@@ -138,7 +130,9 @@ class TapeProgram::NextChunk {
     if (blocks > 0 && count_ <= TapeFetch::most) hand_out(end, blocks, fetch);
     for (std::size_t s = 0; done_ < end && s < count_; ++s) {
       const std::int64_t size = registers_[s]->size;
-      bring_near(from_[s] + done_ * size, (end - done_) * size, writes(*registers_[s]));
+      const std::byte* const from = from_[s] + done_ * size;
+      if (writes(*registers_[s])) prefetch_to_write(from, (end - done_) * size);
+      else prefetch_to_read(from, (end - done_) * size);
     }
     done_ = std::max(done_, end);
     run_instruction(step, at, n, fetch);
@@ -167,7 +161,7 @@ class TapeProgram::NextChunk {
     const std::int64_t size = tape_.registers[static_cast<std::size_t>(store.reg)].size;
     if (store.walk.step() != 1) return;
     store.walk.runs(first_, n_, [&](std::int64_t place, std::int64_t run) {
-      bring_near(call_.out[store.output] + place * size, run * size, true);
+      prefetch_to_write(call_.out[store.output] + place * size, run * size);
     });
   }
 

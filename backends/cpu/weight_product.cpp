@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "backends/cpu/cache_size.h"
+#include "backends/cpu/prefetch.h"
 
 namespace blockgrad {
 
@@ -169,10 +170,8 @@ struct WeightProduct::Walk {
   /// comes slowly one by one.
   void receive(std::int64_t row, std::int64_t end, std::int64_t j, std::int64_t columns) const {
     product.handover_->wait(made / product.batch_, turn);
-    for (std::int64_t r = row; r < end; ++r) {
-      const T* const from = c + r * product.shape_.n + j;
-      for (std::int64_t v = 0; v < columns; v += line<T>) __builtin_prefetch(from + v, 1);
-    }
+    for (std::int64_t r = row; r < end; ++r)
+      prefetch_to_write(c + r * product.shape_.n + j, columns * std::int64_t{sizeof(T)});
   }
 };
 
