@@ -195,9 +195,10 @@ void replay(ProgramState& state, std::span<const std::byte* const> feeds, std::i
   if (!state.twin) {
     CompileOptions options = state.options;
     options.check_numerics = false;
-    for (const char* pass : {"share_panels", "fuse_rows", "fuse_maps", "share_functions",
-                             "group_reductions", "fuse_product_updates", "group_updates",
-                             "fuse_row_updates", "fuse_line_sums", "fuse_takes"}) {
+    for (const char* pass :
+         {"share_panels", "fuse_rows", "fuse_maps", "share_functions", "group_reductions",
+          "fuse_product_updates", "group_updates", "fuse_row_updates", "fuse_line_sums",
+          "fuse_takes", "fuse_epilogues"}) {
       if (std::find(options.skip.begin(), options.skip.end(), pass) == options.skip.end())
         options.skip.emplace_back(pass);
     }

@@ -250,6 +250,27 @@ BOOST_AUTO_TEST_CASE(what_is_fed_not_finite_is_named_as_fed) {
   BOOST_TEST(careful.run({{x, vector({1, std::nanf(""), 2})}}).number(0) == 3);
 }
 
+// Formulas run on the elements of convolutions where nothing is watched.
+BOOST_AUTO_TEST_CASE(a_convolution_and_the_formula_behind_it_are_named_each) {
+  const Expr x = input("x", {2, 2, 20, 20}), w = parameter(ones({16, 2, 3, 3}), "w");
+  const Expr made = conv2d(x, w, {.padding = 1});
+  const auto step = [&](const Expr& y) {
+    Updates updates;
+    updates.set(w, w * 2.0);
+    return compile({mean(y)}, updates, cpu(), checked);
+  };
+  Program hidden = step(relu(made)), outer = step(exp(made));
+  for (int i = 0; i < 2; ++i) {
+    const std::string text = error_of([&] { hidden.run({{x, full({2, 2, 20, 20}, -3e38)}}); });
+    BOOST_TEST(text.find("conv2d (numerics_test.cpp:") == 0, text);
+    BOOST_TEST(w.value().at(0) == 1);
+  }
+  const std::string text = error_of([&] { outer.run({{x, full({2, 2, 20, 20}, 50)}}); });
+  BOOST_TEST(text.find("exp (numerics_test.cpp:") == 0, text);
+  BOOST_TEST(contains(text, "conv2d"), text);
+  BOOST_TEST(w.value().at(0) == 1);
+}
+
 BOOST_AUTO_TEST_CASE(watched_runs_give_the_same_bits) {
   const Expr x = input("x", {5, 7}), w = parameter(full({7, 3}, 0.25), "w"),
              v = parameter(full({7, 3}, 0.25), "v");
