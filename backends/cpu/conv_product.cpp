@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "backends/cpu/conv_terms.h"
 
@@ -21,6 +22,8 @@ constexpr std::int64_t least_vectors = 16;
 constexpr double least_work = 5;
 // Of a tile's sums at a time: what they read stays in the first cache level for the next tile.
 constexpr std::int64_t most_terms = 256;
+// Of a channel that is packed by itself for each tile.
+constexpr std::int64_t least_taps = 4;
 
 std::int64_t up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -134,17 +137,42 @@ std::int64_t ConvProduct::vectors_of_block(const ConvKernels<T>& kernels) const 
   return up(is_joined ? block() * columns_ : planes_.line_length(block()), kernels.lanes);
 }
 
+namespace {
+
+// Channels of so many results: a number that is known leaves a copy for each element.
+template <int rows, class T>
+void pack_channels(const ConvForm& form, const T* weight, std::int64_t channels, T* packed) {
+  for (std::int64_t k = 0; k < channels; ++k, weight += form.weight_channel) {
+    for (const std::int64_t tap : form.weight_taps) {
+      if (tap < 0) continue;
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) packed[r] = weight[r * form.weight_row + tap];
+      packed += rows;
+    }
+  }
+}
+
+}  // namespace
+
 template <class T>
 void ConvProduct::pack(const ConvKernels<T>& kernels, const T* weight, std::int64_t first,
                        std::int64_t last, T* packed) const noexcept {
-  const Pieces tiles = tile_shape(kernels, last - first, vectors_of_block(kernels)).rows;
-  for (std::int64_t i = 0, r = first; i < tiles.count; r += tiles.size(i++)) {
-    for (std::int64_t k = 0; k < channels_; ++k) {
-      for (const std::int64_t tap : form_.weight_taps) {
-        if (tap < 0) continue;
-        const T* from = weight + r * weight_row_ + k * weight_channel_ + tap;
-        for (std::int64_t n = tiles.size(i); n > 0; --n, from += weight_row_) *packed++ = *from;
-      }
+  using Pack = void (*)(const ConvForm&, const T*, std::int64_t, T*);
+  constexpr Pack of_height[] = {pack_channels<1, T>, pack_channels<2, T>, pack_channels<3, T>,
+                                pack_channels<4, T>, pack_channels<5, T>, pack_channels<6, T>,
+                                pack_channels<7, T>, pack_channels<8, T>};
+  static_assert(std::size(of_height) == ConvKernels<T>::max_rows);
+  const std::int64_t results = last - first;
+  const Pieces tiles =
+      results == 1 ? Pieces{1, 1} : tile_shape(kernels, results, vectors_of_block(kernels)).rows;
+  // As the weight lies, unless a call for each channel of a tile has too little to do.
+  const bool by_channel = weight_channel_ > weight_row_ && taps_per_channel_ >= least_taps;
+  const std::int64_t step = by_channel ? 1 : channels_;
+  for (std::int64_t k = 0; k < channels_; k += step) {
+    for (std::int64_t i = 0, r = 0; i < tiles.count; r += tiles.size(i++)) {
+      of_height[tiles.size(i) - 1](form_, weight + (first + r) * weight_row_ + k * weight_channel_,
+                                   step,
+                                   packed + r * terms() + k * taps_per_channel_ * tiles.size(i));
     }
   }
 }
