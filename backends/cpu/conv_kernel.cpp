@@ -1,8 +1,8 @@
-// Conv2d and its two gradients on the CPU.
+// Conv2d and its gradient to the input on the CPU.
 //
 // The result of Conv2d is one fma chain over channel, kernel row and kernel column; that of
 // Conv2dInput over output channel, kernel row and kernel column, of those that reach the element;
-// what lies outside of the image is no term of either. For Conv2dWeight see ConvSums.
+// what lies outside of the image is no term of either. For Conv2dWeight see conv_weight_kernel.cpp.
 #include <algorithm>
 #include <limits>
 #include <memory>
@@ -10,7 +10,6 @@
 #include "backends/cpu/conv_pieces.h"
 #include "backends/cpu/conv_product.h"
 #include "backends/cpu/conv_sizes.h"
-#include "backends/cpu/conv_sums.h"
 #include "backends/cpu/families.h"
 #include "blockgrad/ops/conv.h"
 
@@ -48,8 +47,6 @@ using detail::ConvPieces;
 using detail::ConvProduct;
 using detail::ConvScratch;
 using detail::ConvSizes;
-using detail::ConvSums;
-using detail::ConvSumsForm;
 
 // Enough that threads share them evenly.
 constexpr std::int64_t wanted_parts = 16;
@@ -77,13 +74,18 @@ ConvForm forward_form(const ConvSizes& s) {
 }
 
 template <class T>
+ConvPieces forward_pieces(const ConvSizes& s, const ConvProduct& product) {
+  const std::int64_t blocks = s.images * s.groups * product.blocks();
+  return ConvPieces(s.images, s.groups, s.out, product.blocks(),
+                    product.terms() * std::int64_t{sizeof(T)},
+                    blocks > 0 ? std::max<std::int64_t>(1, wanted_parts / blocks) : 1);
+}
+
+template <class T>
 Kernel forward_kernel(const ConvSizes& s, Isa isa) {
   const ConvKernels<T>& kernels = detail::conv_table(isa).of<T>();
   const auto product = std::make_shared<const ConvProduct>(forward_form(s), kernels);
-  const std::int64_t blocks = s.images * s.groups * product->blocks();
-  const ConvPieces pieces(s.images, s.groups, s.out, product->blocks(),
-                          product->terms() * std::int64_t{sizeof(T)},
-                          blocks > 0 ? std::max<std::int64_t>(1, wanted_parts / blocks) : 1);
+  const ConvPieces pieces = forward_pieces<T>(s, *product);
   Kernel kernel;
   kernel.parts = pieces.parts();
   kernel.scratch = bytes_of_elements<T>(product->scratch() + pieces.rows() * product->terms());
@@ -195,13 +197,12 @@ class InputGradient {
       };
       if (!is_direct_) {
         run_phases(weight, at, to_results(x, p), p.last - p.first, scratch, next);
-        tell_images(call, to_results(x, p) - x, p, blocks(), s_.x_channel());
-        continue;
+      } else {
+        const ConvProduct& product = phases_[0].product;
+        product.run(kernels_, weight(phases_[0]), at,
+                    to_results(x, p) + at.block * product.block() * s_.columns.x, s_.x_channel(),
+                    scratch, part > first ? ConvScratch::of_product : ConvScratch::unknown, next);
       }
-      const ConvProduct& product = phases_[0].product;
-      product.run(kernels_, weight(phases_[0]), at,
-                  to_results(x, p) + at.block * product.block() * s_.columns.x, s_.x_channel(),
-                  scratch, part > first ? ConvScratch::of_product : ConvScratch::unknown, next);
       tell_images(call, to_results(x, p) - x, p, blocks(), s_.x_channel());
     }
   }
@@ -318,60 +319,28 @@ Kernel input_kernel(const ConvSizes& s, Isa isa) {
 constexpr std::int64_t least_elements = 2048;
 
 template <class T>
-bool makes_large_images_of(const ConvSizes& s, bool is_forward) {
-  if (!is_forward)
-    return s.in * s.x_channel() >= least_elements &&
-           InputGradient<T>(s, Isa::portable).blocks() == 1;
-  return s.out * s.y_channel() >= least_elements &&
-         ConvProduct(forward_form(s), detail::conv_table(Isa::portable).of<T>()).blocks() == 1;
-}
-
-template <class T>
-Kernel weight_kernel(const ConvSizes& s, Isa isa) {
-  const ConvSumsForm form{s.images,
-                          s.out,
-                          s.in,
-                          s.rows.forward(),
-                          s.columns.forward(),
-                          s.groups * s.out * s.y_channel(),
-                          s.groups * s.in * s.x_channel()};
-  const ConvKernels<T>& kernels = detail::conv_table(isa).of<T>();
-  const auto sums = std::make_shared<const ConvSums>(form, kernels);
-  Kernel kernel;
-  kernel.parts = s.groups * sums->channel_blocks() * sums->result_blocks();
-  kernel.scratch = bytes_of_elements<T>(sums->scratch());
-  kernel.cost = s.nanoseconds();
-  kernel.why = join({"blocks of ", sums->image_block(), " images and ", sums->row_block(),
-                     " rows, scratch of ", kernel.scratch, " bytes"});
-  kernel.run = [s, sums, &kernels](const KernelCall& call, std::int64_t first, std::int64_t last) {
-    const T* const x = reinterpret_cast<const T*>(call.in[0]);
-    const T* const dy = reinterpret_cast<const T*>(call.in[1]);
-    T* const w = reinterpret_cast<T*>(call.out[0]);
-    const std::int64_t blocks = sums->result_blocks();
-    while (first < last) {
-      const std::int64_t of = first / blocks, begin = first % blocks;
-      const std::int64_t end = std::min(blocks, begin + last - first);
-      const std::int64_t group = of / sums->channel_blocks();
-      sums->run(kernels, dy + group * s.out * s.y_channel(), x + group * s.in * s.x_channel(),
-                w + group * s.out * s.in * s.taps(), s.in * s.taps(), of % sums->channel_blocks(),
-                begin, end, reinterpret_cast<T*>(call.scratch));
-      first += end - begin;
-    }
-  };
-  return kernel;
+std::int64_t image_parts_of(const ConvSizes& s, bool is_forward) {
+  if (is_forward) {
+    if (s.out * s.y_channel() < least_elements) return 0;
+    const ConvProduct product(forward_form(s), detail::conv_table(Isa::portable).of<T>());
+    return product.blocks() == 1 ? forward_pieces<T>(s, product).parts() : 0;
+  }
+  if (s.in * s.x_channel() < least_elements) return 0;
+  const InputGradient<T> gradient(s, Isa::portable);
+  return gradient.blocks() == 1 ? gradient.parts() : 0;
 }
 
 }  // namespace
 
-bool makes_large_images(const Op& op, Types in, Types out) {
+std::int64_t image_parts(const Op& op, Types in, Types out) {
   const auto* forward = op.as<Conv2d>();
   const auto* input = op.as<Conv2dInput>();
   check_internal(forward || input, op->name(), " is no convolution");
   const ConvSizes sizes = forward
                               ? ConvSizes(forward->options, in[0].shape, in[1].shape, out[0].shape)
                               : ConvSizes(input->options, out[0].shape, in[1].shape, in[0].shape);
-  return out[0].dtype == DType::f64 ? makes_large_images_of<double>(sizes, forward)
-                                    : makes_large_images_of<float>(sizes, forward);
+  return out[0].dtype == DType::f64 ? image_parts_of<double>(sizes, forward)
+                                    : image_parts_of<float>(sizes, forward);
 }
 
 void add_conv_kernels(KernelTable& table) {
@@ -386,12 +355,6 @@ void add_conv_kernels(KernelTable& table) {
                           r.inputs[1].layout.shape, r.inputs[0].layout.shape);
     return r.inputs[0].dtype == DType::f32 ? input_kernel<float>(sizes, r.isa)
                                            : input_kernel<double>(sizes, r.isa);
-  });
-  table.add<Conv2dWeight>([](const KernelRequest& r) {
-    const ConvSizes sizes(r.node.op.as<Conv2dWeight>()->options, r.inputs[0].layout.shape,
-                          r.outputs[0].layout.shape, r.inputs[1].layout.shape);
-    return r.inputs[0].dtype == DType::f32 ? weight_kernel<float>(sizes, r.isa)
-                                           : weight_kernel<double>(sizes, r.isa);
   });
 }
 

@@ -23,12 +23,12 @@
 namespace blockgrad {
 
 KernelTable& cpu_kernel_table() {
-  static KernelTable table{add_map_kernels,        add_map_group_kernels,    add_reduce_kernels,
-                           add_matmul_kernels,     add_index_kernels,        add_order_kernels,
-                           add_row_kernels,        add_row_program_kernels,  add_row_update_kernels,
-                           add_unview_kernels,     add_conv_kernels,         add_attention_kernels,
-                           add_pool_kernels,       add_reduce_group_kernels, add_panel_kernels,
-                           add_product_map_kernels};
+  static KernelTable table{add_map_kernels,       add_map_group_kernels,   add_reduce_kernels,
+                           add_matmul_kernels,    add_index_kernels,       add_order_kernels,
+                           add_row_kernels,       add_row_program_kernels, add_row_update_kernels,
+                           add_unview_kernels,    add_conv_kernels,        add_conv_weight_kernels,
+                           add_attention_kernels, add_pool_kernels,        add_reduce_group_kernels,
+                           add_panel_kernels,     add_product_map_kernels};
   return table;
 }
 

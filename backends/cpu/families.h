@@ -16,6 +16,7 @@ void add_reduce_group_kernels(KernelTable& table);
 void add_reduce_kernels(KernelTable& table);
 void add_matmul_kernels(KernelTable& table);
 void add_conv_kernels(KernelTable& table);
+void add_conv_weight_kernels(KernelTable& table);
 void add_index_kernels(KernelTable& table);
 void add_order_kernels(KernelTable& table);
 void add_panel_kernels(KernelTable& table);
@@ -30,8 +31,9 @@ void add_unview_kernels(KernelTable& table);
 Kernel part_map_kernel(const KernelRequest& request);
 /// The shape of what it takes: of f32 or f64, all of one type.
 std::optional<Shape> part_map_space(const Op& op, Types in, Types out);
-/// Whether a convolution or its gradient to the input makes whole images, large enough for that.
-bool makes_large_images(const Op& op, Types in, Types out);
+/// The parts of a convolution or its gradient to the input; 0 unless they make whole images, large
+/// enough for that.
+std::int64_t image_parts(const Op& op, Types in, Types out);
 
 /// All of them, and those that users added.
 KernelTable& cpu_kernel_table();

@@ -16,6 +16,8 @@ namespace blockgrad {
 
 namespace {
 
+constexpr std::int64_t most_wanted = 8;  // parts
+constexpr std::int64_t of_map = 16384;   // elements of a part of a Map
 constexpr std::size_t line = 64;
 std::size_t whole_lines_of(std::size_t bytes) { return (bytes + line - 1) / line * line; }
 
@@ -97,11 +99,16 @@ Kernel part_map_kernel(const KernelRequest& request) {
 
 std::optional<Shape> part_map_space(const Op& op, Types in, Types out) {
   const bool is_convolution = op.as<Conv2d>() || op.as<Conv2dInput>();
-  if (is_convolution ? !makes_large_images(op, in, out) : !op.as<MaxPool2dInput>()) return {};
+  if (!is_convolution && !op.as<MaxPool2dInput>()) return {};
   const DType dtype = out[0].dtype;
   const bool is_plain = dtype == DType::f32 || dtype == DType::f64;
   if (!is_plain || in[0].dtype != dtype || in[1].dtype != dtype) return {};
-  return out[0].shape;
+  // A Map of its own has parts for more threads than a product of few images.
+  const Shape& shape = out[0].shape;
+  const std::int64_t parts = is_convolution ? image_parts(op, in, out) : shape[0] * shape[1];
+  const std::int64_t wanted = std::min(most_wanted, (shape.size() + of_map - 1) / of_map);
+  if (parts == 0 || parts < wanted) return {};
+  return shape;
 }
 
 }  // namespace blockgrad
