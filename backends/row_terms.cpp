@@ -116,10 +116,11 @@ void TermSources::emit(const Graph& graph, Rewrite& rewrite, std::int32_t node) 
     made.types = part.program.infer(in);
     made.op = std::move(part.program);
   } else {
-    ScalarPart part = part_of(old.op.as<Map>()->fn, kept);
+    const Map& map = *old.op.as<Map>();
+    ScalarPart part = part_of(map.fn, kept);
     for (const std::int32_t j : part.inputs)
       made.inputs.push_back(rewrite.renamed(old.inputs[static_cast<std::size_t>(j)]));
-    made.op = Map{std::move(part.fn)};
+    made.op = Map{std::move(part.fn), map.short_name};
   }
   if (made.types.empty()) return;
   const std::int32_t added = rewrite.add(std::move(made));

@@ -124,6 +124,9 @@ Cost RowProgram::cost(Types in, Types out) const {
     const bool is_short = step.by_line && !step.reduce;
     cost.flops += instructions * static_cast<double>(is_short ? space.lines() : space.elements());
   }
+  for (const Result& result : results) {
+    if (result.over > 1) cost.flops += static_cast<double>(space.elements());
+  }
   return cost;
 }
 

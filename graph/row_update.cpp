@@ -15,6 +15,12 @@ bool is_one_number(const Layout& layout) {
   return std::all_of(strides.begin(), strides.end(), [](std::int64_t s) { return s == 0; });
 }
 
+double instructions(const ScalarFn& fn) {
+  return static_cast<double>(
+      std::count_if(fn.code().begin(), fn.code().end(),
+                    [](const ScalarInstr& instr) { return arity(instr.op) > 0; }));
+}
+
 }  // namespace
 
 std::vector<TensorType> RowOrder::infer(Types in) const {
@@ -100,9 +106,12 @@ Cost RowUpdate::cost(Types in, Types out) const {
   const std::int64_t rows = in[results].shape[0];
   const std::int64_t height = std::max<std::int64_t>(1, out[0].shape[0]);
   const double elements = static_cast<double>(out[0].shape.size() / height * rows);
-  double instructions = 0;
-  for (const ScalarInstr& instr : fn.code()) instructions += arity(instr.op) > 0 ? 1 : 0;
-  Cost cost{instructions * elements, static_cast<double>(bytes_of(in[results]))};
+  Cost cost{instructions(fn) * elements, static_cast<double>(bytes_of(in[results]))};
+  if (has_sums()) {
+    const double added =
+        static_cast<double>(out[0].shape.size() / height * in[results + 2].shape.size());
+    cost.flops += (terms ? 1 + instructions(*terms) : 1) * added;
+  }
   for (const TensorType& table : out)
     cost.bytes += 2 * elements * static_cast<double>(size_of(table.dtype));
   for (std::size_t i = results + 2; i < in.size(); ++i)

@@ -280,7 +280,8 @@ bool goes_by_lines(const KernelRequest& request) {
   const Shape& table = request.outputs[0].layout.shape;
   if (table.size() == 0) return false;
   const std::int64_t inner = table.size() / table[0];
-  return op.terms || inner * static_cast<std::int64_t>(size_of(op.fn.inputs()[0])) >= least_bytes;
+  return op.terms ||
+         inner * static_cast<std::int64_t>(size_of(request.outputs[0].dtype)) >= least_bytes;
 }
 
 Kernel row_update_by_lines(const KernelRequest& request) {
