@@ -62,13 +62,13 @@ void check_bits(const Shape& shape, DType dtype, const Make& make, const std::st
   for (const int threads : {1, 2, 3, 7}) others.push_back({.threads = threads});
   for (const char* isa : {"portable", "avx2", "avx512", "neon"}) others.push_back({.isa = isa});
   others.push_back({.reuse_memory = false});
-  others.push_back({.check_numerics = true});
   for (const CompileOptions& options : others) {
     std::vector<Tensor> got;
     try {
       got = run(options);
     } catch (const Error&) {
-      continue;  // an instruction set that is not here
+      if (!options.isa.empty()) continue;  // an instruction set that is not here
+      throw;
     }
     BOOST_TEST(same_bits(got, expected), what << " of " << to_string(TensorType{dtype, shape})
                                               << ", " << options.isa << " with " << options.threads

@@ -91,13 +91,13 @@ void check_bits(std::int64_t rows, std::int64_t width, const Shape& lines, DType
   for (const int threads : {1, 2, 3, 7}) others.push_back({.threads = threads});
   for (const char* isa : {"portable", "avx2", "avx512", "neon"}) others.push_back({.isa = isa});
   others.push_back({.reuse_memory = false});
-  others.push_back({.check_numerics = true});
   for (const CompileOptions& options : others) {
     std::vector<Tensor> got;
     try {
       got = run(options);
     } catch (const Error&) {
-      continue;  // an instruction set that is not here
+      if (!options.isa.empty()) continue;  // an instruction set that is not here
+      throw;
     }
     BOOST_TEST(same_bits(got, expected), join({rows, " x ", width, ", ", options.isa, " with ",
                                                options.threads, " threads"}));
@@ -161,7 +161,7 @@ BOOST_AUTO_TEST_CASE(bits_are_those_of_rows_that_are_stored) {
     for (const DType dtype : {DType::f32, DType::f64}) {
       for (const DType numbers : {DType::i32, DType::i64}) {
         check_bits(40, width, {7, 3}, dtype, numbers, scores);
-        check_bits(300, width, {901}, dtype, numbers, scores);  // fetched ahead
+        check_bits(300, width, {901}, dtype, numbers, scores);
       }
     }
   }
