@@ -84,7 +84,7 @@ struct Kernel {
   bool can_watch = false;
   std::size_t trial_scratch = 0;
   /// Whether it tells KernelCall::made, if there is any, of elements of result 0 as soon as it has
-  /// made them: some thousands at a time, and all of them, once.
+  /// made them: a whole image of a group, or some thousands, at a time, and all of them, once.
   bool tells_elements = false;
 };
 
