@@ -102,7 +102,6 @@ void TermSources::emit(const Graph& graph, Rewrite& rewrite, std::int32_t node) 
   }
   GraphNode made{old.op, {}, {}, old.origin};
   for (const std::int32_t r : kept) made.types.push_back(old.types[static_cast<std::size_t>(r)]);
-  std::vector<std::int32_t> read;
   if (const RowProgram* program = old.op.as<RowProgram>()) {
     std::vector<RowProgram::Result> results;
     for (const std::int32_t r : kept)

@@ -59,8 +59,10 @@ class RowLines {
     kernel.parts = std::max<std::int64_t>(1, (largest_ + per_part() - 1) / per_part());
     kernel.scratch = static_cast<std::size_t>(scratch_);
     const auto moved = static_cast<double>(is_in_place_ ? 0 : height_ * inner_);
-    const auto lines = static_cast<double>(largest_ * ((inner_ + width_ - 1) / width_));
-    kernel.cost = 20 + (formula_.cost() + (sum_ ? sum_->cost() : 0)) * lines + moved;
+    const auto pieces = static_cast<double>((inner_ + width_ - 1) / width_);
+    const double of_row = formula_.cost() * pieces, of_position = sum_ ? sum_->cost() * pieces : 0;
+    kernel.cost = 20 + of_row * static_cast<double>(largest_) +
+                  of_position * static_cast<double>(positions_) + moved;
     kernel.why = join({largest_, " rows of ", inner_, " elements at most, ",
                        is_in_place_ ? "in place, " : "into copies, ", formula_.code.size(),
                        " instructions where they lie"});
@@ -91,9 +93,9 @@ class RowLines {
         inputs_.push_back(source_of(request, next++, largest_));
       } else {
         inputs_.push_back({});
-        const std::int64_t positions = request.inputs[results_ + 2].layout.shape[0];
+        positions_ = request.inputs[results_ + 2].layout.shape[0];
         for (std::size_t t = 0; t < op_.term_count(); ++t)
-          terms_.push_back(source_of(request, next++, positions));
+          terms_.push_back(source_of(request, next++, positions_));
       }
     }
   }
@@ -175,7 +177,8 @@ class RowLines {
   const RowUpdate op_;
   std::size_t results_;
   std::int64_t height_ = 0, inner_ = 0, largest_ = 0;
-  std::int64_t width_ = 0;  // of a row at a time
+  std::int64_t positions_ = 0;  // of what is added up
+  std::int64_t width_ = 0;      // of a row at a time
   bool is_narrow_ = false, is_in_place_ = true, has_numbers_ = false;
   std::vector<std::int64_t> row_bytes_;  // of each table
   std::vector<Source> inputs_, terms_;
