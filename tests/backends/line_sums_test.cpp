@@ -3,7 +3,6 @@
 #include "backends/line_sums.h"
 
 #include <boost/test/unit_test.hpp>
-#include <cmath>
 #include <functional>
 
 #include "blockgrad/blockgrad.h"
@@ -11,18 +10,13 @@
 #include "graph/row_program.h"
 #include "tests/support/checks.h"
 #include "tests/support/count_ops.h"
+#include "tests/support/equal_bits_options.h"
+#include "tests/support/waves.h"
 
 using namespace blockgrad;
 using namespace test_support;
 
 namespace {
-
-Tensor waves(const Shape& shape, DType dtype, double phase) {
-  std::vector<double> values;
-  for (std::int64_t i = 0; i < shape.size(); ++i)
-    values.push_back(std::sin(0.7 * static_cast<double>(i) + phase));
-  return tensor(std::span<const double>(values), shape).astype(dtype);
-}
 
 Graph graph_of(const std::vector<Expr>& outputs) {
   const auto keeps = [](const Op& op) { return !op->has_expand(); };
@@ -58,18 +52,8 @@ void check_bits(const Shape& shape, DType dtype, const Make& make, const std::st
     return all;
   };
   const std::vector<Tensor> expected = run({.skip = {"fuse_line_sums"}, .threads = 1});
-  std::vector<CompileOptions> others;
-  for (const int threads : {1, 2, 3, 7}) others.push_back({.threads = threads});
-  for (const char* isa : {"portable", "avx2", "avx512", "neon"}) others.push_back({.isa = isa});
-  others.push_back({.reuse_memory = false});
-  for (const CompileOptions& options : others) {
-    std::vector<Tensor> got;
-    try {
-      got = run(options);
-    } catch (const Error&) {
-      if (!options.isa.empty()) continue;  // an instruction set that is not here
-      throw;
-    }
+  for (const CompileOptions& options : equal_bits_options()) {
+    const std::vector<Tensor> got = run(options);
     BOOST_TEST(same_bits(got, expected), what << " of " << to_string(TensorType{dtype, shape})
                                               << ", " << options.isa << " with " << options.threads
                                               << " threads");

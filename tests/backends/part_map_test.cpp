@@ -12,18 +12,12 @@
 #include "graph/product_map.h"
 #include "tests/support/checks.h"
 #include "tests/support/instruction_sets.h"
+#include "tests/support/waves.h"
 
 using namespace blockgrad;
 using namespace test_support;
 
 namespace {
-
-Tensor waves(const Shape& shape, DType dtype, double phase) {
-  std::vector<double> values;
-  for (std::int64_t i = 0; i < shape.size(); ++i)
-    values.push_back(std::sin(0.7 * static_cast<double>(i) + phase) * 1.3);
-  return tensor(std::span<const double>(values), shape).astype(dtype);
-}
 
 /// Feeds of one dtype, other ones each time.
 struct Inputs {

@@ -3,7 +3,6 @@
 #include "backends/product_updates.h"
 
 #include <boost/test/unit_test.hpp>
-#include <cmath>
 #include <functional>
 #include <limits>
 
@@ -13,6 +12,7 @@
 #include "graph/product_map.h"
 #include "tests/support/checks.h"
 #include "tests/support/count_ops.h"
+#include "tests/support/waves.h"
 
 using namespace blockgrad;
 using namespace test_support;
@@ -20,13 +20,6 @@ using namespace test_support;
 namespace {
 
 const CompileOptions apart{.skip = {"fuse_product_updates"}};
-
-Tensor waves(const Shape& shape, DType dtype, double phase) {
-  std::vector<double> values;
-  for (std::int64_t i = 0; i < shape.size(); ++i)
-    values.push_back(std::sin(0.7 * static_cast<double>(i) + phase));
-  return tensor(std::span<const double>(values), shape).astype(dtype);
-}
 
 // Rows x [k, m] times a weight [m, n], or the transpose of one [n, m], and how far that is from t.
 struct Layer {
